@@ -1,0 +1,2 @@
+//! `krarup-bench`: round trips and streams beside the socket floor and real BEAM nodes.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The node: Erlang's kernel application (`net_kernel`, `net_adm`, the process registry), in Rust.

@@ -1,0 +1,2 @@
+//! The `krarup` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What a distribution socket and its host can be set to.
