@@ -1,0 +1,114 @@
+//! The pool of receive slabs of one shard.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::block::LocalBlock;
+
+/// Bytes in a receive slab.
+pub const SLAB_BYTES: usize = 256 * 1024;
+
+/// Slabs that the pool remembers for use; beyond them the oldest is freed as soon as its slices
+/// end.
+const KEPT_SLABS_MAX: usize = 64;
+
+/// Unused slabs left by [`SlabPool::trim`].
+const TRIMMED_SLABS: usize = 4;
+
+/// Receive slabs of one shard: a cheap handle, clones share the pool.
+#[derive(Clone, Default)]
+pub struct SlabPool(Rc<Pool>);
+
+/// What a pool has done since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolCounters {
+    /// Slabs allocated.
+    pub allocated: u64,
+    /// Times a slab was used again.
+    pub recycled: u64,
+}
+
+#[derive(Default)]
+struct Pool {
+    /// Slabs that are full or were given back, oldest first; many are still held by slices.
+    kept: RefCell<VecDeque<LocalBlock>>,
+    /// A slab with room after the stated offset, for whichever link receives next.
+    open: Cell<Option<(LocalBlock, usize)>>,
+    counters: Cell<PoolCounters>,
+}
+
+impl SlabPool {
+    /// An empty pool.
+    #[must_use]
+    pub fn new() -> SlabPool {
+        SlabPool::default()
+    }
+
+    /// What the pool has done.
+    #[must_use]
+    pub fn counters(&self) -> PoolCounters {
+        self.0.counters.get()
+    }
+
+    /// Slabs that the pool holds, used or not.
+    #[must_use]
+    pub fn slabs(&self) -> usize {
+        let open = self.0.open.take();
+        let count = self.0.kept.borrow().len() + usize::from(open.is_some());
+        self.0.open.set(open);
+        count
+    }
+
+    /// Frees slabs that nobody uses, but for a few. To be called now and then.
+    pub fn trim(&self) {
+        let mut unused = 0;
+        self.0.kept.borrow_mut().retain(|slab| {
+            unused += usize::from(slab.is_unique());
+            unused <= TRIMMED_SLABS || !slab.is_unique()
+        });
+    }
+
+    /// A slab and the offset from which on it may be written.
+    pub(super) fn open(&self) -> (LocalBlock, usize) {
+        match self.0.open.take() {
+            // Everything received into it is gone: start over where the caches are warm.
+            Some((slab, _)) if slab.is_unique() => (slab, 0),
+            Some(open) => open,
+            None => (self.fresh(), 0),
+        }
+    }
+
+    /// A whole slab with nothing in it.
+    pub(super) fn fresh(&self) -> LocalBlock {
+        let mut kept = self.0.kept.borrow_mut();
+        let mut counters = self.0.counters.get();
+        // The newest first: its memory is most likely still cached.
+        if let Some(at) = kept.iter().rposition(LocalBlock::is_unique)
+            && let Some(slab) = kept.remove(at)
+        {
+            counters.recycled += 1;
+            self.0.counters.set(counters);
+            return slab;
+        }
+        counters.allocated += 1;
+        self.0.counters.set(counters);
+        LocalBlock::zeroed(SLAB_BYTES)
+    }
+
+    /// Gives back a slab whose bytes before `offset` may be in use and whose rest is not.
+    pub(super) fn close(&self, slab: LocalBlock, offset: usize) {
+        if let Some((other, _)) = self.0.open.replace(Some((slab, offset))) {
+            self.retire(other);
+        }
+    }
+
+    /// Gives back a slab that will not be written to before all its slices are gone.
+    pub(super) fn retire(&self, slab: LocalBlock) {
+        let mut kept = self.0.kept.borrow_mut();
+        if kept.len() >= KEPT_SLABS_MAX {
+            kept.pop_front();
+        }
+        kept.push_back(slab);
+    }
+}

@@ -1,0 +1,253 @@
+//! Tests of the whole folder: counting, cutting, recycling, and hand-over between threads.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+
+use bytes::Bytes;
+
+use super::receiver::Receiver;
+use super::slab::{SLAB_BYTES, SlabPool};
+use super::slice::{SharedSlice, Slice};
+
+/// Feeds `bytes` to a receiver as a socket would.
+fn feed(receiver: &mut Receiver, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let spare = receiver.spare();
+        let n = spare.len().min(bytes.len());
+        spare[..n].copy_from_slice(&bytes[..n]);
+        receiver.commit(n);
+        bytes = &bytes[n..];
+    }
+}
+
+fn pattern(len: usize, seed: u8) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8 ^ seed).collect()
+}
+
+#[test]
+fn a_slice_keeps_its_bytes_while_parts_come_and_go() {
+    let whole = Slice::from(pattern(100, 0));
+    let mut rest = whole.slice(10..90);
+    let head = rest.split_to(30);
+    drop(whole);
+    assert_eq!(head, pattern(100, 0)[10..40]);
+    assert_eq!(rest, pattern(100, 0)[40..90]);
+    rest.advance(5);
+    rest.truncate(10);
+    assert_eq!(rest, pattern(100, 0)[45..55]);
+    assert!(rest.try_slice(..=10).is_none());
+    assert!(rest.try_slice(11..).is_none());
+    assert_eq!(rest.try_slice(10..), Some(Slice::new()));
+    assert_eq!(rest.held_bytes(), 100);
+}
+
+#[test]
+fn bytes_become_slices_and_slices_bytes_without_a_copy() {
+    let bytes = Bytes::from(pattern(64, 3));
+    let slice = Slice::from(bytes.clone());
+    assert_eq!(slice.as_ptr(), bytes.as_ptr());
+    let back = Bytes::from(slice.slice(8..16));
+    drop(slice);
+    assert_eq!(back.as_ptr(), bytes[8..].as_ptr());
+    assert_eq!(Bytes::from(Slice::from_static(b"fixed")), &b"fixed"[..]);
+    assert_eq!(Bytes::from(Slice::new()), &b""[..]);
+}
+
+#[test]
+fn the_owner_of_foreign_bytes_is_dropped_with_the_last_slice() {
+    struct Owner(#[expect(dead_code, reason = "counted")] Arc<()>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &[7; 16]
+        }
+    }
+    let alive = Arc::new(());
+    let slice = Slice::from(Bytes::from_owner(Owner(alive.clone())));
+    let part = slice.slice(4..8);
+    let shared = slice.share();
+    drop(part);
+    assert_eq!(Arc::strong_count(&alive), 2);
+    thread::spawn(move || drop(shared.adopt())).join().unwrap();
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn frames_are_cut_in_place_and_the_slab_is_used_again() {
+    let pool = SlabPool::new();
+    let mut receiver = Receiver::new(pool.clone());
+    for round in 0..100 {
+        feed(&mut receiver, &pattern(1000, round));
+        let first = receiver.take(400).unwrap();
+        let second = receiver.take(600).unwrap();
+        assert_eq!(first, pattern(1000, round)[..400]);
+        assert_eq!(second, pattern(1000, round)[400..]);
+        assert!(receiver.take(1).is_none());
+        receiver.rest();
+        assert_eq!(receiver.held_bytes(), 0, "an idle receiver holds nothing");
+    }
+    assert_eq!(pool.counters().allocated, 1);
+    assert_eq!(pool.slabs(), 1);
+}
+
+#[test]
+fn links_share_one_slab_while_none_has_a_partial_frame() {
+    let pool = SlabPool::new();
+    let mut receivers: Vec<_> = (0..50).map(|_| Receiver::new(pool.clone())).collect();
+    let mut held = Vec::new();
+    for (i, receiver) in (0..).zip(&mut receivers) {
+        feed(receiver, &pattern(200, i));
+        held.push(receiver.take(200).unwrap());
+        receiver.rest();
+    }
+    assert_eq!(pool.counters().allocated, 1);
+    for (i, slice) in (0..).zip(&held) {
+        assert_eq!(*slice, pattern(200, i));
+    }
+}
+
+#[test]
+fn held_slices_keep_their_slab_from_being_overwritten() {
+    let pool = SlabPool::new();
+    let mut receiver = Receiver::new(pool.clone());
+    let kept: Vec<Slice> = (0..4)
+        .map(|round| {
+            feed(&mut receiver, &pattern(SLAB_BYTES / 2, round));
+            receiver.take(SLAB_BYTES / 2).unwrap()
+        })
+        .collect();
+    for round in 4..20 {
+        feed(&mut receiver, &pattern(SLAB_BYTES / 2, round));
+        assert_eq!(receiver.take(SLAB_BYTES / 2).unwrap(), pattern(SLAB_BYTES / 2, round));
+    }
+    for (round, slice) in (0..).zip(&kept) {
+        assert_eq!(*slice, pattern(SLAB_BYTES / 2, round));
+    }
+    assert!(pool.counters().allocated <= 4, "{:?}", pool.counters());
+    drop(kept);
+    drop(receiver);
+    pool.trim();
+    assert!(pool.slabs() <= 5);
+}
+
+#[test]
+fn a_frame_that_does_not_fit_gets_memory_of_its_own() {
+    let pool = SlabPool::new();
+    let mut receiver = Receiver::new(pool.clone());
+    let frame = pattern(3 * SLAB_BYTES, 9);
+    feed(&mut receiver, &frame[..1000]);
+    receiver.expect(frame.len());
+    let spare = receiver.spare();
+    assert_eq!(spare.len(), frame.len() - 1000, "exactly the rest of the frame");
+    feed(&mut receiver, &frame[1000..]);
+    assert_eq!(receiver.take(frame.len()).unwrap(), frame);
+    assert_eq!(receiver.held_bytes(), 0);
+    feed(&mut receiver, b"next");
+    assert_eq!(receiver.unread(), b"next");
+}
+
+#[test]
+fn an_announced_length_alone_allocates_little() {
+    let mut receiver = Receiver::new(SlabPool::new());
+    feed(&mut receiver, &[0xff; 4]);
+    receiver.expect(usize::try_from(u32::MAX).unwrap());
+    assert!(receiver.spare().len() <= 4 * 1024 * 1024);
+    assert!(receiver.held_bytes() <= 4 * 1024 * 1024);
+}
+
+#[test]
+fn a_long_frame_grows_as_its_bytes_arrive() {
+    let mut receiver = Receiver::new(SlabPool::new());
+    let frame = pattern(11 * 1024 * 1024, 1);
+    feed(&mut receiver, &frame[..8]);
+    receiver.expect(frame.len());
+    feed(&mut receiver, &frame[8..]);
+    assert_eq!(receiver.take(frame.len()).unwrap(), frame);
+}
+
+#[test]
+fn a_parked_link_keeps_only_what_has_come() {
+    let pool = SlabPool::new();
+    let mut receiver = Receiver::new(pool.clone());
+    let frame = pattern(100_000, 4);
+    feed(&mut receiver, &frame[..10]);
+    receiver.expect(frame.len());
+    receiver.park();
+    assert!(receiver.held_bytes() <= 64, "{}", receiver.held_bytes());
+    feed(&mut receiver, &frame[10..3000]);
+    receiver.park();
+    assert!(receiver.held_bytes() <= 4096, "{}", receiver.held_bytes());
+    feed(&mut receiver, &frame[3000..]);
+    assert_eq!(receiver.take(frame.len()).unwrap(), frame);
+    receiver.park();
+    assert_eq!(receiver.held_bytes(), 0);
+}
+
+#[test]
+fn a_frame_across_the_end_of_a_slab_moves_once() {
+    let pool = SlabPool::new();
+    let mut receiver = Receiver::new(pool.clone());
+    let filler = pattern(SLAB_BYTES - 10_000, 0);
+    feed(&mut receiver, &filler);
+    let held = receiver.take(filler.len()).unwrap();
+    let frame = pattern(20_000, 5);
+    feed(&mut receiver, &frame[..9_000]);
+    receiver.expect(frame.len());
+    feed(&mut receiver, &frame[9_000..]);
+    assert_eq!(receiver.take(frame.len()).unwrap(), frame);
+    assert_eq!(held, filler);
+    assert_eq!(pool.counters().allocated, 2);
+}
+
+/// Slices of recycled slabs go to other threads, are cloned, cut and dropped there in any order,
+/// while the owner keeps receiving: no byte may change under a handle.
+#[test]
+fn shared_slices_survive_a_storm_of_threads() {
+    const THREADS: usize = 3;
+    let rounds: u32 = if cfg!(miri) { 20 } else { 2_000 };
+    let (senders, workers): (Vec<_>, Vec<_>) = (0..THREADS)
+        .map(|_| {
+            let (sender, receiver) = mpsc::sync_channel::<(u32, SharedSlice)>(64);
+            let worker = thread::spawn(move || {
+                let mut held = Vec::new();
+                for (round, shared) in receiver {
+                    let slice = shared.adopt();
+                    let copy = slice.clone();
+                    let part = copy.slice(4..);
+                    drop(slice);
+                    assert_eq!(copy[..4], round.to_be_bytes());
+                    held.push((round, part.share()));
+                    if held.len() > 40 {
+                        for (round, part) in held.drain(..20) {
+                            assert!(part.iter().all(|&byte| byte == round.to_be_bytes()[3]));
+                        }
+                    }
+                }
+            });
+            (sender, worker)
+        })
+        .unzip();
+    let pool = SlabPool::new();
+    let mut receiver = Receiver::new(pool.clone());
+    for round in 0..rounds {
+        let mut frame = round.to_be_bytes().to_vec();
+        frame.resize(if cfg!(miri) { 60_000 } else { 12_000 }, round.to_be_bytes()[3]);
+        feed(&mut receiver, &frame);
+        let slice = receiver.take(frame.len()).unwrap();
+        receiver.rest();
+        let kept = slice.clone();
+        for sender in &senders {
+            sender.send((round, slice.clone().share())).unwrap();
+        }
+        drop(slice);
+        assert_eq!(kept[..4], round.to_be_bytes());
+    }
+    drop(senders);
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    drop(receiver);
+    if !cfg!(miri) {
+        assert!(pool.counters().recycled > 0, "{:?}", pool.counters());
+    }
+}
