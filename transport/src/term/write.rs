@@ -1,0 +1,224 @@
+//! Writing single items of the external term format, in the form every supported OTP takes.
+//!
+//! Counts beyond what the format can carry cannot be reached with memory that exists, except for
+//! binaries of 4 GiB; those are a fault of the caller and panic.
+
+use super::{Atom, Pid, Port, Reference, tag};
+
+/// Writes an atom: `SMALL_ATOM_UTF8_EXT`, or `ATOM_UTF8_EXT` beyond 255 bytes.
+#[inline]
+pub fn write_atom(out: &mut Vec<u8>, atom: &Atom) {
+    write_atom_text(out, atom.as_str());
+}
+
+/// Writes the text of an atom that is known to be short enough.
+#[inline]
+pub(crate) fn write_atom_text(out: &mut Vec<u8>, name: &str) {
+    // An atom has at most 255 characters, so at most 1,020 bytes.
+    match u8::try_from(name.len()) {
+        Ok(length) => out.extend_from_slice(&[tag::SMALL_ATOM_UTF8, length]),
+        Err(_) => {
+            let [high, low] = (name.len() as u16).to_be_bytes();
+            out.extend_from_slice(&[tag::ATOM_UTF8, high, low]);
+        }
+    }
+    out.extend_from_slice(name.as_bytes());
+}
+
+/// Writes a pid (`NEW_PID_EXT`).
+pub fn write_pid(out: &mut Vec<u8>, pid: &Pid) {
+    out.push(tag::NEW_PID);
+    write_atom(out, &pid.node);
+    let mut words = [0; 12];
+    words[..4].copy_from_slice(&pid.id.to_be_bytes());
+    words[4..8].copy_from_slice(&pid.serial.to_be_bytes());
+    words[8..].copy_from_slice(&pid.creation.0.to_be_bytes());
+    out.extend_from_slice(&words);
+}
+
+/// Writes a port (`V4_PORT_EXT`, which OTP 25 and later read for numbers of any size).
+pub fn write_port(out: &mut Vec<u8>, port: &Port) {
+    out.push(tag::V4_PORT);
+    write_atom(out, &port.node);
+    out.extend_from_slice(&port.id.to_be_bytes());
+    out.extend_from_slice(&port.creation.0.to_be_bytes());
+}
+
+/// Writes a reference (`NEWER_REFERENCE_EXT`) with the words it came with.
+pub fn write_reference(out: &mut Vec<u8>, reference: &Reference) {
+    // At most five words.
+    let count = reference.words().len() as u8;
+    out.extend_from_slice(&[tag::NEWER_REFERENCE, 0, count]);
+    write_atom(out, &reference.node);
+    out.extend_from_slice(&reference.creation.0.to_be_bytes());
+    for word in reference.words() {
+        out.extend_from_slice(&word.to_be_bytes());
+    }
+}
+
+/// Writes an integer in its shortest form.
+#[inline]
+pub fn write_integer(out: &mut Vec<u8>, value: impl Into<i128>) {
+    let value: i128 = value.into();
+    if let Ok(byte) = u8::try_from(value) {
+        out.extend_from_slice(&[tag::SMALL_INTEGER, byte]);
+    } else if let Ok(word) = i32::try_from(value) {
+        let [a, b, c, d] = word.to_be_bytes();
+        out.extend_from_slice(&[tag::INTEGER, a, b, c, d]);
+    } else {
+        write_magnitude(out, value < 0, &value.unsigned_abs().to_le_bytes());
+    }
+}
+
+/// Writes an integer of any size from its little-endian digits; leading zeros are left out.
+pub(crate) fn write_magnitude(out: &mut Vec<u8>, negative: bool, digits: &[u8]) {
+    let length = digits.iter().rposition(|&digit| digit != 0).map_or(0, |last| last + 1);
+    let digits = &digits[..length];
+    match u8::try_from(length) {
+        Ok(length) => out.extend_from_slice(&[tag::SMALL_BIG, length]),
+        Err(_) => {
+            out.push(tag::LARGE_BIG);
+            write_length(out, length);
+        }
+    }
+    out.push(u8::from(negative));
+    out.extend_from_slice(digits);
+}
+
+/// Writes a float (`NEW_FLOAT_EXT`). The format has no NaN and no infinities: the peer would drop
+/// the connection, so the caller must have excluded them.
+#[inline]
+pub fn write_float(out: &mut Vec<u8>, value: f64) {
+    debug_assert!(value.is_finite(), "Erlang has only finite floats");
+    let mut bytes = [tag::NEW_FLOAT; 9];
+    bytes[1..].copy_from_slice(&value.to_be_bytes());
+    out.extend_from_slice(&bytes);
+}
+
+/// Writes the head of a tuple; that many terms must follow.
+///
+/// # Panics
+/// When there are 2³² elements or more.
+#[inline]
+pub fn write_tuple_header(out: &mut Vec<u8>, arity: usize) {
+    match u8::try_from(arity) {
+        Ok(arity) => out.extend_from_slice(&[tag::SMALL_TUPLE, arity]),
+        Err(_) => {
+            out.push(tag::LARGE_TUPLE);
+            write_length(out, arity);
+        }
+    }
+}
+
+/// Writes the head of a list; that many terms must follow, and then the tail.
+///
+/// # Panics
+/// When there are 2³² elements or more.
+#[inline]
+pub fn write_list_header(out: &mut Vec<u8>, count: usize) {
+    out.push(tag::LIST);
+    write_length(out, count);
+}
+
+/// Writes the empty list, which is also the tail of every proper one.
+#[inline]
+pub fn write_nil(out: &mut Vec<u8>) {
+    out.push(tag::NIL);
+}
+
+/// Writes the head of a map; that many keys, each followed by its value, must follow.
+///
+/// # Panics
+/// When there are 2³² pairs or more.
+#[inline]
+pub fn write_map_header(out: &mut Vec<u8>, pairs: usize) {
+    out.push(tag::MAP);
+    write_length(out, pairs);
+}
+
+/// Writes a binary.
+///
+/// # Panics
+/// When it has 4 GiB or more.
+#[inline]
+pub fn write_binary(out: &mut Vec<u8>, bytes: &[u8]) {
+    write_binary_header(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+/// Writes the head of a binary; that many bytes must follow.
+///
+/// # Panics
+/// When there are 4 GiB or more.
+#[inline]
+pub fn write_binary_header(out: &mut Vec<u8>, length: usize) {
+    out.push(tag::BINARY);
+    write_length(out, length);
+}
+
+/// Writes a list of bytes: `STRING_EXT` where it fits, as OTP does.
+///
+/// # Panics
+/// When there are 2³² elements or more.
+pub fn write_byte_list(out: &mut Vec<u8>, bytes: &[u8]) {
+    match u16::try_from(bytes.len()) {
+        Ok(0) => write_nil(out),
+        Ok(length) => {
+            let [high, low] = length.to_be_bytes();
+            out.extend_from_slice(&[tag::STRING, high, low]);
+            out.extend_from_slice(bytes);
+        }
+        Err(_) => {
+            write_list_header(out, bytes.len());
+            for &byte in bytes {
+                out.extend_from_slice(&[tag::SMALL_INTEGER, byte]);
+            }
+            write_nil(out);
+        }
+    }
+}
+
+#[inline]
+pub(crate) fn write_length(out: &mut Vec<u8>, length: usize) {
+    let length = u32::try_from(length).expect("a term has fewer than 2^32 elements or bytes");
+    out.extend_from_slice(&length.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&mut out);
+        out
+    }
+
+    #[test]
+    fn integers_take_their_shortest_form() {
+        for (value, bytes) in [
+            (0_i128, &[97, 0][..]),
+            (255, &[97, 255]),
+            (256, &[98, 0, 0, 1, 0]),
+            (-1, &[98, 255, 255, 255, 255]),
+            (1 << 31, &[110, 4, 0, 0, 0, 0, 0x80]),
+            (-(1 << 64) - 1, &[110, 9, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1]),
+        ] {
+            assert_eq!(written(|out| write_integer(out, value)), bytes);
+        }
+    }
+
+    #[test]
+    fn byte_lists_become_strings_until_the_length_does_not_fit() {
+        assert_eq!(written(|out| write_byte_list(out, b"")), [106]);
+        assert_eq!(written(|out| write_byte_list(out, b"abc")), b"\x6b\0\x03abc");
+        assert_eq!(written(|out| write_byte_list(out, &[1; 65_535])).len(), 65_538);
+        assert_eq!(written(|out| write_byte_list(out, &[1; 65_536])).len(), 131_078);
+    }
+
+    #[test]
+    fn long_atoms_take_the_long_form() {
+        let atom = Atom::new(&"β".repeat(150)).unwrap();
+        assert_eq!(written(|out| write_atom(out, &atom))[..3], [118, 1, 44]);
+    }
+}
