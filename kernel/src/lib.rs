@@ -1,1 +1,3 @@
 //! The node: Erlang's kernel application (`net_kernel`, `net_adm`, the process registry), in Rust.
+
+pub mod cookie;
