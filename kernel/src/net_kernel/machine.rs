@@ -1,0 +1,503 @@
+//! The node table and the order in which nodes come up and go down.
+//!
+//! One [`Peer`] per node name holds at most one connection and any number of attempts. Inbound
+//! attempts are strangers until their handshake is complete, so they never disturb a connection or
+//! an attempt of ours before that: the first attempt that completes wins and the others are
+//! aborted.
+//!
+//! Up: record, routes on all shards, `nodeup` on all shards, then frames are read. Down: everything
+//! read has been delivered, routes removed on all shards, links and monitors and `nodedown` on all
+//! shards; only then may the name come up again.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use krarup_transport::term::Atom;
+
+use super::types::{
+    Action, AttemptId, BarrierId, ConnectionId, Decision, NodeDownReason, NodeInfo, Order,
+    PeerLink, WaiterId,
+};
+
+/// The node table as a state machine.
+#[derive(Debug)]
+pub struct NetKernel {
+    local: Option<Atom>,
+    shard_count: usize,
+    setup_time: Duration,
+    allowed: Option<HashSet<String>>,
+    peers: HashMap<Atom, Peer>,
+    attempts: HashMap<AttemptId, Atom>,
+    connections: HashMap<ConnectionId, Atom>,
+    barriers: HashMap<BarrierId, Barrier>,
+    next_id: u64,
+    actions: VecDeque<Action>,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    connection: Option<Connection>,
+    outbound: Option<AttemptId>,
+    inbound: Vec<AttemptId>,
+    /// Finished its handshake while the previous connection was still going down.
+    ready: Option<(AttemptId, PeerLink)>,
+    /// Proved the cookie while a connection was up; acknowledged when that one is gone.
+    replacing: Option<AttemptId>,
+    waiters: Vec<WaiterId>,
+    disconnecting: Vec<WaiterId>,
+    /// Our attempt was refused because the peer's own wins; until then it may still arrive.
+    awaits_peer_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    shard: usize,
+    link: PeerLink,
+    stage: Stage,
+    /// `CloseLink` went out.
+    closing: bool,
+    /// The link ended before its `nodeup` was out; it goes down right after.
+    down: Option<NodeDownReason>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Routing,
+    Announcing,
+    Up,
+    Unrouting,
+    Mourning,
+}
+
+#[derive(Debug)]
+struct Barrier {
+    node: Atom,
+    missing: usize,
+}
+
+impl NetKernel {
+    /// A table for a node with `shard_count` shards, not alive yet.
+    ///
+    /// `setup_time` is the time a refused attempt waits for the peer's own (OTP: `net_setuptime`).
+    pub fn new(shard_count: usize, setup_time: Duration) -> Self {
+        NetKernel {
+            local: None,
+            shard_count,
+            setup_time,
+            allowed: None,
+            peers: HashMap::new(),
+            attempts: HashMap::new(),
+            connections: HashMap::new(),
+            barriers: HashMap::new(),
+            next_id: 1,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Makes the node alive under `name`.
+    pub fn start(&mut self, name: Atom) {
+        self.local = Some(name);
+    }
+
+    /// The node's name while it is alive.
+    pub fn local(&self) -> Option<&Atom> {
+        self.local.as_ref()
+    }
+
+    /// The next thing to do. Call until it returns `None` after every other call.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Adds to the list of nodes that may connect; an empty addition changes nothing
+    /// (OTP: `net_kernel:allow/1`).
+    pub fn allow(&mut self, nodes: impl IntoIterator<Item = String>) {
+        for node in nodes {
+            self.allowed.get_or_insert_default().insert(node);
+        }
+    }
+
+    /// `nodes(connected)` with the details of `nodes/2`.
+    pub fn nodes(&self) -> Vec<NodeInfo> {
+        self.peers
+            .iter()
+            .filter_map(|(name, peer)| {
+                let connection = peer.connection.as_ref()?;
+                matches!(connection.stage, Stage::Announcing | Stage::Up).then(|| NodeInfo {
+                    name: name.clone(),
+                    node_type: connection.link.node_type,
+                    creation: connection.link.creation,
+                    connection: connection.id,
+                })
+            })
+            .collect()
+    }
+
+    /// Connects to `node`; the waiter is resolved `true` when it is up, `false` when it cannot be.
+    pub fn connect(&mut self, node: &Atom, hidden: bool, waiter: Option<WaiterId>) {
+        if self.local.as_ref() == Some(node) {
+            self.resolve(waiter, true);
+            return;
+        }
+        let exact = |allowed: &HashSet<String>| allowed.contains(node.as_str());
+        if self.local.is_none() || self.allowed.as_ref().is_some_and(|list| !exact(list)) {
+            self.resolve(waiter, false);
+            return;
+        }
+        let attempt = AttemptId(self.fresh_id());
+        let peer = self.peers.entry(node.clone()).or_default();
+        if peer.connection.as_ref().is_some_and(|c| c.stage == Stage::Up && !c.closing) {
+            self.resolve(waiter, true);
+            return;
+        }
+        peer.waiters.extend(waiter);
+        let coming = peer.connection.as_ref().is_some_and(Connection::is_coming);
+        if coming
+            || peer.outbound.is_some()
+            || peer.ready.is_some()
+            || peer.awaits_peer_until.is_some()
+        {
+            return;
+        }
+        peer.outbound = Some(attempt);
+        self.attempts.insert(attempt, node.clone());
+        self.actions.push_back(Action::Dial { attempt, node: node.clone(), hidden });
+    }
+
+    /// Disconnects `node`; resolved `true` when it was up (OTP: `disconnect_node/1`).
+    pub fn disconnect(&mut self, node: &Atom, waiter: Option<WaiterId>) {
+        let Some(peer) = self.peers.get_mut(node) else {
+            self.resolve(waiter, false);
+            return;
+        };
+        match &mut peer.connection {
+            Some(connection) if connection.is_coming() => {
+                peer.disconnecting.extend(waiter);
+                Self::close(&mut self.actions, connection, NodeDownReason::Disconnect);
+            }
+            _ => self.resolve(waiter, false),
+        }
+    }
+
+    /// Ends every connection and attempt and makes the node not alive. The links report
+    /// [`NetKernel::link_down`] as always.
+    pub fn stop(&mut self) {
+        self.local = None;
+        for peer in self.peers.values_mut() {
+            for attempt in peer.outbound.take().into_iter().chain(peer.inbound.drain(..)) {
+                self.attempts.remove(&attempt);
+                self.actions.push_back(Action::Abort { attempt });
+            }
+            if let Some((attempt, _)) = peer.ready.take() {
+                self.attempts.remove(&attempt);
+                self.actions.push_back(Action::Abort { attempt });
+            }
+            peer.awaits_peer_until = None;
+            if let Some(connection) = &mut peer.connection {
+                Self::close(&mut self.actions, connection, NodeDownReason::NetKernelTerminated);
+            }
+            for waiter in std::mem::take(&mut peer.waiters) {
+                self.actions.push_back(Action::Resolve { waiter, result: false });
+            }
+        }
+        self.peers.retain(|_, peer| peer.connection.is_some());
+    }
+
+    /// True when no connection is left, on its way up or going down.
+    pub fn is_quiet(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// A stranger stated its name in an inbound handshake.
+    pub fn inbound(&mut self, node: &Atom) -> (AttemptId, Decision) {
+        let attempt = AttemptId(self.fresh_id());
+        let decision = self.decide(node);
+        if !matches!(decision, Decision::Nok | Decision::NotAllowed) {
+            self.attempts.insert(attempt, node.clone());
+            self.peers.entry(node.clone()).or_default().inbound.push(attempt);
+        }
+        (attempt, decision)
+    }
+
+    fn decide(&self, node: &Atom) -> Decision {
+        let Some(local) = &self.local else { return Decision::NotAllowed };
+        if local == node {
+            return Decision::Nok;
+        }
+        if !self.may_connect(node.as_str()) {
+            return Decision::NotAllowed;
+        }
+        match self.peers.get(node) {
+            Some(peer) if peer.connection.as_ref().is_some_and(Connection::is_coming) => {
+                Decision::Alive
+            }
+            // OTP: erl_distribution, "simultaneous connect": the attempt of the greater name wins.
+            Some(peer) if peer.outbound.is_some() && local.as_str() > node.as_str() => {
+                Decision::Nok
+            }
+            Some(peer) if peer.outbound.is_some() => Decision::OkSimultaneous,
+            _ => Decision::Ok,
+        }
+    }
+
+    /// Inbound entries match a full name, a bare host, or a bare name with an empty host
+    /// (OTP: `net_kernel:allow/1` as `dist_util` checks it).
+    fn may_connect(&self, node: &str) -> bool {
+        let Some(allowed) = &self.allowed else { return true };
+        let (head, host) = node.split_once('@').unwrap_or((node, ""));
+        allowed.contains(node) || allowed.contains(host) || allowed.contains(&format!("{head}@"))
+    }
+
+    /// An `alive` attempt proved the cookie: the old link gives way now, the acknowledgement waits
+    /// for [`Action::OldLinkGone`].
+    pub fn verified(&mut self, attempt: AttemptId) {
+        let Some(node) = self.attempts.get(&attempt) else { return };
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        if let Some(connection) = &mut peer.connection {
+            if let Some(previous) = peer.replacing.replace(attempt) {
+                self.actions.push_back(Action::Abort { attempt: previous });
+            }
+            Self::close(&mut self.actions, connection, NodeDownReason::WaitPending);
+        } else {
+            self.actions.push_back(Action::OldLinkGone { attempt });
+        }
+    }
+
+    /// An attempt finished its handshake.
+    pub fn established(&mut self, attempt: AttemptId, link: PeerLink) {
+        let Some(node) = self.attempts.get(&attempt).cloned() else {
+            self.actions.push_back(Action::Abort { attempt });
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        match &peer.connection {
+            None => self.raise(&node, attempt, link),
+            Some(connection) if connection.is_coming() => {
+                // Another attempt won while this one finished.
+                self.forget_attempt(attempt);
+                self.actions.push_back(Action::Abort { attempt });
+            }
+            Some(_) => {
+                if let Some((previous, _)) = peer.ready.replace((attempt, link)) {
+                    self.actions.push_back(Action::Abort { attempt: previous });
+                }
+            }
+        }
+    }
+
+    /// An attempt failed, at any stage. `peer_wins` says that the peer refused it (`nok`) because
+    /// its own attempt survives.
+    pub fn failed(&mut self, attempt: AttemptId, peer_wins: bool, now: Instant) {
+        let Some(node) = self.attempts.get(&attempt).cloned() else { return };
+        let outbound = self.forget_attempt(attempt);
+        let setup_time = self.setup_time;
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        if outbound && peer_wins && !peer.waiters.is_empty() {
+            peer.awaits_peer_until = Some(now + setup_time);
+        }
+        self.settle(&node);
+    }
+
+    /// The earliest time at which [`NetKernel::expire`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|peer| peer.awaits_peer_until).min()
+    }
+
+    /// Gives up waiting for peers whose own attempt never arrived.
+    pub fn expire(&mut self, now: Instant) {
+        let due = |peer: &Peer| peer.awaits_peer_until.is_some_and(|until| until <= now);
+        let names: Vec<Atom> =
+            self.peers.iter().filter(|(_, p)| due(p)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if let Some(peer) = self.peers.get_mut(&name) {
+                peer.awaits_peer_until = None;
+            }
+            self.settle(&name);
+        }
+    }
+
+    /// A shard ended a link after delivering everything it had read from it, in all queues it
+    /// feeds.
+    pub fn link_down(&mut self, id: ConnectionId, reason: NodeDownReason) {
+        let Some(node) = self.connections.get(&id).cloned() else { return };
+        let Some(connection) = self.peers.get_mut(&node).and_then(|p| p.connection.as_mut()) else {
+            return;
+        };
+        debug_assert_eq!(connection.id, id, "a node has one connection at a time");
+        connection.closing = true;
+        connection.down = Some(reason);
+        if connection.stage == Stage::Up {
+            self.lower(&node);
+        }
+    }
+
+    /// One shard carried out one order.
+    pub fn acknowledged(&mut self, barrier: BarrierId) {
+        let Some(entry) = self.barriers.get_mut(&barrier) else { return };
+        entry.missing -= 1;
+        if entry.missing > 0 {
+            return;
+        }
+        if let Some(Barrier { node, .. }) = self.barriers.remove(&barrier) {
+            self.step(&node);
+        }
+    }
+
+    /// Begins to bring a connection up.
+    fn raise(&mut self, node: &Atom, attempt: AttemptId, link: PeerLink) {
+        let id = ConnectionId(self.fresh_id());
+        let shard = usize::try_from(id.0).unwrap_or(0) % self.shard_count;
+        self.forget_attempt(attempt);
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        for other in peer.outbound.take().into_iter().chain(peer.inbound.drain(..)) {
+            self.attempts.remove(&other);
+            self.actions.push_back(Action::Abort { attempt: other });
+        }
+        peer.awaits_peer_until = None;
+        peer.connection =
+            Some(Connection { id, shard, link, stage: Stage::Routing, closing: false, down: None });
+        self.connections.insert(id, node.clone());
+        self.actions.push_back(Action::Attach {
+            attempt,
+            connection: id,
+            shard,
+            node: node.clone(),
+        });
+        let order = Order::RouteUp { node: node.clone(), connection: id, shard, link };
+        self.broadcast(node, order);
+    }
+
+    /// Begins to take a connection down. The link itself is closed and drained already.
+    fn lower(&mut self, node: &Atom) {
+        let Some(connection) = self.peers.get_mut(node).and_then(|p| p.connection.as_mut()) else {
+            return;
+        };
+        connection.stage = Stage::Unrouting;
+        let order = Order::RouteDown { node: node.clone(), connection: connection.id };
+        self.broadcast(node, order);
+    }
+
+    /// A barrier of `node` is complete: on to the next stage.
+    fn step(&mut self, node: &Atom) {
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        let Some(connection) = &mut peer.connection else { return };
+        let (id, node_type) = (connection.id, connection.link.node_type);
+        match connection.stage {
+            Stage::Routing => {
+                connection.stage = Stage::Announcing;
+                let order = Order::NodeUp { node: node.clone(), connection: id, node_type };
+                self.broadcast(node, order);
+            }
+            Stage::Announcing => {
+                connection.stage = Stage::Up;
+                let shard = connection.shard;
+                let fell = connection.down.is_some();
+                for waiter in std::mem::take(&mut peer.waiters) {
+                    self.actions.push_back(Action::Resolve { waiter, result: true });
+                }
+                if fell {
+                    self.lower(node);
+                } else {
+                    self.actions.push_back(Action::StartReading { connection: id, shard });
+                }
+            }
+            Stage::Unrouting => {
+                connection.stage = Stage::Mourning;
+                let reason = connection.down.clone().unwrap_or(NodeDownReason::ConnectionClosed);
+                let order =
+                    Order::NodeDown { node: node.clone(), connection: id, node_type, reason };
+                self.broadcast(node, order);
+            }
+            Stage::Mourning => self.gone(node, id),
+            Stage::Up => debug_assert!(false, "no barrier runs while a node is up"),
+        }
+    }
+
+    /// The last trace of a connection is gone: whoever waited for that goes on.
+    fn gone(&mut self, node: &Atom, id: ConnectionId) {
+        self.connections.remove(&id);
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        peer.connection = None;
+        for waiter in std::mem::take(&mut peer.disconnecting) {
+            self.actions.push_back(Action::Resolve { waiter, result: true });
+        }
+        let replacing = peer.replacing.take();
+        if let Some(attempt) = replacing {
+            self.actions.push_back(Action::OldLinkGone { attempt });
+        }
+        match (peer.ready.take(), replacing) {
+            (Some((attempt, link)), _) => self.raise(node, attempt, link),
+            // The replacement comes up next, for the waiters too.
+            (None, Some(_)) => {}
+            (None, None) => self.settle(node),
+        }
+    }
+
+    /// Answers those who wait in vain and forgets a peer of which nothing is left.
+    fn settle(&mut self, node: &Atom) {
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        let hopeful = peer.outbound.is_some()
+            || peer.ready.is_some()
+            || peer.replacing.is_some()
+            || peer.awaits_peer_until.is_some()
+            || peer.connection.as_ref().is_some_and(Connection::is_coming);
+        if !hopeful {
+            for waiter in std::mem::take(&mut peer.waiters) {
+                self.actions.push_back(Action::Resolve { waiter, result: false });
+            }
+        }
+        if !hopeful && peer.connection.is_none() && peer.inbound.is_empty() {
+            self.peers.remove(node);
+        }
+    }
+
+    /// Drops an attempt from the tables; true when it was ours.
+    fn forget_attempt(&mut self, attempt: AttemptId) -> bool {
+        let Some(node) = self.attempts.remove(&attempt) else { return false };
+        let Some(peer) = self.peers.get_mut(&node) else { return false };
+        peer.inbound.retain(|other| *other != attempt);
+        if peer.replacing == Some(attempt) {
+            peer.replacing = None;
+        }
+        if peer.ready.as_ref().is_some_and(|(ready, _)| *ready == attempt) {
+            peer.ready = None;
+        }
+        let ours = peer.outbound == Some(attempt);
+        if ours {
+            peer.outbound = None;
+        }
+        ours
+    }
+
+    fn close(actions: &mut VecDeque<Action>, connection: &mut Connection, why: NodeDownReason) {
+        if !std::mem::replace(&mut connection.closing, true) {
+            let (id, shard) = (connection.id, connection.shard);
+            actions.push_back(Action::CloseLink { connection: id, shard, reason: why });
+        }
+    }
+
+    fn broadcast(&mut self, node: &Atom, order: Order) {
+        let barrier = BarrierId(self.fresh_id());
+        self.barriers.insert(barrier, Barrier { node: node.clone(), missing: self.shard_count });
+        self.actions.push_back(Action::Broadcast { barrier, order });
+    }
+
+    fn resolve(&mut self, waiter: Option<WaiterId>, result: bool) {
+        if let Some(waiter) = waiter {
+            self.actions.push_back(Action::Resolve { waiter, result });
+        }
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}
+
+impl Connection {
+    /// Up, or on its way up, and nobody asked to end it.
+    fn is_coming(&self) -> bool {
+        !self.closing && matches!(self.stage, Stage::Routing | Stage::Announcing | Stage::Up)
+    }
+}

@@ -1,0 +1,16 @@
+//! Erlang's `net_kernel`: which nodes are connected, being connected or going down.
+//!
+//! [`NetKernel`] is the state machine. It opens no socket and reads no clock: attempts, links and
+//! acknowledgements of the shards come in as calls, [`Action`]s go out. The shards' runtime
+//! (`crate::shard`) carries them out.
+
+mod machine;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use machine::NetKernel;
+pub use types::{
+    Action, AttemptId, BarrierId, ConnectionId, Decision, NodeDownReason, NodeInfo, NodeType,
+    Order, PeerLink, WaiterId,
+};

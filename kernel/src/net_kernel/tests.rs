@@ -1,0 +1,227 @@
+use std::time::{Duration, Instant};
+
+use krarup_transport::term::{Atom, Creation};
+
+use super::*;
+
+const SETUP: Duration = Duration::from_secs(7);
+
+fn machine(shards: usize) -> NetKernel {
+    let mut kernel = NetKernel::new(shards, SETUP);
+    kernel.start(Atom::from_static("m@h"));
+    kernel
+}
+
+fn peer() -> PeerLink {
+    PeerLink { creation: Creation(9), node_type: NodeType::Visible }
+}
+
+fn drain(kernel: &mut NetKernel) -> Vec<Action> {
+    std::iter::from_fn(|| kernel.next_action()).collect()
+}
+
+/// Acknowledges every broadcast in `actions` on all shards and returns what that led to.
+fn acknowledge(kernel: &mut NetKernel, actions: &[Action], shards: usize) -> Vec<Action> {
+    for action in actions {
+        if let Action::Broadcast { barrier, .. } = action {
+            for _ in 0..shards {
+                kernel.acknowledged(*barrier);
+            }
+        }
+    }
+    drain(kernel)
+}
+
+/// Brings `node` up by an inbound attempt and returns its connection.
+fn bring_up(kernel: &mut NetKernel, node: &Atom) -> ConnectionId {
+    let (attempt, decision) = kernel.inbound(node);
+    assert_eq!(decision, Decision::Ok);
+    kernel.established(attempt, peer());
+    settle_up(kernel)
+}
+
+fn settle_up(kernel: &mut NetKernel) -> ConnectionId {
+    let routing = drain(kernel);
+    let announcing = acknowledge(kernel, &routing, 1);
+    let up = acknowledge(kernel, &announcing, 1);
+    up.iter()
+        .find_map(|action| match action {
+            Action::StartReading { connection, .. } => Some(*connection),
+            _ => None,
+        })
+        .expect("reading starts after nodeup")
+}
+
+fn settle_down(kernel: &mut NetKernel) -> Vec<Action> {
+    let unrouting = drain(kernel);
+    let mourning = acknowledge(kernel, &unrouting, 1);
+    assert!(matches!(mourning[..], [Action::Broadcast { order: Order::NodeDown { .. }, .. }]));
+    acknowledge(kernel, &mourning, 1)
+}
+
+#[test]
+fn frames_are_read_only_after_every_shard_saw_nodeup() {
+    let mut kernel = machine(2);
+    let node = Atom::from_static("a@h");
+    kernel.connect(&node, false, Some(WaiterId(1)));
+    let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+    kernel.established(attempt, peer());
+    let routing = drain(&mut kernel);
+    let [Action::Attach { .. }, Action::Broadcast { barrier, order: Order::RouteUp { .. } }] =
+        routing[..]
+    else {
+        panic!("routes first: {routing:?}")
+    };
+    kernel.acknowledged(barrier);
+    assert!(drain(&mut kernel).is_empty(), "one shard is missing");
+    kernel.acknowledged(barrier);
+    let announcing = drain(&mut kernel);
+    assert_eq!(kernel.nodes().len(), 1, "listed before nodeup is delivered");
+    let up = acknowledge(&mut kernel, &announcing, 2);
+    assert!(matches!(
+        up[..],
+        [Action::Resolve { waiter: WaiterId(1), result: true }, Action::StartReading { .. }]
+    ));
+}
+
+#[test]
+fn a_node_comes_up_again_only_after_its_nodedown() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let first = bring_up(&mut kernel, &node);
+    kernel.link_down(first, NodeDownReason::ConnectionClosed);
+    let (attempt, decision) = kernel.inbound(&node);
+    assert_eq!(decision, Decision::Ok);
+    kernel.established(attempt, peer());
+    assert!(kernel.nodes().is_empty());
+    let after = settle_down(&mut kernel);
+    assert!(
+        matches!(after[..], [Action::Attach { .. }, Action::Broadcast { .. }]),
+        "the next connection follows the nodedown: {after:?}"
+    );
+}
+
+#[test]
+fn the_greater_name_wins_a_simultaneous_connect() {
+    let mut kernel = machine(1);
+    for (name, expected) in [("a@h", Decision::Nok), ("z@h", Decision::OkSimultaneous)] {
+        let node = Atom::new(name).unwrap();
+        kernel.connect(&node, false, None);
+        assert_eq!(kernel.inbound(&node).1, expected, "against {name}");
+    }
+}
+
+#[test]
+fn a_stranger_does_not_kill_our_attempt_before_it_proves_the_cookie() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("z@h");
+    kernel.connect(&node, false, Some(WaiterId(1)));
+    let [Action::Dial { attempt: ours, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+    let (theirs, _) = kernel.inbound(&node);
+    assert!(drain(&mut kernel).is_empty());
+    kernel.established(theirs, peer());
+    assert!(drain(&mut kernel).contains(&Action::Abort { attempt: ours }));
+}
+
+#[test]
+fn a_refused_attempt_waits_for_the_peers_own() {
+    let mut kernel = machine(1);
+    let (node, now) = (Atom::from_static("z@h"), Instant::now());
+    kernel.connect(&node, false, Some(WaiterId(1)));
+    let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+    kernel.failed(attempt, true, now);
+    assert!(drain(&mut kernel).is_empty(), "still hopeful");
+    assert_eq!(kernel.deadline(), Some(now + SETUP));
+    kernel.expire(now + SETUP);
+    assert_eq!(drain(&mut kernel), [Action::Resolve { waiter: WaiterId(1), result: false }]);
+}
+
+#[test]
+fn an_alive_attempt_replaces_the_link_only_once_verified() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let first = bring_up(&mut kernel, &node);
+    let (attempt, decision) = kernel.inbound(&node);
+    assert_eq!(decision, Decision::Alive);
+    assert!(drain(&mut kernel).is_empty(), "nothing happens to the old link yet");
+    kernel.verified(attempt);
+    assert!(matches!(
+        drain(&mut kernel)[..],
+        [Action::CloseLink { reason: NodeDownReason::WaitPending, .. }]
+    ));
+    kernel.link_down(first, NodeDownReason::WaitPending);
+    assert_eq!(settle_down(&mut kernel), [Action::OldLinkGone { attempt }]);
+    kernel.established(attempt, peer());
+    assert_ne!(settle_up(&mut kernel), first);
+}
+
+#[test]
+fn one_attempt_serves_all_who_wait_and_a_failure_answers_all() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    for id in 0..3 {
+        kernel.connect(&node, false, Some(WaiterId(id)));
+    }
+    let dials = drain(&mut kernel);
+    let [Action::Dial { attempt, .. }] = dials[..] else { panic!("one dial: {dials:?}") };
+    kernel.failed(attempt, false, Instant::now());
+    assert_eq!(drain(&mut kernel).len(), 3);
+}
+
+#[test]
+fn a_disconnect_is_answered_after_the_nodedown() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let id = bring_up(&mut kernel, &node);
+    kernel.disconnect(&node, Some(WaiterId(4)));
+    assert!(matches!(drain(&mut kernel)[..], [Action::CloseLink { .. }]));
+    kernel.link_down(id, NodeDownReason::Disconnect);
+    let after = settle_down(&mut kernel);
+    assert_eq!(after, [Action::Resolve { waiter: WaiterId(4), result: true }]);
+}
+
+#[test]
+fn a_link_that_falls_while_coming_up_still_reports_both_events() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let (attempt, _) = kernel.inbound(&node);
+    kernel.established(attempt, peer());
+    let routing = drain(&mut kernel);
+    let Some(Action::Attach { connection, .. }) = routing.first() else { panic!("attaches") };
+    kernel.link_down(*connection, NodeDownReason::ConnectionClosed);
+    let announcing = acknowledge(&mut kernel, &routing, 1);
+    assert!(matches!(announcing[..], [Action::Broadcast { order: Order::NodeUp { .. }, .. }]));
+    let unrouting = acknowledge(&mut kernel, &announcing, 1);
+    assert!(matches!(unrouting[..], [Action::Broadcast { order: Order::RouteDown { .. }, .. }]));
+}
+
+#[test]
+fn allow_matches_full_names_hosts_and_heads_inbound_but_only_names_outbound() {
+    let mut kernel = machine(1);
+    kernel.allow(["a@h".into(), "lan".into(), "ops@".into()]);
+    for (name, allowed) in
+        [("a@h", true), ("x@lan", true), ("ops@far", true), ("b@h", false), ("a@far", false)]
+    {
+        let refused = kernel.inbound(&Atom::new(name).unwrap()).1 == Decision::NotAllowed;
+        assert_eq!(!refused, allowed, "{name}");
+    }
+    kernel.connect(&Atom::from_static("x@lan"), false, Some(WaiterId(1)));
+    assert_eq!(drain(&mut kernel), [Action::Resolve { waiter: WaiterId(1), result: false }]);
+}
+
+#[test]
+fn stopping_ends_every_link_and_refuses_newcomers() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let id = bring_up(&mut kernel, &node);
+    kernel.stop();
+    assert!(matches!(
+        drain(&mut kernel)[..],
+        [Action::CloseLink { reason: NodeDownReason::NetKernelTerminated, .. }]
+    ));
+    assert!(!kernel.is_quiet());
+    kernel.link_down(id, NodeDownReason::NetKernelTerminated);
+    settle_down(&mut kernel);
+    assert!(kernel.is_quiet());
+    assert_eq!(kernel.inbound(&node).1, Decision::NotAllowed);
+}
