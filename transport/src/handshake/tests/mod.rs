@@ -7,6 +7,7 @@ use super::*;
 
 mod golden;
 mod hostile;
+mod simultaneous;
 
 /// No challenge of this node is outstanding but the machine's own.
 fn none(_: Challenge) -> bool {
