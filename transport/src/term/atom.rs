@@ -1,7 +1,7 @@
 //! Atoms: small owned strings, interned nowhere.
 
 use std::borrow::Borrow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use smol_str::SmolStr;
 
@@ -41,12 +41,6 @@ impl Atom {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
-    }
-
-    /// The atom of a name already known to fit.
-    pub(crate) fn from_checked(name: &str) -> Self {
-        debug_assert!(fits(name));
-        Self(SmolStr::new(name))
     }
 }
 

@@ -2,20 +2,33 @@
 //!
 //! * [`Reader`] and the functions of [`read`] and [`write`](mod@write) handle single items; the
 //!   control messages of a connection are read and written with them.
+//! * [`Term`] is any term, owned; [`Term::decode`] and [`Term::encode`] convert it,
+//!   [`decode_parts`] reads one that came in fragments, [`Term::encode_gather`] writes one without
+//!   copying its big binaries.
 
 pub mod read;
 pub mod tag;
 pub mod write;
 
 mod atom;
+mod decode;
+mod encode;
 mod error;
 mod identifier;
+mod integer;
 mod limits;
+mod order;
+mod owned;
+mod parts;
 
 pub use self::atom::{Atom, AtomTooLong};
+pub use self::decode::decode_parts;
+pub use self::encode::Gather;
 pub use self::error::{DecodeError, DecodeErrorKind};
 pub use self::identifier::{Creation, Pid, Port, Reference};
+pub use self::integer::BigInteger;
 pub use self::limits::Limits;
+pub use self::owned::{BitString, DuplicateKey, Export, Fun, Map, Record, Term};
 pub use self::read::{
     AtomTable, Reader, Source, read_atom, read_pid, read_port, read_reference, read_tuple_header,
     read_u64,
@@ -25,3 +38,6 @@ pub use self::write::{
     write_list_header, write_map_header, write_nil, write_pid, write_port, write_reference,
     write_tuple_header,
 };
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Atom, Creation, DecodeError, DecodeErrorKind, Pid, Port, Reference, tag};
+use super::{Atom, Creation, DecodeError, DecodeErrorKind, Limits, Pid, Port, Reference, tag};
 
 /// Where the bytes of a term come from: one slice ([`Reader`]) or several.
 ///
@@ -291,6 +291,31 @@ pub(crate) fn read_atom_body<S: Source, A: AtomTable + ?Sized>(
     Atom::new(name).map_err(|_| too_long(position))
 }
 
+/// Applies the limit on atom length, which can only be stricter than the format's.
+#[inline]
+pub(crate) fn check_atom_limit(
+    atom: &Atom,
+    limits: &Limits,
+    position: usize,
+) -> Result<(), DecodeError> {
+    let characters_max = limits.atom_characters_max;
+    let name = atom.as_str();
+    if name.len() > characters_max && name.chars().count() > characters_max {
+        return Err(DecodeError::new(position, DecodeErrorKind::AtomTooLong { characters_max }));
+    }
+    Ok(())
+}
+
+/// Refuses a record that names a field twice.
+pub(crate) fn check_distinct(names: &[Atom], position: usize) -> Result<(), DecodeError> {
+    let mut sorted: SmallVec<[&str; 16]> = names.iter().map(Atom::as_str).collect();
+    sorted.sort_unstable();
+    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(DecodeError::new(position, DecodeErrorKind::DuplicateField));
+    }
+    Ok(())
+}
+
 /// Reads a pid (tag 88, or 103 with its 8-bit creation).
 ///
 /// # Errors
@@ -401,6 +426,22 @@ pub fn read_u64<S: Source>(source: &mut S) -> Result<u64, DecodeError> {
     let position = source.position();
     let out_of_range = || DecodeError::new(position, DecodeErrorKind::IntegerOutOfRange);
     u64::try_from(read_i128(source)?).map_err(|_| out_of_range())
+}
+
+/// Reads an integer of at most 64 bits, signed.
+pub(crate) fn read_i64<S: Source>(source: &mut S) -> Result<i64, DecodeError> {
+    let position = source.position();
+    i64::try_from(read_i128(source)?)
+        .map_err(|_| DecodeError::new(position, DecodeErrorKind::IntegerOutOfRange))
+}
+
+/// Reads the arity of an export, which is a small integer term.
+pub(crate) fn read_arity<S: Source>(source: &mut S) -> Result<u8, DecodeError> {
+    let position = source.position();
+    match source.u8()? {
+        tag::SMALL_INTEGER => source.u8(),
+        tag => Err(unexpected(position, "an arity of 0 to 255", tag)),
+    }
 }
 
 /// Reads an integer whose magnitude fits 64 bits.

@@ -85,11 +85,18 @@ pub(crate) fn write_magnitude(out: &mut Vec<u8>, negative: bool, digits: &[u8]) 
     out.extend_from_slice(digits);
 }
 
-/// Writes a float (`NEW_FLOAT_EXT`). The format has no NaN and no infinities: the peer would drop
-/// the connection, so the caller must have excluded them.
+/// Writes a float (`NEW_FLOAT_EXT`). The format has no NaN and no infinities, and a peer would
+/// drop the connection over one: they go as the atoms `nan`, `infinity` and `neg_infinity`.
 #[inline]
 pub fn write_float(out: &mut Vec<u8>, value: f64) {
-    debug_assert!(value.is_finite(), "Erlang has only finite floats");
+    if !value.is_finite() {
+        let name = match value {
+            f64::INFINITY => "infinity",
+            f64::NEG_INFINITY => "neg_infinity",
+            _ => "nan",
+        };
+        return write_atom_text(out, name);
+    }
     let mut bytes = [tag::NEW_FLOAT; 9];
     bytes[1..].copy_from_slice(&value.to_be_bytes());
     out.extend_from_slice(&bytes);
