@@ -1,0 +1,163 @@
+//! What the coordinator and its workers say to each other: one line each, orders down, events up.
+//!
+//! A worker reads [`WorkerConfig`] first and answers [`Event::Ready`]. One side gets
+//! [`Order::Dial`] and answers [`Event::Connected`]; then the client gets [`Order::Go`] and the
+//! measurement runs. [`Order::Stop`], or the end of its input, ends a worker.
+//!
+//! Rust workers read JSON; BEAM workers read the same orders as Erlang terms (see [`crate::otp`]).
+//! Both answer in JSON.
+
+use std::io::{BufRead, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::peer::Kind;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Work {
+    /// Latency of a message and its answer.
+    Rtt,
+    /// Rate of messages one way.
+    Stream,
+}
+
+impl Work {
+    /// The name of the subcommand, also used in file names.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Work::Rtt => "rtt",
+            Work::Stream => "stream",
+        }
+    }
+}
+
+/// Which side of the pair a worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// Sends first.
+    Client,
+    /// Answers, or receives the stream.
+    Server,
+}
+
+impl Role {
+    /// The name in errors and node names.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Role::Client => "client",
+            Role::Server => "server",
+        }
+    }
+}
+
+/// All that a worker needs to know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct WorkerConfig {
+    pub(crate) kind: Kind,
+    pub(crate) role: Role,
+    pub(crate) work: Work,
+    /// Bytes of each message.
+    pub(crate) size: usize,
+    pub(crate) warm_up_ns: u64,
+    pub(crate) duration_ns: u64,
+    /// Messages that may be under way without the receiver's acknowledgement (streams of nodes;
+    /// sockets have TCP's own window).
+    pub(crate) window: u64,
+    /// Core to run on.
+    pub(crate) core: Option<usize>,
+    /// Node name and cookie; unused by sockets.
+    pub(crate) node: String,
+    pub(crate) cookie: String,
+}
+
+/// From the coordinator to a worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "lowercase")]
+pub(crate) enum Order {
+    /// Connect to the other side.
+    Dial { node: String, port: u16 },
+    /// Run the measurement against this node.
+    Go { node: String },
+    /// End.
+    Stop,
+}
+
+/// From a worker to the coordinator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(crate) enum Event {
+    /// The worker accepts connections (`port` is 0 for a client that never listens).
+    Ready {
+        node: String,
+        port: u16,
+        /// Version of what runs there, where it is not this package's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+    },
+    /// The link is up.
+    Connected,
+    /// Round trips: pairs of nanoseconds and count.
+    Rtt { samples: Vec<(u64, u64)> },
+    /// Stream, from its receiver. `messages` came in `elapsed_ns` after the warm-up; `total`
+    /// counts all, and all were in sequence.
+    Received { messages: u64, total: u64, elapsed_ns: u64 },
+    /// Stream, from its sender: how many messages it sent in all.
+    Sent { total: u64 },
+    /// The worker cannot go on.
+    Failed { reason: String },
+}
+
+/// Reads one JSON line; `None` at the end of input.
+pub(crate) fn read_line<T: for<'de> Deserialize<'de>>(
+    input: &mut impl BufRead,
+) -> Result<Option<T>, Error> {
+    let mut line = String::new();
+    let count = input.read_line(&mut line).map_err(Error::io("cannot read an order"))?;
+    if count == 0 {
+        return Ok(None);
+    }
+    serde_json::from_str(&line).map(Some).map_err(|error| {
+        Error::Broken(format!("expected an order in JSON, came {line:?}: {error}"))
+    })
+}
+
+/// Writes one event for the coordinator.
+pub(crate) fn tell(event: &Event) -> Result<(), Error> {
+    let mut line = serde_json::to_string(event)
+        .map_err(|error| Error::io("cannot encode an event")(std::io::Error::other(error)))?;
+    line.push('\n');
+    let mut output = std::io::stdout().lock();
+    output
+        .write_all(line.as_bytes())
+        .and_then(|()| output.flush())
+        .map_err(Error::io("cannot write to the coordinator"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// These lines are what `bench/erl/krarup_bench_worker.erl` prints.
+    #[test]
+    fn events_of_beam_workers_are_understood() {
+        let event = |line: &str| serde_json::from_str::<Event>(line).expect(line);
+        assert_eq!(
+            event(r#"{"event":"ready","node":"a@b","port":4000,"version":"25"}"#),
+            Event::Ready { node: "a@b".into(), port: 4000, version: Some("25".into()) }
+        );
+        assert_eq!(event(r#"{"event":"connected"}"#), Event::Connected);
+        assert_eq!(
+            event(r#"{"event":"rtt","samples":[[50,2],[60,1]]}"#),
+            Event::Rtt { samples: vec![(50, 2), (60, 1)] }
+        );
+        assert_eq!(
+            event(r#"{"event":"received","messages":5,"total":9,"elapsed_ns":7}"#),
+            Event::Received { messages: 5, total: 9, elapsed_ns: 7 }
+        );
+        assert_eq!(event(r#"{"event":"sent","total":9}"#), Event::Sent { total: 9 });
+    }
+}

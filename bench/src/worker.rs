@@ -1,0 +1,122 @@
+//! The hidden subcommand: one side of a measurement, in a process of its own.
+
+use std::io::stdin;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use crate::error::Error;
+use crate::floor;
+use crate::peer::Kind;
+use crate::pin;
+use crate::process::WorkerProcess;
+use crate::protocol::{Event, Order, WorkerConfig, read_line, tell};
+use crate::report::histogram::{self, Histogram};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkerAction {
+    /// Takes its configuration and orders from standard input.
+    Run,
+    /// Pins itself to a core, then becomes another program.
+    Exec {
+        /// The core.
+        #[arg(long)]
+        core: usize,
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+/// Runs a worker until its input ends.
+pub(crate) fn run(action: &WorkerAction) -> Result<(), Error> {
+    // A worker that measures does not read its input: it must not outlive a killed coordinator.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(|errno| Error::io("cannot tie this worker to its parent")(errno.into()))?;
+    match action {
+        WorkerAction::Exec { core, command } => exec(*core, command),
+        WorkerAction::Run => {
+            let outcome = obey();
+            if let Err(error) = &outcome {
+                tell(&Event::Failed { reason: error.to_string() })?;
+            }
+            outcome
+        }
+    }
+}
+
+/// This program, to be started once more.
+pub(crate) fn own_executable() -> Result<Command, Error> {
+    std::env::current_exe()
+        .map(Command::new)
+        .map_err(Error::io("cannot find this program's own file"))
+}
+
+/// Starts a Rust worker and gives it its configuration.
+pub(crate) fn start(name: String, config: &WorkerConfig) -> Result<WorkerProcess, Error> {
+    let mut command = own_executable()?;
+    command.args(["worker", "run"]);
+    let mut worker = WorkerProcess::start(name, command)?;
+    worker.write_line(&json(config)?)?;
+    Ok(worker)
+}
+
+/// An order as a Rust worker reads it.
+pub(crate) fn order_json(order: &Order) -> Result<String, Error> {
+    json(order)
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value)
+        .map_err(|error| Error::io("cannot encode an order")(std::io::Error::other(error)))
+}
+
+/// Latencies of one worker.
+#[derive(Debug)]
+pub(crate) struct Latencies(Histogram);
+
+impl Latencies {
+    pub(crate) fn new() -> Latencies {
+        Latencies(histogram::new())
+    }
+
+    /// Adds one sample.
+    pub(crate) fn record(&mut self, latency: Duration) {
+        histogram::record(&mut self.0, u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX), 1);
+    }
+
+    /// Pairs of nanoseconds and count, ascending.
+    pub(crate) fn samples(&self) -> Vec<(u64, u64)> {
+        let recorded = self.0.iter_recorded();
+        recorded.map(|step| (step.value_iterated_to(), step.count_since_last_iteration())).collect()
+    }
+}
+
+fn exec(core: usize, command: &[String]) -> Result<(), Error> {
+    pin::pin_to(core)?;
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Error::Usage("worker exec needs a program".into()));
+    };
+    let source = Command::new(program).args(arguments).exec();
+    Err(Error::Io { doing: format!("cannot start {program:?}"), source })
+}
+
+fn obey() -> Result<(), Error> {
+    let config: WorkerConfig = read_line(&mut stdin().lock())?
+        .ok_or_else(|| Error::Usage("a worker is started by krarup-bench, not by hand".into()))?;
+    if let Some(core) = config.core {
+        pin::pin_to(core)?;
+    }
+    match config.kind {
+        Kind::SocketSpin | Kind::SocketBlock => floor::work(&config),
+        Kind::Krarup => Err(Error::Usage("Krarup workers are not built in".into())),
+        Kind::Beam => Err(Error::Usage("a BEAM worker is run by erl".into())),
+    }
+}
+
+/// The next order of a worker; the end of its input means stop.
+pub(crate) fn next_order() -> Result<Order, Error> {
+    Ok(read_line(&mut stdin().lock())?.unwrap_or(Order::Stop))
+}
