@@ -60,10 +60,15 @@ impl Sender {
 }
 
 fn write_header(message: &mut [u8], size: usize, sequence: u64) {
+    message[..HEADER_BYTES].copy_from_slice(&header(size, sequence));
+}
+
+#[inline]
+fn header(size: usize, sequence: u64) -> [u8; HEADER_BYTES] {
     // Sizes are at most 256 MiB (`cli::Size`).
-    let length = u32::try_from(size).unwrap_or(u32::MAX);
-    message[..4].copy_from_slice(&length.to_le_bytes());
-    message[4..HEADER_BYTES].copy_from_slice(&sequence.to_le_bytes());
+    let [a, b, c, d, ..] = size.to_le_bytes();
+    let [e, f, g, h, i, j, k, l] = sequence.to_le_bytes();
+    [a, b, c, d, e, f, g, h, i, j, k, l]
 }
 
 /// Receives to the end of the stream, checks every message, and tells the rate.
@@ -145,12 +150,16 @@ impl Parser {
     /// Takes all messages that lie whole at the start of `bytes`, and returns the rest.
     fn feed_whole<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Error> {
         let mut messages = bytes.chunks_exact(self.size);
+        let mut next = self.received;
         for message in messages.by_ref() {
-            self.header.copy_from_slice(&message[..HEADER_BYTES]);
-            self.check_header()?;
-            self.body_left = 0;
-            self.received += 1;
+            if message.first_chunk() != Some(&header(self.size, next)) {
+                self.received = next;
+                self.header.copy_from_slice(&message[..HEADER_BYTES]);
+                self.check_header()?;
+            }
+            next += 1;
         }
+        self.received = next;
         Ok(messages.remainder())
     }
 

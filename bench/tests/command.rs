@@ -1,0 +1,80 @@
+//! The binary as a user runs it: short measurements, and what it writes.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn bench(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_krarup-bench"))
+        .args(arguments)
+        .args(["--pin", "none", "--reps", "2", "--warm-up", "0.05"])
+        .output()
+        .expect("the benchmark was built for this test")
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert!(errors.is_empty(), "progress is for terminals only: {errors}");
+    serde_json::from_slice(&output.stdout).expect("--json prints one document")
+}
+
+/// Every pair of one document, with what `figure` holds for it.
+fn figures(document: &serde_json::Value, figure: &str) -> Vec<(String, u64, f64)> {
+    let entries = document["results"].as_array().expect("results");
+    let of = |entry: &serde_json::Value| {
+        let peer = entry["peer"].as_str().expect("peer").to_owned();
+        let size = entry["size_bytes"].as_u64().expect("size");
+        (peer, size, entry[figure].as_f64().expect("figure"))
+    };
+    entries.iter().map(of).collect()
+}
+
+#[test]
+fn round_trips_over_sockets_and_beam_nodes() {
+    let peers = "raw-spin,raw-block,otp";
+    let output =
+        bench(&["rtt", "--peers", peers, "--sizes", "16,64k", "--seconds", "0.1", "--json"]);
+    let found = figures(&json(&output), "p50_ns");
+    assert_eq!(found.len(), 6, "{found:?}");
+    assert!(found.iter().all(|(_, _, p50)| (500.0..1e9).contains(p50)), "{found:?}");
+}
+
+#[test]
+fn streams_over_sockets_and_beam_nodes() {
+    let peers = "raw-spin,raw-block,otp";
+    let output =
+        bench(&["stream", "--peers", peers, "--sizes", "16,1m", "--seconds", "0.2", "--json"]);
+    let found = figures(&json(&output), "messages_per_s");
+    assert_eq!(found.len(), 6, "{found:?}");
+    assert!(found.iter().all(|(_, _, rate)| *rate > 1.0), "{found:?}");
+}
+
+#[test]
+fn results_are_written_in_every_form() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().to_str().expect("text");
+    let arguments =
+        ["rtt", "--peers", "raw-block", "--sizes", "16", "--seconds", "0.05", "--out", path];
+    let output = bench(&arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8_lossy(&output.stdout);
+    for head in ["krarup-bench ", "rustc ", "pinning: none", "command: ", "p99.9"] {
+        assert!(table.contains(head), "{head:?} is missing in:\n{table}");
+    }
+    for name in ["rtt.txt", "rtt.json", "rtt.csv", "rtt.svg", "rtt.hlog"] {
+        let written = std::fs::metadata(Path::new(path).join(name)).expect(name);
+        assert!(written.len() > 100, "{name}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_apart_from_failure() {
+    let unknown = bench(&["rtt", "--peers", "nobody"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    let errors = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(errors.contains("raw-spin"), "the error names the known peers: {errors}");
+    let absent = bench(&["rtt", "--peers", "otp", "--erl", "/nowhere/erl"]);
+    assert_eq!(absent.status.code(), Some(2));
+    let errors = String::from_utf8_lossy(&absent.stderr).into_owned();
+    assert!(errors.contains("--erl"), "the error names the remedy: {errors}");
+}
