@@ -1,0 +1,307 @@
+//! Real Erlang nodes of the releases that Krarup supports.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::lab::command_in;
+use crate::{Namespace, Process, missing};
+
+/// The Erlang code that every node runs: evaluates lines, and holds what the suites need compiled.
+const PEER_MODULE: &str = include_str!("../otp/krarup_peer.erl");
+/// Compiles the module that comes as base64 in the first line of input, and hands the rest to it.
+const BOOT: &str = r#"
+    Source = unicode:characters_to_list(base64:decode(string:trim(io:get_line("")))),
+    {ok, Tokens, _} = erl_scan:string(Source),
+    Split = fun
+        Again([], [], Forms) -> lists:reverse(Forms);
+        Again([{dot, _} = Dot | Rest], Form, Forms) ->
+            {ok, Parsed} = erl_parse:parse_form(lists:reverse([Dot | Form])),
+            Again(Rest, [], [Parsed | Forms]);
+        Again([Token | Rest], Form, Forms) -> Again(Rest, [Token | Form], Forms)
+    end,
+    {ok, Module, Beam} = compile:forms(Split(Tokens, [], [])),
+    {module, Module} = code:load_binary(Module, "krarup_peer", Beam),
+    spawn(Module, loop, []).
+"#;
+/// How long a BEAM may take to start on a busy machine.
+const START: Duration = Duration::from_secs(60);
+/// How long an evaluation may take unless the test says otherwise.
+const EVALUATION: Duration = Duration::from_secs(30);
+
+/// A release of Erlang/OTP that Krarup supports.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Release {
+    /// OTP 25: the oldest, without the flags that later ones demand.
+    R25,
+    /// OTP 27: 64-bit pids, five-word references.
+    R27,
+    /// OTP 29: priority messages and native records.
+    R29,
+}
+
+impl Release {
+    /// Every supported release that this machine can have: all three, unless `tests/run` has said
+    /// what it skips.
+    pub fn all() -> Vec<Self> {
+        let mut releases = vec![Self::R25, Self::R27, Self::R29];
+        releases.retain(|release| !release.is_missing());
+        releases
+    }
+
+    /// Whether `tests/run` could not install this release.
+    pub fn is_missing(self) -> bool {
+        missing(&format!("otp-{self}"))
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::R25 => "25",
+            Self::R27 => "27",
+            Self::R29 => "29",
+        })
+    }
+}
+
+/// Where `tests/otp/install` has put a command of a release.
+pub(crate) fn installed(command: &str, release: Release) -> PathBuf {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let cache = folder("KRARUP_CACHE")
+        .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("krarup")))
+        .or_else(|| folder("HOME").map(|home| home.join(".cache/krarup")))
+        .expect("HOME is set");
+    let bin = folder("KRARUP_OTP_BIN").unwrap_or_else(|| cache.join("bin"));
+    let path = bin.join(format!("{command}-{release}"));
+    assert!(path.exists(), "{} is not there: run tests/otp/install {release}", path.display());
+    path
+}
+
+/// Describes an Erlang node that is about to start.
+pub struct OtpNodeBuilder {
+    release: Release,
+    name: String,
+    host: String,
+    short: bool,
+    cookie: String,
+    hidden: bool,
+    epmd_port: u16,
+    arguments: Vec<String>,
+    namespace: Option<Namespace>,
+}
+
+impl OtpNodeBuilder {
+    pub(crate) fn new(release: Release, name: &str, epmd_port: u16) -> Self {
+        Self {
+            release,
+            name: name.to_owned(),
+            host: "127.0.0.1".to_owned(),
+            short: false,
+            cookie: "c".to_owned(),
+            hidden: false,
+            epmd_port,
+            arguments: Vec::new(),
+            namespace: None,
+        }
+    }
+
+    /// The cookie; `c` unless said.
+    #[must_use]
+    pub fn cookie(mut self, cookie: &str) -> Self {
+        cookie.clone_into(&mut self.cookie);
+        self
+    }
+
+    /// Starts with `-hidden`.
+    #[must_use]
+    pub fn hidden(mut self, hidden: bool) -> Self {
+        self.hidden = hidden;
+        self
+    }
+
+    /// Starts with `-sname name@localhost` instead of `-name name@127.0.0.1`.
+    #[must_use]
+    pub fn short_name(mut self) -> Self {
+        self.short = true;
+        "localhost".clone_into(&mut self.host);
+        self
+    }
+
+    /// The host part of the name, and the address it listens on.
+    #[must_use]
+    pub fn host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
+    }
+
+    /// Runs in a network namespace.
+    #[must_use]
+    pub fn namespace(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.clone());
+        self
+    }
+
+    /// More arguments for `erl`.
+    #[must_use]
+    pub fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
+        self.arguments.extend(arguments.map(str::to_owned));
+        self
+    }
+
+    /// Starts the node and waits until it evaluates expressions.
+    ///
+    /// # Panics
+    ///
+    /// When the release is not installed or the node does not come up.
+    pub fn start(self) -> OtpNode {
+        let full_name = format!("{}@{}", self.name, self.host);
+        let mut command = command_in(self.namespace.as_ref(), &installed("erl", self.release));
+        command
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .env("ERL_CRASH_DUMP", "/dev/null")
+            // The node may live in a root of its own, where the lab's home is not.
+            .env("HOME", "/tmp")
+            .args(["-noshell", if self.short { "-sname" } else { "-name" }, &full_name])
+            .args(["-setcookie", &self.cookie, "-start_epmd", "false"])
+            // Two cores are shared with the other tests: no scheduler may spin.
+            .args(["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]);
+        if self.host == "localhost" || self.host.starts_with("127.") {
+            command.args(["-kernel", "inet_dist_use_interface", "{127,0,0,1}"]);
+        }
+        if self.hidden {
+            command.arg("-hidden");
+        }
+        command.args(&self.arguments).args(["-eval", BOOT]);
+        let title = format!("OTP {} node {full_name}", self.release);
+        let mut process = Process::start(&title, &mut command);
+        process.write_line(&base64(PEER_MODULE.as_bytes()));
+        let mut node = OtpNode { process, name: full_name, release: self.release, evaluations: 0 };
+        let reported = node.eval_within("node().", START);
+        assert_eq!(reported.trim_matches('\''), node.name, "the node came up under another name");
+        node
+    }
+}
+
+/// A running Erlang node, which ends with this value.
+pub struct OtpNode {
+    process: Process,
+    name: String,
+    release: Release,
+    evaluations: u64,
+}
+
+impl OtpNode {
+    /// The full node name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The release it runs.
+    pub fn release(&self) -> Release {
+        self.release
+    }
+
+    /// The process, for its memory, its descriptors and signals.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Evaluates Erlang expressions, as in the shell with a full stop at the end, and returns the
+    /// last value as `~0tp` prints it. Variables and the mailbox last from one call to the next.
+    ///
+    /// # Panics
+    ///
+    /// When they fail, or take longer than half a minute.
+    pub fn eval(&mut self, expressions: &str) -> String {
+        self.eval_within(expressions, EVALUATION)
+    }
+
+    /// As [`OtpNode::eval`], with the time it may take.
+    ///
+    /// # Panics
+    ///
+    /// When the expressions fail or take longer.
+    pub fn eval_within(&mut self, expressions: &str, within: Duration) -> String {
+        let start = self.begin(expressions);
+        self.finish(start, expressions, within)
+    }
+
+    /// Sends expressions off without waiting; [`OtpNode::finish`] waits for their value. One
+    /// evaluation runs at a time.
+    pub fn begin(&mut self, expressions: &str) -> usize {
+        self.evaluations += 1;
+        let start = self.process.lines_printed();
+        let line = expressions.replace('\n', " ");
+        self.process.write_line(&format!("{} {line}", self.evaluations));
+        start
+    }
+
+    /// Waits for the value of what [`OtpNode::begin`] sent off.
+    ///
+    /// # Panics
+    ///
+    /// As [`OtpNode::eval_within`].
+    pub fn finish(&mut self, start: usize, expressions: &str, within: Duration) -> String {
+        let mark = format!("@@krarup {} ", self.evaluations);
+        let what = format!("the value of `{}`", expressions.trim());
+        let answer = self
+            .process
+            .line_after(start, &what, within, |line| line.strip_prefix(&mark).map(str::to_owned));
+        match answer.split_once(' ') {
+            Some(("ok", value)) => value.to_owned(),
+            _ => panic!("{} cannot evaluate `{expressions}`: {answer}", self.name),
+        }
+    }
+
+    /// Evaluates again and again until the value is as wanted.
+    ///
+    /// # Panics
+    ///
+    /// When it is not in time; the last value is in the message.
+    pub fn eval_until(&mut self, expressions: &str, wanted: &str, within: Duration) {
+        let start = std::time::Instant::now();
+        loop {
+            let value = self.eval(expressions);
+            if value == wanted {
+                return;
+            }
+            assert!(
+                start.elapsed() < within,
+                "{}: `{expressions}` is {value}, not {wanted}, after {within:?}",
+                self.name
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Encodes in base64, so that a whole module fits into one line.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0u32, |group, byte| group << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
+        for position in 0..4 {
+            if position <= chunk.len() {
+                let digit = (group >> (18 - 6 * position)) & 63;
+                text.push(char::from(DIGITS[digit as usize]));
+            } else {
+                text.push('=');
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_the_usual_one() {
+        let texts = ["", "f", "fo", "foo", "foob"].map(|text| base64(text.as_bytes()));
+        assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
+    }
+}
