@@ -5,6 +5,7 @@
 //! * [`Term`] is any term, owned; [`Term::decode`] and [`Term::encode`] convert it,
 //!   [`decode_parts`] reads one that came in fragments, [`Term::encode_gather`] writes one without
 //!   copying its big binaries.
+//! * [`validate`] checks a received term without building it; [`Validator`] does so piece by piece.
 
 pub mod read;
 pub mod tag;
@@ -16,10 +17,13 @@ mod encode;
 mod error;
 mod identifier;
 mod integer;
+mod keys;
 mod limits;
 mod order;
 mod owned;
 mod parts;
+mod validate;
+mod validator;
 
 pub use self::atom::{Atom, AtomTooLong};
 pub use self::decode::decode_parts;
@@ -33,11 +37,15 @@ pub use self::read::{
     AtomTable, Reader, Source, read_atom, read_pid, read_port, read_reference, read_tuple_header,
     read_u64,
 };
+pub use self::validate::{Validated, validate, validate_with};
+pub use self::validator::{Progress, Validator};
 pub use self::write::{
     write_atom, write_binary, write_binary_header, write_byte_list, write_float, write_integer,
     write_list_header, write_map_header, write_nil, write_pid, write_port, write_reference,
     write_tuple_header,
 };
 
+#[cfg(test)]
+mod property_tests;
 #[cfg(test)]
 mod tests;

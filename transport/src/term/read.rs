@@ -210,6 +210,12 @@ impl Source for Reader<'_> {
 pub trait AtomTable {
     /// The atom of this entry, `None` when the header has no such entry.
     fn entry(&self, index: u8) -> Option<&Atom>;
+
+    /// Whether the header has such an entry, even if its atom is not at hand.
+    #[inline]
+    fn has_entry(&self, index: u8) -> bool {
+        self.entry(index).is_some()
+    }
 }
 
 /// No table: terms outside a frame with a header.
@@ -246,6 +252,10 @@ impl<const N: usize> AtomTable for SmallVec<[Atom; N]> {
 impl<T: AtomTable + ?Sized> AtomTable for &T {
     fn entry(&self, index: u8) -> Option<&Atom> {
         (**self).entry(index)
+    }
+
+    fn has_entry(&self, index: u8) -> bool {
+        (**self).has_entry(index)
     }
 }
 
@@ -425,13 +435,13 @@ pub(crate) fn read_reference_body<S: Source, A: AtomTable + ?Sized>(
 pub fn read_u64<S: Source>(source: &mut S) -> Result<u64, DecodeError> {
     let position = source.position();
     let out_of_range = || DecodeError::new(position, DecodeErrorKind::IntegerOutOfRange);
-    u64::try_from(read_i128(source)?).map_err(|_| out_of_range())
+    u64::try_from(read_i128(source, u32::MAX)?).map_err(|_| out_of_range())
 }
 
-/// Reads an integer of at most 64 bits, signed.
+/// Reads an integer of at most 64 bits, signed, in one of its short forms (tags 97, 98 and 110).
 pub(crate) fn read_i64<S: Source>(source: &mut S) -> Result<i64, DecodeError> {
     let position = source.position();
-    i64::try_from(read_i128(source)?)
+    i64::try_from(read_i128(source, u32::from(u8::MAX))?)
         .map_err(|_| DecodeError::new(position, DecodeErrorKind::IntegerOutOfRange))
 }
 
@@ -444,20 +454,23 @@ pub(crate) fn read_arity<S: Source>(source: &mut S) -> Result<u8, DecodeError> {
     }
 }
 
-/// Reads an integer whose magnitude fits 64 bits.
-pub(crate) fn read_i128<S: Source>(source: &mut S) -> Result<i128, DecodeError> {
+/// Reads an integer whose magnitude fits 64 bits and that has at most so many digit bytes.
+fn read_i128<S: Source>(source: &mut S, digits_max: u32) -> Result<i128, DecodeError> {
     let position = source.position();
     let tag = source.u8()?;
     let length = match tag {
         tag::SMALL_INTEGER => return source.u8().map(i128::from),
         tag::INTEGER => return source.array().map(|bytes| i128::from(i32::from_be_bytes(bytes))),
-        tag::SMALL_BIG => usize::from(source.u8()?),
-        tag::LARGE_BIG => source.u32()? as usize,
+        tag::SMALL_BIG => u32::from(source.u8()?),
+        tag::LARGE_BIG => source.u32()?,
         _ => return Err(unexpected(position, "an integer", tag)),
     };
-    let negative = source.u8()? != 0;
-    let digits = source.bytes(length)?;
     let out_of_range = DecodeError::new(position, DecodeErrorKind::IntegerOutOfRange);
+    if length > digits_max {
+        return Err(out_of_range);
+    }
+    let negative = source.u8()? != 0;
+    let digits = source.bytes(length as usize)?;
     let magnitude = i128::from(small_magnitude(&digits).ok_or(out_of_range)?);
     Ok(if negative { -magnitude } else { magnitude })
 }
