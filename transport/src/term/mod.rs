@@ -5,6 +5,7 @@
 //! * [`Term`] is any term, owned; [`Term::decode`] and [`Term::encode`] convert it,
 //!   [`decode_parts`] reads one that came in fragments, [`Term::encode_gather`] writes one without
 //!   copying its big binaries.
+//! * [`TermRef`] shows a term where it lies in the received bytes, without allocating.
 //! * [`validate`] checks a received term without building it; [`Validator`] does so piece by piece.
 
 pub mod read;
@@ -22,8 +23,10 @@ mod limits;
 mod order;
 mod owned;
 mod parts;
+mod skip;
 mod validate;
 mod validator;
+mod view;
 
 pub use self::atom::{Atom, AtomTooLong};
 pub use self::decode::decode_parts;
@@ -39,6 +42,10 @@ pub use self::read::{
 };
 pub use self::validate::{Validated, validate, validate_with};
 pub use self::validator::{Progress, Validator};
+pub use self::view::{
+    BigIntegerRef, Elements, Encoded, ListItems, ListRef, MapRef, Pairs, PidRef, PortRef,
+    ReferenceRef, TermRef, TupleRef,
+};
 pub use self::write::{
     write_atom, write_binary, write_binary_header, write_byte_list, write_float, write_integer,
     write_list_header, write_map_header, write_nil, write_pid, write_port, write_reference,

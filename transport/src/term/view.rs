@@ -1,0 +1,802 @@
+//! Terms seen where they are, in the bytes they came in.
+
+use std::fmt;
+
+use num_bigint::{BigInt, Sign};
+
+use super::read::{self, Reader};
+use super::skip::skip;
+use super::{Atom, Creation, DecodeError, Limits, Reference, Term, tag};
+
+/// A term in its encoded form, taken apart one level: nothing is copied and nothing allocated.
+///
+/// Match on it, and iterate over what it contains:
+///
+/// ```
+/// use krarup_transport::term::{Limits, TermRef};
+///
+/// let bytes = b"\x68\x02\x77\x05hello\x6d\x00\x00\x00\x05world";
+/// let (term, _) = TermRef::decode(bytes, &[], &Limits::DEFAULT)?;
+/// assert!(matches!(
+///     term.elements(),
+///     Some([TermRef::Atom("hello"), TermRef::Binary(b"world")])
+/// ));
+/// # Ok::<(), krarup_transport::term::DecodeError>(())
+/// ```
+#[derive(Clone, Copy)]
+pub enum TermRef<'a> {
+    /// An integer of at most 64 bits.
+    Integer(i64),
+    /// A larger integer.
+    BigInteger(BigIntegerRef<'a>),
+    /// A float.
+    Float(f64),
+    /// An atom.
+    Atom(&'a str),
+    /// A process identifier.
+    Pid(PidRef<'a>),
+    /// A port identifier.
+    Port(PortRef<'a>),
+    /// A reference.
+    Reference(ReferenceRef<'a>),
+    /// A tuple.
+    Tuple(TupleRef<'a>),
+    /// A list, proper or not, also one sent as a string.
+    List(ListRef<'a>),
+    /// A map.
+    Map(MapRef<'a>),
+    /// A binary.
+    Binary(&'a [u8]),
+    /// A bit string, with the number of bits (1..=7) that count in its last byte.
+    BitString(&'a [u8], u8),
+    /// A closure, an export, a native record, or anything that involves an atom in the legacy
+    /// encoding with letters beyond ASCII: [`Encoded::to_term`] takes it apart.
+    Other(Encoded<'a>),
+}
+
+/// The bytes of one term with the atom table they refer to.
+#[derive(Clone, Copy)]
+pub struct Encoded<'a> {
+    bytes: &'a [u8],
+    atoms: &'a [Atom],
+}
+
+/// An integer beyond 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BigIntegerRef<'a> {
+    /// Whether it is below zero.
+    pub is_negative: bool,
+    /// The magnitude, lowest byte first.
+    pub digits: &'a [u8],
+}
+
+/// A pid whose node name is borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PidRef<'a> {
+    /// The node the process runs on.
+    pub node: &'a str,
+    /// The process number.
+    pub id: u32,
+    /// The number's second part.
+    pub serial: u32,
+    /// The incarnation of the node.
+    pub creation: Creation,
+}
+
+/// A port whose node name is borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRef<'a> {
+    /// The node the port belongs to.
+    pub node: &'a str,
+    /// The port number.
+    pub id: u64,
+    /// The incarnation of the node.
+    pub creation: Creation,
+}
+
+/// A reference whose node name is borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReferenceRef<'a> {
+    /// The node that made the reference.
+    pub node: &'a str,
+    /// The incarnation of the node.
+    pub creation: Creation,
+    words: [u32; Reference::WORDS_MAX],
+    len: u8,
+}
+
+impl ReferenceRef<'_> {
+    /// The words in wire order.
+    #[must_use]
+    pub fn words(&self) -> &[u32] {
+        &self.words[..usize::from(self.len)]
+    }
+}
+
+/// A tuple.
+#[derive(Clone, Copy)]
+pub struct TupleRef<'a> {
+    encoded: Encoded<'a>,
+    content: Reader<'a>,
+    arity: usize,
+}
+
+/// A list.
+#[derive(Clone, Copy)]
+pub struct ListRef<'a> {
+    encoded: Encoded<'a>,
+}
+
+/// A map.
+#[derive(Clone, Copy)]
+pub struct MapRef<'a> {
+    encoded: Encoded<'a>,
+    content: Reader<'a>,
+    pairs: usize,
+}
+
+impl<'a> TermRef<'a> {
+    /// Validates the term at the start of `bytes` (without a version byte) and returns it with the
+    /// number of bytes it takes. `atoms` is the table of the message's header, if it has one.
+    ///
+    /// # Errors
+    /// As [`validate`](super::validate).
+    pub fn decode(
+        bytes: &'a [u8],
+        atoms: &'a [Atom],
+        limits: &Limits,
+    ) -> Result<(Self, usize), DecodeError> {
+        let valid = super::validate_with(bytes, atoms, limits)?;
+        Ok((Self::validated(&bytes[..valid.len], atoms)?, valid.len))
+    }
+
+    /// The term at the start of bytes that have passed [`validate`](super::validate) before. With other bytes the
+    /// result may be an error or a term that ends early, nothing worse.
+    ///
+    /// # Errors
+    /// When the bytes were not valid after all.
+    pub fn validated(bytes: &'a [u8], atoms: &'a [Atom]) -> Result<Self, DecodeError> {
+        read(&mut Reader::new(bytes), atoms)
+    }
+
+    /// A copy that stands on its own.
+    ///
+    /// # Errors
+    /// When the term is nested deeper than [`Term::DEPTH_MAX`], or takes more memory than
+    /// `limits` allow.
+    pub fn to_term(&self, limits: &Limits) -> Result<Term, DecodeError> {
+        Ok(match *self {
+            Self::Integer(value) => Term::Integer(value),
+            Self::BigInteger(value) => Term::from(value.to_bigint()),
+            Self::Float(value) => Term::Float(value),
+            Self::Atom(name) => Term::Atom(atom(name)?),
+            Self::Pid(pid) => Term::Pid(pid.to_pid()?),
+            Self::Port(port) => Term::Port(super::Port {
+                node: atom(port.node)?,
+                id: port.id,
+                creation: port.creation,
+            }),
+            Self::Reference(reference) => Term::Reference(reference.to_reference()?),
+            Self::Binary(bytes) => Term::from(bytes),
+            Self::BitString(bytes, bits) => {
+                let bytes = bytes::Bytes::copy_from_slice(bytes);
+                match super::BitString::new(bytes.clone(), bits) {
+                    Some(bits) => Term::BitString(bits),
+                    None => Term::Binary(bytes),
+                }
+            }
+            Self::Tuple(TupleRef { encoded, .. })
+            | Self::List(ListRef { encoded })
+            | Self::Map(MapRef { encoded, .. })
+            | Self::Other(encoded) => encoded.to_term(limits)?,
+        })
+    }
+
+    /// The elements, if this is a tuple of exactly so many.
+    #[must_use]
+    pub fn elements<const N: usize>(&self) -> Option<[Self; N]> {
+        let Self::Tuple(tuple) = self else { return None };
+        if tuple.arity != N {
+            return None;
+        }
+        let mut elements = [TermRef::Integer(0); N];
+        let mut iter = tuple.iter();
+        for element in &mut elements {
+            *element = iter.next()?;
+        }
+        Some(elements)
+    }
+
+    /// The number, if this is an integer of at most 64 bits.
+    #[must_use]
+    pub fn as_integer(&self) -> Option<i64> {
+        if let Self::Integer(value) = self { Some(*value) } else { None }
+    }
+
+    /// The name, if this is an atom.
+    #[must_use]
+    pub fn as_atom(&self) -> Option<&'a str> {
+        if let Self::Atom(name) = self { Some(name) } else { None }
+    }
+
+    /// The bytes, if this is a binary.
+    #[must_use]
+    pub fn as_binary(&self) -> Option<&'a [u8]> {
+        if let Self::Binary(bytes) = self { Some(bytes) } else { None }
+    }
+}
+
+impl<'a> Encoded<'a> {
+    /// The bytes of the term. They may refer to [`Encoded::atoms`].
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The atom table the bytes refer to.
+    #[must_use]
+    pub fn atoms(&self) -> &'a [Atom] {
+        self.atoms
+    }
+
+    /// The term, owned.
+    ///
+    /// # Errors
+    /// As [`TermRef::to_term`].
+    pub fn to_term(&self, limits: &Limits) -> Result<Term, DecodeError> {
+        Term::decode(self.bytes, self.atoms, limits).map(|(term, _)| term)
+    }
+}
+
+impl BigIntegerRef<'_> {
+    /// The integer as a number to calculate with.
+    #[must_use]
+    pub fn to_bigint(&self) -> BigInt {
+        let sign = if self.is_negative { Sign::Minus } else { Sign::Plus };
+        BigInt::from_bytes_le(sign, self.digits)
+    }
+}
+
+impl PidRef<'_> {
+    /// The pid, owned.
+    ///
+    /// # Errors
+    /// Not for a pid that was read from bytes.
+    pub fn to_pid(&self) -> Result<super::Pid, DecodeError> {
+        let Self { node, id, serial, creation } = *self;
+        Ok(super::Pid { node: atom(node)?, id, serial, creation })
+    }
+}
+
+impl ReferenceRef<'_> {
+    /// The reference, owned.
+    ///
+    /// # Errors
+    /// Not for a reference that was read from bytes.
+    pub fn to_reference(&self) -> Result<Reference, DecodeError> {
+        Reference::new(atom(self.node)?, self.creation, self.words()).ok_or_else(|| {
+            DecodeError::new(0, super::DecodeErrorKind::ReferenceWords(self.len.into()))
+        })
+    }
+}
+
+impl<'a> TupleRef<'a> {
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.arity
+    }
+
+    /// Whether this is `{}`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.arity == 0
+    }
+
+    /// The elements in order.
+    #[must_use]
+    pub fn iter(&self) -> Elements<'a> {
+        Elements { content: self.content, left: self.arity, atoms: self.encoded.atoms }
+    }
+
+    /// The element at this place, counted from 0. Passes over the elements before it.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<TermRef<'a>> {
+        if index >= self.arity {
+            return None;
+        }
+        let mut content = self.content;
+        skip(&mut content, index).ok()?;
+        read(&mut content, self.encoded.atoms).ok()
+    }
+}
+
+impl<'a> IntoIterator for TupleRef<'a> {
+    type Item = TermRef<'a>;
+    type IntoIter = Elements<'a>;
+
+    fn into_iter(self) -> Elements<'a> {
+        self.iter()
+    }
+}
+
+/// The elements of a tuple.
+#[derive(Clone)]
+pub struct Elements<'a> {
+    content: Reader<'a>,
+    left: usize,
+    atoms: &'a [Atom],
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = TermRef<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<TermRef<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        read(&mut self.content, self.atoms).ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.left))
+    }
+}
+
+impl<'a> ListRef<'a> {
+    /// Whether this is `[]`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self.encoded.bytes, [tag::NIL, ..] | [tag::STRING, 0, 0, ..])
+    }
+
+    /// The elements in order; [`ListItems::tail`] says at the end whether the list is proper.
+    #[must_use]
+    pub fn iter(&self) -> ListItems<'a> {
+        let Encoded { bytes, atoms } = self.encoded;
+        ListItems { content: Reader::new(bytes), left: Left::Tail, atoms, tail: None }
+    }
+
+    /// The bytes, if the list came as a string of bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&'a [u8]> {
+        match self.encoded.bytes {
+            [tag::NIL, ..] => Some(&[]),
+            [tag::STRING, _, _, bytes @ ..] => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> IntoIterator for ListRef<'a> {
+    type Item = TermRef<'a>;
+    type IntoIter = ListItems<'a>;
+
+    fn into_iter(self) -> ListItems<'a> {
+        self.iter()
+    }
+}
+
+/// The elements of a list.
+#[derive(Clone)]
+pub struct ListItems<'a> {
+    content: Reader<'a>,
+    left: Left,
+    atoms: &'a [Atom],
+    tail: Option<TermRef<'a>>,
+}
+
+#[derive(Clone, Copy)]
+enum Left {
+    /// So many terms, then the tail.
+    Terms(usize),
+    /// So many bytes, each an element; then nothing.
+    Bytes(usize),
+    /// The tail, which may be a list again.
+    Tail,
+    Nothing,
+}
+
+impl<'a> ListItems<'a> {
+    /// What follows the last element in an improper list; `None` while elements are left.
+    #[must_use]
+    pub fn tail(&self) -> Option<TermRef<'a>> {
+        self.tail
+    }
+
+    fn advance(&mut self) -> Result<Option<TermRef<'a>>, DecodeError> {
+        loop {
+            match self.left {
+                Left::Terms(0) => self.left = Left::Tail,
+                Left::Terms(count) => {
+                    self.left = Left::Terms(count - 1);
+                    return read(&mut self.content, self.atoms).map(Some);
+                }
+                Left::Bytes(0) | Left::Nothing => return Ok(None),
+                Left::Bytes(count) => {
+                    self.left = Left::Bytes(count - 1);
+                    return Ok(Some(TermRef::Integer(i64::from(self.content.u8()?))));
+                }
+                Left::Tail => match self.content.peek() {
+                    Some(tag::LIST) => {
+                        self.content.u8()?;
+                        self.left = Left::Terms(self.content.u32()? as usize);
+                    }
+                    Some(tag::STRING) => {
+                        self.content.u8()?;
+                        self.left = Left::Bytes(self.content.u16()?.into());
+                    }
+                    Some(tag::NIL) => self.left = Left::Nothing,
+                    _ => {
+                        self.left = Left::Nothing;
+                        self.tail = Some(read(&mut self.content, self.atoms)?);
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for ListItems<'a> {
+    type Item = TermRef<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<TermRef<'a>> {
+        self.advance().ok().flatten()
+    }
+}
+
+impl<'a> MapRef<'a> {
+    /// The number of pairs.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pairs
+    }
+
+    /// Whether there are no pairs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pairs == 0
+    }
+
+    /// The pairs in the order they came.
+    #[must_use]
+    pub fn iter(&self) -> Pairs<'a> {
+        let left = self.pairs.saturating_mul(2);
+        Pairs(Elements { content: self.content, left, atoms: self.encoded.atoms })
+    }
+
+    /// The value of an atom key. Passes over the pairs before it.
+    #[must_use]
+    pub fn get_atom(&self, key: &str) -> Option<TermRef<'a>> {
+        let mut content = self.content;
+        for _ in 0..self.pairs {
+            let found = read(&mut content, self.encoded.atoms).ok()?.as_atom() == Some(key);
+            if found {
+                return read(&mut content, self.encoded.atoms).ok();
+            }
+            skip(&mut content, 1).ok()?;
+        }
+        None
+    }
+}
+
+impl<'a> IntoIterator for MapRef<'a> {
+    type Item = (TermRef<'a>, TermRef<'a>);
+    type IntoIter = Pairs<'a>;
+
+    fn into_iter(self) -> Pairs<'a> {
+        self.iter()
+    }
+}
+
+/// The pairs of a map.
+#[derive(Clone)]
+pub struct Pairs<'a>(Elements<'a>);
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (TermRef<'a>, TermRef<'a>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.0.next()?, self.0.next()?))
+    }
+}
+
+/// Prints as the owned term does.
+impl fmt::Debug for TermRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to_term(&Limits::DEFAULT) {
+            Ok(term) => fmt::Debug::fmt(&term, f),
+            Err(error) => write!(f, "({error})"),
+        }
+    }
+}
+
+/// Takes the next term; of a container, all that is in it.
+#[inline]
+fn read<'a>(reader: &mut Reader<'a>, atoms: &'a [Atom]) -> Result<TermRef<'a>, DecodeError> {
+    let start = *reader;
+    let position = reader.position();
+    let tag = reader.u8()?;
+    Ok(match tag {
+        tag::SMALL_INTEGER => TermRef::Integer(i64::from(reader.u8()?)),
+        tag::INTEGER => {
+            TermRef::Integer(i64::from(i32::from_be_bytes(read::Source::array(reader)?)))
+        }
+        tag::SMALL_ATOM_UTF8 | tag::ATOM_UTF8 | tag::SMALL_ATOM | tag::ATOM => {
+            match atom_text(reader, tag)? {
+                Some(name) => TermRef::Atom(name),
+                None => TermRef::Other(encoded(&start, reader, atoms)),
+            }
+        }
+        tag::ATOM_CACHE_REF => TermRef::Atom(cached(reader, atoms, position)?),
+        tag::BINARY => {
+            let length = reader.u32()? as usize;
+            TermRef::Binary(reader.take(length)?)
+        }
+        tag::NEW_FLOAT => TermRef::Float(f64::from_bits(reader.u64()?)),
+        tag::SMALL_TUPLE | tag::LARGE_TUPLE => {
+            let arity = if tag == tag::SMALL_TUPLE {
+                usize::from(reader.u8()?)
+            } else {
+                reader.u32()? as usize
+            };
+            let content = *reader;
+            skip(reader, arity)?;
+            TermRef::Tuple(TupleRef { encoded: encoded(&start, reader, atoms), content, arity })
+        }
+        tag::NIL => TermRef::List(ListRef { encoded: encoded(&start, reader, atoms) }),
+        tag::STRING => {
+            let length = reader.u16()?;
+            reader.take(length.into())?;
+            TermRef::List(ListRef { encoded: encoded(&start, reader, atoms) })
+        }
+        tag::LIST => {
+            let mut count = reader.u32()? as usize;
+            // A list of no elements is its tail.
+            while count == 0 {
+                match reader.peek() {
+                    Some(tag::LIST) => {
+                        reader.u8()?;
+                        count = reader.u32()? as usize;
+                    }
+                    _ => return read_tail(reader, atoms),
+                }
+            }
+            skip(reader, count.saturating_add(1))?;
+            TermRef::List(ListRef { encoded: encoded(&start, reader, atoms) })
+        }
+        tag::MAP => {
+            let pairs = reader.u32()? as usize;
+            let content = *reader;
+            skip(reader, pairs.saturating_mul(2))?;
+            TermRef::Map(MapRef { encoded: encoded(&start, reader, atoms), content, pairs })
+        }
+        _ => return read_rare(reader, &start, atoms, tag, position),
+    })
+}
+
+/// The tail of an empty `LIST_EXT`, which is no `LIST_EXT` itself.
+#[cold]
+fn read_tail<'a>(reader: &mut Reader<'a>, atoms: &'a [Atom]) -> Result<TermRef<'a>, DecodeError> {
+    read(reader, atoms)
+}
+
+fn read_rare<'a>(
+    reader: &mut Reader<'a>,
+    start: &Reader<'a>,
+    atoms: &'a [Atom],
+    tag: u8,
+    position: usize,
+) -> Result<TermRef<'a>, DecodeError> {
+    match tag {
+        tag::SMALL_BIG | tag::LARGE_BIG => {
+            let length = if tag == tag::SMALL_BIG {
+                usize::from(reader.u8()?)
+            } else {
+                reader.u32()? as usize
+            };
+            let is_negative = reader.u8()? != 0;
+            let digits = reader.take(length)?;
+            return Ok(integer(is_negative, digits));
+        }
+        tag::BIT_BINARY => {
+            let length = reader.u32()? as usize;
+            let bits = reader.u8()?;
+            let bytes = reader.take(length)?;
+            return Ok(match bits {
+                8 => TermRef::Binary(bytes),
+                bits => TermRef::BitString(bytes, bits),
+            });
+        }
+        tag::NEW_PID => {
+            if let Some(node) = node(reader, atoms)? {
+                let (id, serial) = (reader.u32()?, reader.u32()?);
+                let creation = Creation(reader.u32()?);
+                return Ok(TermRef::Pid(PidRef { node, id, serial, creation }));
+            }
+        }
+        tag::V4_PORT | tag::NEW_PORT => {
+            if let Some(node) = node(reader, atoms)? {
+                let wide = tag == tag::V4_PORT;
+                let id = if wide { reader.u64()? } else { reader.u32()?.into() };
+                let creation = Creation(reader.u32()?);
+                return Ok(TermRef::Port(PortRef { node, id, creation }));
+            }
+        }
+        tag::NEWER_REFERENCE => {
+            let count = usize::from(reader.u16()?);
+            if let Some(node) = node(reader, atoms)?
+                && count <= Reference::WORDS_MAX
+            {
+                let creation = Creation(reader.u32()?);
+                let mut words = [0; Reference::WORDS_MAX];
+                for word in &mut words[..count] {
+                    *word = reader.u32()?;
+                }
+                let len = count as u8;
+                return Ok(TermRef::Reference(ReferenceRef { node, creation, words, len }));
+            }
+        }
+        tag::FLOAT => {
+            let text = read::Source::array(reader)?;
+            return super::decode::legacy_float(position, &text).map(TermRef::Float);
+        }
+        _ => {}
+    }
+    // Closures and the like, and legacy forms of what is above.
+    *reader = *start;
+    skip(reader, 1)?;
+    Ok(TermRef::Other(encoded(start, reader, atoms)))
+}
+
+fn integer(is_negative: bool, digits: &[u8]) -> TermRef<'_> {
+    let small = read::small_magnitude(digits).and_then(|magnitude| {
+        let value = i128::from(magnitude);
+        i64::try_from(if is_negative { -value } else { value }).ok()
+    });
+    match small {
+        Some(value) => TermRef::Integer(value),
+        None => TermRef::BigInteger(BigIntegerRef { is_negative, digits }),
+    }
+}
+
+/// What lies between two states of a reader.
+#[inline]
+fn encoded<'a>(start: &Reader<'a>, end: &Reader<'a>, atoms: &'a [Atom]) -> Encoded<'a> {
+    let length = start.remaining() - end.remaining();
+    Encoded { bytes: &start.rest()[..length], atoms }
+}
+
+/// The text of an atom, unless it is in Latin-1 and not the same in UTF-8.
+#[inline]
+fn atom_text<'a>(reader: &mut Reader<'a>, tag: u8) -> Result<Option<&'a str>, DecodeError> {
+    let position = reader.position();
+    let length = match tag {
+        tag::SMALL_ATOM_UTF8 | tag::SMALL_ATOM => usize::from(reader.u8()?),
+        _ => usize::from(reader.u16()?),
+    };
+    let text = reader.take(length)?;
+    if matches!(tag, tag::SMALL_ATOM | tag::ATOM) && !text.is_ascii() {
+        return Ok(None);
+    }
+    match std::str::from_utf8(text) {
+        Ok(name) => Ok(Some(name)),
+        Err(_) => Err(DecodeError::new(position, super::DecodeErrorKind::AtomNotUtf8)),
+    }
+}
+
+fn cached<'a>(
+    reader: &mut Reader<'a>,
+    atoms: &'a [Atom],
+    position: usize,
+) -> Result<&'a str, DecodeError> {
+    let index = reader.u8()?;
+    let kind = super::DecodeErrorKind::UnknownAtomReference(index);
+    let atom = atoms.get(usize::from(index)).ok_or_else(|| DecodeError::new(position, kind))?;
+    Ok(atom.as_str())
+}
+
+/// The node of an identifier.
+fn node<'a>(reader: &mut Reader<'a>, atoms: &'a [Atom]) -> Result<Option<&'a str>, DecodeError> {
+    let position = reader.position();
+    match reader.u8()? {
+        tag::ATOM_CACHE_REF => cached(reader, atoms, position).map(Some),
+        tag @ (tag::SMALL_ATOM_UTF8 | tag::ATOM_UTF8 | tag::SMALL_ATOM | tag::ATOM) => {
+            atom_text(reader, tag)
+        }
+        tag => Err(read::unexpected(position, "an atom", tag)),
+    }
+}
+
+fn atom(name: &str) -> Result<Atom, DecodeError> {
+    Atom::new(name).map_err(|_| {
+        let characters_max = Atom::CHARACTERS_MAX;
+        DecodeError::new(0, super::DecodeErrorKind::AtomTooLong { characters_max })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::property_tests::any_term;
+    use super::super::tests::{ETF_TERMS, NEGATIVE, golden, hex};
+    use super::*;
+
+    /// Builds the owned term by walking the view.
+    fn rebuild(term: TermRef<'_>) -> Term {
+        match term {
+            TermRef::Tuple(tuple) => {
+                assert_eq!(tuple.iter().count(), tuple.len());
+                if let Some(last) = tuple.len().checked_sub(1) {
+                    let last = tuple.get(last).map(rebuild);
+                    assert_eq!(last, tuple.iter().last().map(rebuild));
+                }
+                Term::Tuple(tuple.iter().map(rebuild).collect())
+            }
+            TermRef::List(list) => {
+                let mut items = list.iter();
+                let elements: Vec<Term> = items.by_ref().map(rebuild).collect();
+                assert_eq!(list.is_empty(), elements.is_empty());
+                let tail = items.tail().map_or(Term::nil(), rebuild);
+                Term::improper_list(elements, tail)
+            }
+            TermRef::Map(map) => {
+                let pairs = map.iter().map(|(key, value)| (rebuild(key), rebuild(value)));
+                super::super::Map::from_pairs(pairs.collect()).unwrap().into()
+            }
+            leaf => leaf.to_term(&Limits::DEFAULT).unwrap(),
+        }
+    }
+
+    #[test]
+    fn views_show_what_decoding_builds() {
+        for entry in golden(ETF_TERMS).iter().chain(&golden(NEGATIVE)) {
+            let bytes = hex(entry);
+            let decoded = Term::decode(&bytes, &(), &Limits::DEFAULT);
+            let view = TermRef::decode(&bytes, &[], &Limits::DEFAULT);
+            match (decoded, view) {
+                (Ok((term, used)), Ok((view, len))) => {
+                    assert_eq!((rebuild(view), len), (term.clone(), used));
+                    assert_eq!(view.to_term(&Limits::DEFAULT), Ok(term));
+                }
+                (Err(_), Err(_)) => {}
+                (decoded, view) => panic!("{decoded:?} {view:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_and_look_ups() {
+        let bytes = b"\x68\x02\x77\x02ok\x74\0\0\0\x02\x77\x01a\x61\x01\x77\x01b\x6b\0\x02hi";
+        let (term, used) = TermRef::decode(bytes, &[], &Limits::DEFAULT).unwrap();
+        assert_eq!(used, bytes.len());
+        let Some([TermRef::Atom("ok"), TermRef::Map(map)]) = term.elements() else { panic!() };
+        assert_eq!(map.get_atom("a").and_then(|value| value.as_integer()), Some(1));
+        let Some(TermRef::List(list)) = map.get_atom("b") else { panic!() };
+        assert_eq!(list.as_bytes(), Some(&b"hi"[..]));
+        assert!(map.get_atom("c").is_none());
+        assert!(term.elements::<3>().is_none());
+    }
+
+    #[test]
+    fn bytes_that_were_never_validated_do_no_harm() {
+        for bytes in
+            [&b"\x68\x03\x61\x01"[..], b"\x6c\xff\xff\xff\xff\x61\x01", b"\x74\xff\xff\xff\xff"]
+        {
+            assert!(TermRef::validated(bytes, &[]).is_err());
+        }
+        assert!(TermRef::validated(&b"\x6c\0\0\0\0".repeat(100_000), &[]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_term_is_seen_whole(term in any_term()) {
+            let mut bytes = Vec::new();
+            term.encode(&mut bytes);
+            let (view, _) = TermRef::decode(&bytes, &[], &Limits::DEFAULT).unwrap();
+            prop_assert_eq!(rebuild(view), term);
+        }
+    }
+}
