@@ -1,0 +1,16 @@
+//! epmd over sockets: a server, blocking clients, and the [`Keeper`] of a node's registration.
+//!
+//! The protocol itself is in [`krarup_transport::epmd`]. Everything here runs on plain threads, so
+//! that it works where io_uring does not, and before and after a node's executors.
+
+pub mod client;
+mod engine;
+mod keeper;
+mod server;
+
+#[cfg(test)]
+mod tests;
+
+pub use keeper::{EpmdMode, Keeper, KeeperConfig, RegisterError};
+pub use krarup_transport::epmd::DEFAULT_PORT;
+pub use server::{BindError, Server, ServerConfig, ServerHandle};
