@@ -4,6 +4,7 @@
 
 use rustix::process::{Resource, getrlimit};
 use std::fs;
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
@@ -77,6 +78,33 @@ pub fn io_uring() -> IoUring {
     }
 }
 
+/// This host's name as the kernel has it, with or without a domain.
+///
+/// # Errors
+///
+/// When it is empty or no UTF-8.
+pub fn name() -> io::Result<String> {
+    let uname = rustix::system::uname();
+    match uname.nodename().to_str() {
+        Ok(name) if !name.is_empty() => Ok(name.to_owned()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "this host has no usable name")),
+    }
+}
+
+/// This host's name with its domain, as long node names have it: the kernel's name if it has a
+/// dot, else the alias of `/etc/hosts` that continues it, else with the domain of
+/// `/etc/resolv.conf`.
+///
+/// # Errors
+///
+/// As [`name`], or when no domain is known.
+pub fn full_name() -> io::Result<String> {
+    let text = |path| fs::read_to_string(path).unwrap_or_default();
+    full_name_from(&name()?, &text("/etc/hosts"), &text("/etc/resolv.conf")).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::NotFound, "this host's domain is not known; state the host")
+    })
+}
+
 /// Whether every address of `host` is this machine's loopback, so that a node of that name can
 /// only be reached from here. Asks the resolver unless `host` is an address or `localhost`.
 pub fn is_loopback(host: &str) -> bool {
@@ -94,6 +122,30 @@ pub fn is_loopback(host: &str) -> bool {
         }
         Err(_) => false,
     }
+}
+
+fn full_name_from(name: &str, hosts: &str, resolver: &str) -> Option<String> {
+    if name.contains('.') {
+        return Some(name.to_owned());
+    }
+    let prefix = format!("{name}.");
+    let alias = hosts
+        .lines()
+        .filter_map(|line| line.split('#').next())
+        .flat_map(|line| line.split_whitespace().skip(1))
+        .find(|alias| alias.starts_with(&prefix) && alias.len() > prefix.len());
+    if let Some(alias) = alias {
+        return Some(alias.to_owned());
+    }
+    resolver
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            matches!(words.next(), Some("domain" | "search")).then(|| words.next()).flatten()
+        })
+        .map(|domain| domain.trim_matches('.'))
+        .find(|domain| !domain.is_empty())
+        .map(|domain| format!("{name}.{domain}"))
 }
 
 fn cores_within(allowed: usize, quota: Option<f64>) -> usize {
@@ -209,6 +261,18 @@ mod tests {
         assert_eq!(io_uring_setting("2\n"), IoUring::Disabled);
         assert_eq!(io_uring_setting("1\n"), IoUring::Restricted);
         assert_eq!(io_uring_setting("0\n"), IoUring::Allowed);
+    }
+
+    #[test]
+    fn the_domain_is_found_where_it_stands() {
+        let full = full_name_from;
+        assert_eq!(full("h.example.org", "", "").as_deref(), Some("h.example.org"));
+        let hosts = "127.0.0.1 localhost\n10.0.0.1 h h.example.org # h.comment\n";
+        assert_eq!(full("h", hosts, "").as_deref(), Some("h.example.org"));
+        let resolver = "# x\nsearch . \nsearch lan.example.org other\n";
+        assert_eq!(full("h", "", resolver).as_deref(), Some("h.lan.example.org"));
+        assert_eq!(full("h", "127.0.0.1 hh.example.org", "nameserver 1.1.1.1"), None);
+        assert!(!name().unwrap().is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use krarup_transport::term::Creation;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Why a request to epmd failed.
@@ -27,6 +27,13 @@ pub enum ClientError {
         address: SocketAddr,
         /// The system's reason.
         source: io::Error,
+    },
+    /// epmd answers, and knows no node of this name.
+    Unknown {
+        /// The epmd that was asked.
+        address: SocketAddr,
+        /// The name.
+        name: String,
     },
     /// epmd refused, was silent, or answered with something else.
     Answer {
@@ -62,6 +69,9 @@ impl fmt::Display for ClientError {
             Self::Connection { address, source } => {
                 write!(f, "the connection to epmd at {address} broke: {source}")
             }
+            Self::Unknown { address, name } => {
+                write!(f, "epmd at {address} knows no node called {name}: is it running?")
+            }
             Self::Answer { address, source } => write!(f, "epmd at {address}: {source}"),
         }
     }
@@ -72,6 +82,7 @@ impl Error for ClientError {
         match self {
             Self::Connect { source, .. } | Self::Connection { source, .. } => Some(source),
             Self::Answer { source, .. } => Some(source),
+            Self::Unknown { .. } => None,
         }
     }
 }
@@ -125,6 +136,40 @@ pub fn lookup(
         Some(machine::Found::Nowhere) => Ok(None),
         None => Err(answer(lookup.closed())),
     }
+}
+
+/// Asks the epmd of a host, at each of its addresses in turn until one answers, for a node's port.
+///
+/// # Errors
+///
+/// [`ClientError::Unknown`] when epmd does not know the name; else what the last address gave.
+pub fn look_up(
+    hosts: &[IpAddr],
+    epmd_port: u16,
+    name: &str,
+    limit: Duration,
+) -> Result<u16, ClientError> {
+    let deadline = Instant::now() + limit;
+    let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), epmd_port);
+    let mut outcome = Err(ClientError::Connect {
+        address: nowhere,
+        source: io::Error::new(ErrorKind::NotFound, "the host has no address"),
+    });
+    for (index, host) in hosts.iter().enumerate() {
+        // An address that swallows everything must leave time for the others.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(hosts.len() - index).unwrap_or(u32::MAX);
+        if share.is_zero() {
+            break;
+        }
+        let address = SocketAddr::new(*host, epmd_port);
+        outcome = match lookup(address, name, share) {
+            Ok(Some(location)) => return Ok(location.port),
+            Ok(None) => return Err(ClientError::Unknown { address, name: name.to_owned() }),
+            Err(error) => Err(error),
+        };
+    }
+    outcome
 }
 
 /// Asks for all registered names and their ports, newest first.

@@ -292,3 +292,16 @@ fn without_epmd_there_is_still_a_creation() {
     assert!(keeper.creation().0 > 3);
     assert_eq!(keeper.address(), None);
 }
+
+#[test]
+fn every_address_of_a_host_is_tried() {
+    let (_server, address) = serve(&config(0));
+    let _node = client::register(address, &NodeEntry::new("a", 7), LIMIT).unwrap();
+    let hosts = ["127.0.0.99", "127.0.0.1"].map(|ip| ip.parse().unwrap());
+    assert_eq!(client::look_up(&hosts, address.port(), "a", LIMIT).unwrap(), 7);
+    let unknown = client::look_up(&hosts, address.port(), "b", LIMIT).unwrap_err();
+    assert!(unknown.to_string().contains("knows no node called b"), "{unknown}");
+    let none = client::look_up(&hosts[..1], address.port(), "a", LIMIT).unwrap_err();
+    assert!(none.is_refused_connection(), "{none}");
+    assert!(client::look_up(&[], address.port(), "a", LIMIT).is_err());
+}
