@@ -139,10 +139,8 @@ pub(crate) fn write_escaped(f: &mut impl fmt::Write, character: char, quote: cha
             f.write_char('\\')?;
             f.write_char(c)
         }
-        // OTP prints other control characters as octal or hexadecimal escapes.
-        c if (c as u32) < 0x20 || (0x80..0xa0).contains(&(c as u32)) => {
-            write!(f, "\\x{{{:X}}}", c as u32)
-        }
+        // OTP prints other control characters as octal escapes.
+        c if c.is_control() => write!(f, "\\{:03o}", u32::from(c)),
         c => f.write_char(c),
     }
 }

@@ -6,6 +6,7 @@
 //!   [`decode_parts`] reads one that came in fragments, [`Term::encode_gather`] writes one without
 //!   copying its big binaries.
 //! * [`TermRef`] shows a term where it lies in the received bytes, without allocating.
+//! * `Display` and `FromStr` of [`Term`] print and read terms as Erlang does.
 //! * [`validate`] checks a received term without building it; [`Validator`] does so piece by piece.
 
 pub mod read;
@@ -24,6 +25,7 @@ mod order;
 mod owned;
 mod parts;
 mod skip;
+mod text;
 mod validate;
 mod validator;
 mod view;
@@ -40,6 +42,7 @@ pub use self::read::{
     AtomTable, Reader, Source, read_atom, read_pid, read_port, read_reference, read_tuple_header,
     read_u64,
 };
+pub use self::text::{ParseError, ParseErrorKind, Written};
 pub use self::validate::{Validated, validate, validate_with};
 pub use self::validator::{Progress, Validator};
 pub use self::view::{

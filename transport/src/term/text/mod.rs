@@ -1,0 +1,12 @@
+//! Terms as text: printed as Erlang prints them, and read as Erlang reads them.
+
+mod binary;
+mod parse;
+mod print;
+mod scan;
+
+pub use self::parse::{ParseError, ParseErrorKind};
+pub use self::print::Written;
+
+#[cfg(test)]
+mod tests;
