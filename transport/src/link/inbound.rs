@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::{LinkError, Payload, Signal};
 use crate::buffer::Slice;
-use crate::dist::control::{Control, Names};
+use crate::dist::control::{Control, Names, PlainSend, Reason};
 use crate::dist::fragment::{
     Assembled, Assembler, FRAGMENT_HEADER_BYTES, FragmentIds, FragmentLimits,
 };
@@ -58,14 +58,14 @@ impl Inbound {
         match (self.shape, frame.as_slice()) {
             (Shape::PlainHeader, [VERSION, NORMAL_HEADER, rest @ ..]) => {
                 let header = self.header.read_plain(rest)?;
-                self.whole(frame, 2 + header, names).map(Some)
+                self.whole(frame, 2 + header, names)
             }
             (Shape::CachedHeader, [VERSION, NORMAL_HEADER, rest @ ..]) => {
                 let header = self.header.read(rest)?;
-                self.whole(frame, 2 + header, names).map(Some)
+                self.whole(frame, 2 + header, names)
             }
             // OTP does not look at the first byte here, so neither do we.
-            (Shape::PassThrough, [_, VERSION, ..]) => self.whole(frame, 2, names).map(Some),
+            (Shape::PassThrough, [_, VERSION, ..]) => self.whole(frame, 2, names),
             (Shape::PlainHeader | Shape::CachedHeader, [VERSION, FRAGMENT_START, ..])
                 if self.fragments =>
             {
@@ -91,51 +91,68 @@ impl Inbound {
         frame: Slice,
         control_at: usize,
         names: Names<'_>,
-    ) -> Result<Signal, LinkError> {
+    ) -> Result<Option<Signal>, LinkError> {
         let atoms = self.header.atoms();
         let bytes = &frame.as_slice()[control_at..];
-        let decoded = Control::decode(bytes, atoms, names, &self.limits)?;
-        let control = decoded.control;
-        if !control.has_payload() {
-            return Ok(Signal { control, payload: None });
-        }
-        let (at, len, uses_atom_cache) = match decoded.reason {
-            Some(reason) => {
-                (control_at + reason.range.start, reason.range.len(), reason.uses_atom_cache)
-            }
-            None => {
-                let mut at = control_at + decoded.len;
-                let mut rest = &bytes[decoded.len..];
-                if rest.is_empty() {
-                    return Err(LinkError::MissingPayload);
-                }
-                if self.shape == Shape::PassThrough {
-                    if rest[0] != VERSION {
-                        return Err(LinkError::WrongShape {
-                            first: [rest[0], rest.get(1).copied().unwrap_or(0)],
-                            len: frame.len(),
-                        });
-                    }
-                    at += 1;
-                    rest = &rest[1..];
-                }
-                // What stands behind the term is ignored, as in OTP.
-                let valid =
-                    term::validate(rest, atoms.len(), &self.limits).map_err(LinkError::Payload)?;
-                (at, valid.len, valid.uses_atom_cache)
-            }
+        let Some(send) = PlainSend::read(bytes, atoms, names) else {
+            return self.whole_other(frame, control_at, names);
         };
-        let payload = self.payload(frame, at, len, uses_atom_cache);
-        Ok(Signal { control, payload: Some(payload) })
+        let term = self.payload_behind(&frame, control_at + send.len)?;
+        if term.uses_atom_cache {
+            let control = send.to_control();
+            let payload = self.payload(frame, &term);
+            return Ok(Some(Signal { control, payload: Some(payload) }));
+        }
+        // Everything is checked: the signal is built where the caller wants it, in one go.
+        Ok(Some(Signal {
+            control: send.to_control(),
+            payload: Some(Payload { parts: smallvec![cut(frame, &term)], atoms: Atoms::NONE }),
+        }))
     }
 
+    #[inline(never)]
+    fn whole_other(
+        &mut self,
+        frame: Slice,
+        control_at: usize,
+        names: Names<'_>,
+    ) -> Result<Option<Signal>, LinkError> {
+        let atoms = self.header.atoms();
+        let decoded = Control::decode(&frame[control_at..], atoms, names, &self.limits)?;
+        let control = decoded.control;
+        if !control.has_payload() {
+            return Ok(Some(Signal { control, payload: None }));
+        }
+        let term = match decoded.reason {
+            Some(reason) => TermIn::control(control_at, reason),
+            None => self.payload_behind(&frame, control_at + decoded.len)?,
+        };
+        let payload = self.payload(frame, &term);
+        Ok(Some(Signal { control, payload: Some(payload) }))
+    }
+
+    /// Checks the term that makes up the rest of a frame. What stands behind it is ignored, as in
+    /// OTP.
     #[inline]
-    fn payload(&mut self, frame: Slice, at: usize, len: usize, uses_atom_cache: bool) -> Payload {
-        let atoms = if uses_atom_cache { self.header.share_atoms() } else { Atoms::NONE };
-        let mut part = frame;
-        part.truncate(at + len);
-        part.advance(at);
-        Payload { parts: smallvec![part], atoms }
+    fn payload_behind(&self, frame: &[u8], mut at: usize) -> Result<TermIn, LinkError> {
+        if at == frame.len() {
+            return Err(LinkError::MissingPayload);
+        }
+        if self.shape == Shape::PassThrough {
+            if frame[at] != VERSION {
+                let first = [frame[at], frame.get(at + 1).copied().unwrap_or(0)];
+                return Err(LinkError::WrongShape { first, len: frame.len() });
+            }
+            at += 1;
+        }
+        let valid = term::validate_with(&frame[at..], self.header.atoms(), &self.limits)
+            .map_err(LinkError::Payload)?;
+        Ok(TermIn { at, len: valid.len, uses_atom_cache: valid.uses_atom_cache })
+    }
+
+    fn payload(&mut self, frame: Slice, term: &TermIn) -> Payload {
+        let atoms = if term.uses_atom_cache { self.header.share_atoms() } else { Atoms::NONE };
+        Payload { parts: smallvec![cut(frame, term)], atoms }
     }
 
     /// The first fragment: it holds the whole control message.
@@ -151,10 +168,9 @@ impl Inbound {
         let atoms = self.header.atoms();
         let entries = atoms.len();
         let decoded = Control::decode(&frame[control_at..], atoms, names, &self.limits)?;
-        let reason = decoded.reason.map(|reason| {
-            let at = control_at + reason.range.start;
-            self.payload(frame.clone(), at, reason.range.len(), reason.uses_atom_cache)
-        });
+        let reason = decoded
+            .reason
+            .map(|reason| self.payload(frame.clone(), &TermIn::control(control_at, reason)));
         let mut part = frame;
         part.advance(control_at + decoded.len);
         if reason.is_some() || !decoded.control.has_payload() {
@@ -172,6 +188,29 @@ impl Inbound {
         let assembled = self.assembler.continuation(ids, part)?;
         assembled.map(finish).transpose()
     }
+}
+
+/// Where a valid term lies in a frame.
+struct TermIn {
+    at: usize,
+    len: usize,
+    uses_atom_cache: bool,
+}
+
+impl TermIn {
+    /// The reason inside the control message that begins at `control_at`.
+    fn control(control_at: usize, reason: Reason) -> TermIn {
+        let Reason { range, uses_atom_cache } = reason;
+        TermIn { at: control_at + range.start, len: range.len(), uses_atom_cache }
+    }
+}
+
+/// The part of a frame that is the term.
+#[inline]
+fn cut(mut frame: Slice, term: &TermIn) -> Slice {
+    frame.truncate(term.at + term.len);
+    frame.advance(term.at);
+    frame
 }
 
 /// A fragmented message is a signal once its last fragment is there.

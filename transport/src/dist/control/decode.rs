@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::{Control, ControlError, Destination, ProcessOrName, SpawnOption, SpawnReply};
 use super::{SpawnRequest, Token, altact, op};
-use crate::term::{Atom, Limits, Pid, Reader, Reference, Term, tag, validate};
-use crate::term::{Creation, read_atom, read_reference, read_tuple_header, read_u64};
+use crate::term::{Atom, Limits, Pid, Reader, Reference, Term, tag, validate_with};
+use crate::term::{Creation, read_atom, read_pid, read_reference, read_tuple_header, read_u64};
 
 /// The two nodes of a connection: identifiers in control messages are checked against them.
 #[derive(Clone, Copy, Debug)]
@@ -49,23 +49,95 @@ impl Control {
         names: Names<'_>,
         limits: &Limits,
     ) -> Result<Decoded, ControlError> {
-        let mut elements = Elements { reader: Reader::new(bytes), atoms, names, limits, op: 0 };
-        // Nearly every signal: {22, From, To}.
-        const SEND_SENDER: [u8; 4] = [tag::SMALL_TUPLE, 3, tag::SMALL_INTEGER, op::SEND_SENDER];
-        if bytes.starts_with(&SEND_SENDER) {
-            elements.op = op::SEND_SENDER;
-            elements.reader.take(SEND_SENDER.len())?;
-            let from = elements.pid()?;
-            let to = elements.pid()?;
-            let control = Control::Send {
-                from: Some(from),
-                to: Destination::Process(to),
-                priority: false,
-                token: None,
-            };
-            return Ok(Decoded { control, len: elements.reader.position(), reason: None });
+        if let Some(send) = PlainSend::read(bytes, atoms, names) {
+            return Ok(Decoded { control: send.to_control(), len: send.len, reason: None });
         }
-        elements.decode()
+        Elements { reader: Reader::new(bytes), atoms, names, limits, op: 0 }.decode()
+    }
+}
+
+/// What nearly every signal is: `{22, From, To}` between processes of known nodes. It is read
+/// without making a copy of anything, so that the control message is built once, in its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlainSend<'a> {
+    from: KnownPid<'a>,
+    to: KnownPid<'a>,
+    /// Bytes of the control message.
+    pub(crate) len: usize,
+}
+
+/// A pid whose node's name is at hand.
+#[derive(Clone, Copy, Debug)]
+struct KnownPid<'a> {
+    node: &'a Atom,
+    id: u32,
+    serial: u32,
+    creation: Creation,
+}
+
+impl<'a> PlainSend<'a> {
+    /// Reads one from the start of `bytes`. Nothing is said about a control message that is none,
+    /// not even whether it is right.
+    #[inline]
+    pub(crate) fn read(bytes: &[u8], atoms: &'a [Atom], names: Names<'a>) -> Option<PlainSend<'a>> {
+        const HEAD: &[u8] = &[tag::SMALL_TUPLE, 3, tag::SMALL_INTEGER, op::SEND_SENDER];
+        let mut rest = bytes.strip_prefix(HEAD)?;
+        let from = KnownPid::read(&mut rest, atoms, names.peer, names.local)?;
+        let to = KnownPid::read(&mut rest, atoms, names.local, names.peer)?;
+        Some(PlainSend { from, to, len: bytes.len() - rest.len() })
+    }
+
+    #[inline]
+    pub(crate) fn to_control(self) -> Control {
+        Control::Send {
+            from: Some(self.from.to_pid()),
+            to: Destination::Process(self.to.to_pid()),
+            priority: false,
+            token: None,
+        }
+    }
+}
+
+impl<'a> KnownPid<'a> {
+    /// Takes a pid from the front of `rest`, most likely one of the node `likely`.
+    #[inline]
+    fn read(
+        rest: &mut &[u8],
+        atoms: &'a [Atom],
+        likely: &'a Atom,
+        other: &'a Atom,
+    ) -> Option<KnownPid<'a>> {
+        let (node, after) = match **rest {
+            [tag::NEW_PID, tag::ATOM_CACHE_REF, entry, ref after @ ..] => {
+                (atoms.get(usize::from(entry))?, after)
+            }
+            [tag::NEW_PID, tag::SMALL_ATOM_UTF8, len, ref after @ ..] => {
+                let (text, after) = after.split_at_checked(usize::from(len))?;
+                if likely.as_str().as_bytes() == text {
+                    (likely, after)
+                } else if other.as_str().as_bytes() == text {
+                    (other, after)
+                } else {
+                    return None;
+                }
+            }
+            _ => return None,
+        };
+        let (numbers, after) = after.split_first_chunk::<12>()?;
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *numbers;
+        *rest = after;
+        Some(KnownPid {
+            node,
+            id: u32::from_be_bytes([a, b, c, d]),
+            serial: u32::from_be_bytes([e, f, g, h]),
+            creation: Creation(u32::from_be_bytes([i, j, k, l])),
+        })
+    }
+
+    #[inline]
+    fn to_pid(self) -> Pid {
+        let KnownPid { node, id, serial, creation } = self;
+        Pid { node: node.clone(), id, serial, creation }
     }
 }
 
@@ -293,44 +365,14 @@ impl Elements<'_> {
         Ok(read_atom(&mut self.reader, self.atoms)?)
     }
 
-    /// A node name: nearly always one of the two nodes of the connection, which need no new atom.
-    #[inline]
-    fn node(&mut self) -> Result<Atom, ControlError> {
-        let rest = self.reader.rest();
-        match *rest {
-            [tag::ATOM_CACHE_REF, entry, ..] => {
-                if let Some(atom) = self.atoms.get(usize::from(entry)) {
-                    self.reader.take(2)?;
-                    return Ok(atom.clone());
-                }
-            }
-            [tag::SMALL_ATOM_UTF8, len, ref text @ ..] => {
-                let len = usize::from(len);
-                if let Some(text) = text.get(..len) {
-                    for known in [self.names.peer, self.names.local] {
-                        if known.as_str().as_bytes() == text {
-                            self.reader.take(2 + len)?;
-                            return Ok(known.clone());
-                        }
-                    }
-                }
-            }
-            _ => {}
-        }
-        self.atom()
-    }
-
-    #[inline]
     fn pid(&mut self) -> Result<Pid, ControlError> {
-        if self.reader.peek() != Some(tag::NEW_PID) {
-            return Ok(crate::term::read_pid(&mut self.reader, self.atoms)?);
+        let Names { local, peer } = self.names;
+        let mut rest = self.reader.rest();
+        if let Some(pid) = KnownPid::read(&mut rest, self.atoms, peer, local) {
+            self.reader.take(self.reader.remaining() - rest.len())?;
+            return Ok(pid.to_pid());
         }
-        self.reader.take(1)?;
-        let node = self.node()?;
-        let id = self.reader.u32()?;
-        let serial = self.reader.u32()?;
-        let creation = Creation(self.reader.u32()?);
-        Ok(Pid { node, id, serial, creation })
+        Ok(read_pid(&mut self.reader, self.atoms)?)
     }
 
     fn pid_of_peer(&mut self, element: &'static str) -> Result<Pid, ControlError> {
@@ -373,14 +415,14 @@ impl Elements<'_> {
             self.reader.take(2)?;
             return Ok(());
         }
-        let valid = validate(self.reader.rest(), self.atoms.len(), self.limits)?;
+        let valid = validate_with(self.reader.rest(), self.atoms, self.limits)?;
         self.reader.take(valid.len)?;
         Ok(())
     }
 
     fn reason(&mut self) -> Result<Reason, ControlError> {
         let start = self.reader.position();
-        let valid = validate(self.reader.rest(), self.atoms.len(), self.limits)?;
+        let valid = validate_with(self.reader.rest(), self.atoms, self.limits)?;
         self.reader.take(valid.len)?;
         Ok(Reason { range: start..start + valid.len, uses_atom_cache: valid.uses_atom_cache })
     }

@@ -15,6 +15,7 @@ mod tests;
 
 use crate::term::{Atom, Pid, Reference, Term};
 
+pub(crate) use decode::PlainSend;
 pub use decode::{Decoded, Names, Reason};
 pub use encode::{ControlWriter, PayloadPlace};
 pub use error::{ControlError, NotNegotiated};
