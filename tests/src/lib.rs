@@ -10,6 +10,7 @@
 //! and a deadline, and everything started ends with its owner.
 
 mod cable;
+pub mod fuzz;
 mod krarup;
 mod lab;
 mod otp;

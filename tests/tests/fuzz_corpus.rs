@@ -1,0 +1,13 @@
+//! Every input that a fuzz target keeps, tried again.
+
+use krarup_tests::fuzz;
+
+#[test]
+fn epmd() {
+    assert!(fuzz::replay("epmd", fuzz::epmd::run) > 0);
+}
+
+#[test]
+fn handshake() {
+    assert!(fuzz::replay("handshake", fuzz::handshake::run) > 0);
+}
