@@ -52,14 +52,18 @@ pub struct KeeperConfig {
 }
 
 impl KeeperConfig {
-    /// A configuration with OTP's values for the rest.
+    /// A configuration with OTP's values for the rest, `ERL_EPMD_ADDRESS` among them.
     pub fn new(mode: EpmdMode, name: impl Into<String>, port: u16) -> Self {
         Self {
             mode,
             name: name.into(),
             port,
             epmd_port: super::DEFAULT_PORT,
-            epmd_addresses: Vec::new(),
+            // One that is no list only matters to who serves, and must not end a node.
+            epmd_addresses: std::env::var("ERL_EPMD_ADDRESS")
+                .ok()
+                .and_then(|list| super::addresses(&list).ok())
+                .unwrap_or_default(),
             daemon: None,
             answer_timeout: krarup_transport::epmd::client::ANSWER_TIMEOUT,
         }

@@ -1,0 +1,98 @@
+//! The verbs of the `krarup` command. Each returns what the process exits with: 0 for done, 1 for
+//! failed, 2 for wrong usage.
+
+mod detach;
+mod epmd;
+mod names;
+mod output;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Why a verb did not do what it was asked to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Exit code 1, with this message.
+    Failed(String),
+    /// Exit code 1, and the answer is on stdout already (`pang`).
+    Answered,
+    /// Exit code 2, with this message.
+    Usage(String),
+}
+
+impl Failure {
+    /// A failure that says what `error` says.
+    fn of(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// A node that Erlang and Elixir nodes talk to, and tools around it.
+#[derive(Parser)]
+#[command(name = "krarup", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run epmd, or talk to one; takes the flags of OTP's epmd (see krarup epmd -help)
+    #[command(disable_help_flag = true)]
+    Epmd,
+    /// List the nodes registered on a host
+    Names(names::Arguments),
+}
+
+/// Runs the command with the arguments of this process.
+pub(crate) fn run() -> ExitCode {
+    let arguments: Result<Vec<String>, _> =
+        std::env::args_os().map(std::ffi::OsString::into_string).collect();
+    let outcome = match arguments {
+        Ok(arguments) => dispatch(arguments),
+        Err(argument) => Err(Failure::Usage(format!("{argument:?} is no UTF-8"))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Answered) => ExitCode::from(1),
+        Err(Failure::Failed(message)) => {
+            output::error(&message);
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(message)) => {
+            output::error(&message);
+            output::hint("krarup --help shows the verbs and flags");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
+    let program = arguments.first().cloned().unwrap_or_default();
+    let rest = arguments.get(1..).unwrap_or_default();
+    // Under the name epmd it is one, so that a link called epmd serves erl.
+    if program.rsplit('/').next() == Some("epmd") {
+        return epmd::run(rest);
+    }
+    let (verb, rest) = match rest.split_first() {
+        Some((first, following)) => (Some(first.as_str()), following),
+        None => (None, rest),
+    };
+    if verb == Some("epmd") {
+        return epmd::run(rest);
+    }
+    let verb = verb.map(str::to_owned);
+    let full = std::iter::once(program).chain(verb).chain(rest.iter().cloned());
+    match Arguments::try_parse_from(full) {
+        Ok(Arguments { verb }) => match verb {
+            Verb::Epmd => Ok(()),
+            Verb::Names(arguments) => names::run(&arguments),
+        },
+        Err(error) => {
+            // Help and version go to stdout and are no mistake.
+            let is_mistake = error.use_stderr();
+            let _ = error.print();
+            if is_mistake { std::process::exit(2) } else { Ok(()) }
+        }
+    }
+}
