@@ -1,1 +1,21 @@
-//! io
+//! Sockets on glommio: the only place that makes system calls for the network.
+//!
+//! The surface is narrow on purpose: [`Socket::try_recv`], [`Socket::try_sendv`],
+//! [`Socket::wait_readable`] and [`Socket::wait_writable`]. A shard's driver calls the first two
+//! itself; waiting is left to glommio's io_uring. [`Readiness`] says which of many sockets have
+//! something to do, and is waited for as one descriptor. [`probe`] finds out, before an executor
+//! is built, whether this host lets us have io_uring at all.
+
+pub mod probe;
+
+mod listener;
+mod options;
+mod readiness;
+mod socket;
+mod wait;
+
+pub use listener::{ListenConfig, ListenError, Listener};
+pub use options::{Keepalive, SocketOptions};
+pub use readiness::{Event, Events, Interest, Readiness};
+pub use socket::{PeerAddress, Socket};
+pub use wait::{Wait, sleep, within};

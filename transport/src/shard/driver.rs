@@ -1,0 +1,349 @@
+//! The driver: the one task per shard that moves its links' bytes.
+//!
+//! It works in passes. A pass writes what the tasks queued since the last one, receives from the
+//! links that are active, gives what came to the [`Host`], empties the mesh, and writes again.
+//! Then it yields, and every task that was woken runs before the next pass. When passes find
+//! nothing for a while it parks: one poll for all links, in glommio's ring.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use glommio::{Latency, Shares};
+
+use super::door::Door;
+use super::executors::processors;
+use super::host::Host;
+use super::kick;
+use super::links::Handle;
+use super::mesh::{Incoming, Seat};
+use super::slots::Slot;
+use crate::buffer::SLAB_BYTES;
+use crate::io::{Events, Wait, sleep};
+
+/// Links that are read in every pass while the driver spins; with more of them, only those that
+/// were told to have something.
+const HOT_LINKS_MAX: usize = 8;
+
+/// Passes between two looks at all other links, while nothing happens.
+const LOOK_PASSES: u64 = 4;
+
+/// Time between two looks at all other links, while something happens in every pass.
+const LOOK_INTERVAL: Duration = Duration::from_micros(20);
+
+/// Links that one look can tell about; the rest is told by the next.
+const EVENTS_MAX: usize = 256;
+
+/// How a driver works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriverConfig {
+    /// How long to look for more after something came, before parking.
+    pub spin: Duration,
+    /// The same after something was sent, which may be answered.
+    pub spin_after_send: Duration,
+    /// How often [`Host::tick`] is called.
+    pub tick: Duration,
+    /// Most bytes received from one link in one pass.
+    pub receive_bytes_max: usize,
+    /// Most bytes written to one link in one turn.
+    pub write_bytes_max: usize,
+    /// Queued bytes that are written at once although the link was written to in this pass.
+    pub direct_bytes: usize,
+    /// Most data messages taken from each queue of the mesh in one pass.
+    pub messages_max: usize,
+}
+
+impl Default for DriverConfig {
+    fn default() -> DriverConfig {
+        DriverConfig {
+            spin: Duration::from_micros(20),
+            spin_after_send: Duration::from_micros(100),
+            tick: Duration::from_millis(100),
+            receive_bytes_max: SLAB_BYTES,
+            write_bytes_max: 1024 * 1024,
+            direct_bytes: 64 * 1024,
+            messages_max: 256,
+        }
+    }
+}
+
+impl DriverConfig {
+    /// The defaults for a node of `shards` shards: without spinning when they exceed the
+    /// processors, since one shard would then spin on the time of another.
+    #[must_use]
+    pub fn for_shards(shards: usize) -> DriverConfig {
+        let config = DriverConfig::default();
+        if shards <= processors() {
+            return config;
+        }
+        DriverConfig { spin: Duration::ZERO, spin_after_send: Duration::ZERO, ..config }
+    }
+}
+
+/// Moves the bytes of one shard; see the module.
+pub struct Driver<H: Host> {
+    host: Rc<H>,
+    handle: Handle<H>,
+    incoming: Incoming<H::Message>,
+    events: Events,
+    scratch: Vec<Rc<Slot<H::Link>>>,
+    next_tick: Instant,
+    /// Until when to spin if nothing comes.
+    spin_until: Instant,
+    last_look: Instant,
+}
+
+impl<H: Host> Driver<H> {
+    /// The driver of the shard that `seat` belongs to.
+    ///
+    /// # Errors
+    /// When the host is out of descriptors.
+    pub fn new(seat: Seat<H::Message>, host: Rc<H>, config: DriverConfig) -> io::Result<Driver<H>> {
+        let now = Instant::now();
+        let next_tick = now + config.tick;
+        Ok(Driver {
+            host,
+            handle: Handle::new(seat.outgoing, config)?,
+            incoming: seat.incoming,
+            events: Events::with_capacity(EVENTS_MAX),
+            scratch: Vec::new(),
+            next_tick,
+            spin_until: now,
+            last_look: now,
+        })
+    }
+
+    /// The handle for the tasks of this shard.
+    #[must_use]
+    pub fn handle(&self) -> Handle<H> {
+        self.handle.clone()
+    }
+
+    /// Works until [`Handle::stop`], then closes all links. To be run as a task of its own, in the
+    /// same queue as the tasks that it wakes.
+    ///
+    /// # Panics
+    /// Outside of a glommio executor.
+    pub async fn run(mut self) {
+        let door = self.handle.door().clone();
+        door.set_driver(poll_fn(|context| Poll::Ready(context.waker().clone())).await);
+        door.set_due(self.next_tick);
+        let _rescue = rescue(&door);
+        let _clock = glommio::spawn_local(clock(door.clone(), self.handle.config().tick));
+        let mut parking = Parking::new(&self.handle, &door);
+        kick::register(&door);
+        while !self.handle.is_stopping() {
+            let now = Instant::now();
+            let worked = self.pass(now);
+            if worked || now < self.spin_until || !self.is_quiet() {
+                Yield(false).await;
+            } else {
+                self.park(&mut parking, &door).await;
+            }
+        }
+        drop(parking);
+        self.handle.close_all();
+        door.close();
+    }
+
+    /// One pass. Returns whether there was anything to do.
+    fn pass(&mut self, now: Instant) -> bool {
+        let mut passes = 0;
+        self.handle.count(|counters| {
+            counters.passes += 1;
+            passes = counters.passes;
+        });
+        self.handle.door().set_passes(passes);
+
+        let mut worked = self.handle.write_dirty(&mut self.scratch);
+        worked |= self.read_hot(u32::MAX);
+        let look = if worked {
+            now.duration_since(self.last_look) >= LOOK_INTERVAL
+        } else {
+            self.handle.hot_links() == 0 || passes.is_multiple_of(LOOK_PASSES)
+        };
+        if look {
+            self.last_look = now;
+            if self.look() {
+                worked |= self.read_hot(u32::MAX);
+            }
+        }
+        worked |= self.drain_mesh();
+        if now >= self.next_tick {
+            self.tick(now);
+            worked = true;
+        }
+        let _ = self.handle.caught(|| self.host.flush(&self.handle));
+        worked |= self.handle.write_dirty(&mut self.scratch);
+        // Also what the tasks sent since the last pass.
+        if self.handle.take_sent() {
+            worked = true;
+            self.spin_until = self.spin_until.max(now + self.handle.config().spin_after_send);
+        } else if worked {
+            self.spin_until = self.spin_until.max(now + self.handle.config().spin);
+        }
+        worked
+    }
+
+    fn read_hot(&mut self, keep_passes: u32) -> bool {
+        let keep_passes = if self.handle.hot_links() > HOT_LINKS_MAX { 0 } else { keep_passes };
+        self.handle.read_hot(&self.host, &mut self.scratch, keep_passes)
+    }
+
+    /// Asks which links have something to do. Returns whether any has.
+    fn look(&mut self) -> bool {
+        match self.handle.shared().readiness.poll(&mut self.events) {
+            Ok(0) => false,
+            Ok(_) => {
+                for event in self.events.iter() {
+                    self.handle.follow(event);
+                }
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot ask which links are ready");
+                false
+            }
+        }
+    }
+
+    fn drain_mesh(&mut self) -> bool {
+        let (handle, host) = (&self.handle, &self.host);
+        let taken = self.incoming.drain(handle.config().messages_max, |from, message| {
+            let _ = handle.caught(|| host.message(handle, from, message));
+        });
+        handle.count(|counters| counters.messages += taken as u64);
+        taken > 0
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.next_tick = now + self.handle.config().tick;
+        self.handle.door().set_due(self.next_tick);
+        self.handle.trim();
+        let _ = self.handle.caught(|| self.host.tick(&self.handle, now));
+    }
+
+    /// Lets go of the links that were read in every pass. Returns whether there is nothing left to
+    /// do.
+    fn is_quiet(&mut self) -> bool {
+        let worked = self.read_hot(0);
+        !worked && !self.look() && !self.handle.has_work()
+    }
+
+    /// Waits until something comes.
+    async fn park(&mut self, parking: &mut Parking, door: &Arc<Door>) {
+        if let Err(error) = parking.arm() {
+            tracing::warn!(%error, "cannot wait for the links");
+            sleep(Duration::from_millis(1)).await;
+            return;
+        }
+        door.park();
+        // Whoever pushed before seeing the flag is found here; whoever pushes later sees it.
+        let quiet = !self.drain_mesh() && !self.handle.has_work() && !self.handle.is_stopping();
+        if quiet {
+            self.handle.count(|counters| counters.parks += 1);
+            poll_fn(|_| if door.is_parked() { Poll::Pending } else { Poll::Ready(()) }).await;
+            kick::awake();
+        }
+        door.leave();
+    }
+}
+
+/// Gives the door a waker that interrupts the executor's sleep whatever it believes, and returns
+/// the task behind it.
+fn rescue(door: &Arc<Door>) -> Option<glommio::Task<()>> {
+    // A foreign wake of a task in a queue where latency matters always writes the eventfd that
+    // the executor sleeps on. The stated latency must not be shorter than the preempt timer.
+    let queue = glommio::executor().create_task_queue(
+        Shares::Static(1),
+        Latency::Matters(Duration::from_secs(1)),
+        "krarup-rescue",
+    );
+    let told = door.clone();
+    let task = glommio::spawn_local_into(
+        poll_fn(move |context| {
+            told.set_rescue(context.waker().clone());
+            Poll::<()>::Pending
+        }),
+        queue,
+    );
+    task.ok()
+}
+
+/// Wakes a parked driver once per `tick`.
+async fn clock(door: Arc<Door>, tick: Duration) {
+    while !door.is_closed() {
+        sleep(tick).await;
+        door.ring();
+    }
+}
+
+/// The wait for all links at once.
+struct Parking {
+    wait: Wait,
+    unpark: Arc<Unpark>,
+    waker: Waker,
+}
+
+/// Wakes the driver when a link has something to do.
+struct Unpark {
+    door: Arc<Door>,
+    fired: AtomicBool,
+}
+
+impl Parking {
+    fn new<H: Host>(handle: &Handle<H>, door: &Arc<Door>) -> Parking {
+        let unpark = Arc::new(Unpark { door: door.clone(), fired: AtomicBool::new(false) });
+        let waker = Waker::from(unpark.clone());
+        Parking { wait: Wait::readable(&handle.shared().readiness), unpark, waker }
+    }
+
+    /// Makes sure that the wait is with the ring.
+    fn arm(&mut self) -> io::Result<()> {
+        let mut context = Context::from_waker(&self.waker);
+        if self.unpark.fired.swap(false, Ordering::Relaxed)
+            && let Poll::Ready(result) = self.wait.poll(&mut context)
+        {
+            result?;
+        }
+        // One that is still armed is not polled again: that would add another waker each time.
+        if !self.wait.is_armed()
+            && let Poll::Ready(result) = self.wait.poll(&mut context)
+        {
+            return result;
+        }
+        Ok(())
+    }
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Unpark>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Unpark>) {
+        self.fired.store(true, Ordering::Relaxed);
+        self.door.ring();
+    }
+}
+
+/// Lets every task that is ready run once.
+struct Yield(bool);
+
+impl Future for Yield {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Yield>, context: &mut Context<'_>) -> Poll<()> {
+        if self.0 {
+            return Poll::Ready(());
+        }
+        self.0 = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

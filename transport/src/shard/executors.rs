@@ -1,0 +1,265 @@
+//! Starting one executor per shard, and joining them.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
+
+use super::ShardId;
+use super::guard::Panicked;
+use crate::io::probe::{self, IoUringUnavailable};
+
+/// How the executors are made.
+#[derive(Clone, Debug)]
+pub struct ExecutorsConfig {
+    /// How many shards, at least one.
+    pub shards: usize,
+    /// Which processors they run on.
+    pub pinning: Pinning,
+    /// How long tasks may run before the executor looks at its own input and output.
+    pub preempt: Duration,
+    /// Bytes of memory that each executor registers with its rings. Links do not use it.
+    pub ring_memory_bytes: usize,
+    /// Entries of each ring.
+    pub ring_entries: usize,
+    /// Thread names are this with the shard's number behind it.
+    pub name: String,
+}
+
+/// Which processors the shards run on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pinning {
+    /// One shard per allowed processor when there are as many of both, otherwise unpinned: nodes
+    /// with fewer shards would all choose the same processors.
+    #[default]
+    Auto,
+    /// Wherever the kernel wants.
+    Never,
+    /// Shard `n` on the `n`th of these processors, round and round.
+    Processors(Vec<usize>),
+}
+
+impl Default for ExecutorsConfig {
+    fn default() -> ExecutorsConfig {
+        ExecutorsConfig {
+            shards: 1,
+            pinning: Pinning::Auto,
+            preempt: Duration::from_millis(1),
+            ring_memory_bytes: 64 * 1024,
+            ring_entries: 128,
+            name: "krarup-shard-".into(),
+        }
+    }
+}
+
+/// Why the executors could not be started. None of them runs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The number of shards is zero or above [`ShardId::COUNT_MAX`].
+    ShardCount(usize),
+    /// This host does not give us io_uring.
+    IoUring(IoUringUnavailable),
+    /// A thread could not be started.
+    Thread(io::Error),
+    /// An executor could not be built although the probe found nothing wrong.
+    Executor {
+        /// Which one.
+        shard: ShardId,
+        /// What glommio says.
+        message: String,
+    },
+}
+
+/// The running executors of one node.
+#[derive(Debug)]
+pub struct Executors<T> {
+    threads: Vec<thread::JoinHandle<Result<T, Panicked>>>,
+}
+
+/// Processors that this process may keep busy: those it may run on, less what a cgroup quota takes
+/// away.
+#[must_use]
+pub fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+impl<T: Send + 'static> Executors<T> {
+    /// Starts one executor per seat; in each, `body` makes the future that the executor runs until
+    /// it ends. Returns once all are built.
+    ///
+    /// # Errors
+    /// See [`StartError`]; executors that were built before the failing one are ended without
+    /// having run anything.
+    pub fn start<S, F, Fut>(
+        config: &ExecutorsConfig,
+        seats: Vec<S>,
+        body: F,
+    ) -> Result<Executors<T>, StartError>
+    where
+        S: Send + 'static,
+        F: Fn(ShardId, S) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+    {
+        if seats.is_empty() || seats.len() > ShardId::COUNT_MAX || seats.len() != config.shards {
+            return Err(StartError::ShardCount(config.shards));
+        }
+        probe::check(config.shards).map_err(StartError::IoUring)?;
+        let mut places = config.places();
+        let (built, results) = mpsc::channel();
+        let mut threads = Vec::with_capacity(seats.len());
+        let mut starts = Vec::with_capacity(seats.len());
+        for (seat, id) in seats.into_iter().zip((0..).filter_map(ShardId::at)) {
+            let (start, started) = mpsc::channel::<()>();
+            let (built, body) = (built.clone(), body.clone());
+            let builder = config.builder(places.next().flatten());
+            let thread = thread::Builder::new()
+                .name(format!("{}{id}", config.name))
+                .spawn(move || {
+                    let executor = match builder.make() {
+                        Ok(executor) => executor,
+                        Err(error) => {
+                            let message = error.to_string();
+                            let _ = built.send(Err(StartError::Executor { shard: id, message }));
+                            return Err(Panicked { message: "not started".into() });
+                        }
+                    };
+                    let _ = built.send(Ok(()));
+                    // The other side counts on this end being dropped when the thread fails.
+                    drop(built);
+                    if started.recv().is_err() {
+                        return Err(Panicked { message: "not started".into() });
+                    }
+                    run(&executor, || body(id, seat))
+                })
+                .map_err(StartError::Thread)?;
+            threads.push(thread);
+            starts.push(start);
+        }
+        drop(built);
+        // Dropping `starts` on an error ends the threads that are ready.
+        for result in results {
+            result?;
+        }
+        for start in starts {
+            let _ = start.send(());
+        }
+        Ok(Executors { threads })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Whether there is none; never the case for started executors.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.threads.is_empty()
+    }
+
+    /// Whether all have ended, so that joining returns at once.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.threads.iter().all(thread::JoinHandle::is_finished)
+    }
+
+    /// Waits until all have ended, and returns what each resulted in. To be called from a thread
+    /// that is none of them.
+    pub fn join(self) -> Vec<Result<T, Panicked>> {
+        self.threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|payload| Err(Panicked::from(payload))))
+            .collect()
+    }
+}
+
+/// Runs one executor to its end.
+fn run<T, Fut: Future<Output = T> + 'static>(
+    executor: &LocalExecutor,
+    body: impl FnOnce() -> Fut,
+) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(|| executor.run(async { body().await }))).map_err(Panicked::from)
+}
+
+impl ExecutorsConfig {
+    /// The processor of each shard in turn.
+    fn places(&self) -> Box<dyn Iterator<Item = Option<usize>>> {
+        let allowed = allowed_processors();
+        let list = match &self.pinning {
+            Pinning::Auto if self.shards == allowed.len() && self.shards <= processors() => allowed,
+            Pinning::Auto | Pinning::Never => Vec::new(),
+            Pinning::Processors(list) => list.clone(),
+        };
+        if list.is_empty() {
+            Box::new(std::iter::repeat(None))
+        } else {
+            Box::new(list.into_iter().map(Some).collect::<Vec<_>>().into_iter().cycle())
+        }
+    }
+
+    fn builder(&self, place: Option<usize>) -> LocalExecutorBuilder {
+        LocalExecutorBuilder::new(place.map_or(Placement::Unbound, Placement::Fixed))
+            .io_memory(self.ring_memory_bytes)
+            .ring_depth(self.ring_entries.max(16))
+            .preempt_timer(self.preempt)
+            // The driver spins by itself; glommio's spinning waits for interrupts.
+            .spin_before_park(Duration::ZERO)
+    }
+}
+
+/// Numbers of the processors that this process may run on.
+fn allowed_processors() -> Vec<usize> {
+    let text = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let list = text.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    list.map(processor_list).unwrap_or_default()
+}
+
+/// Parses the kernel's list form, such as `0-2,5`.
+fn processor_list(text: &str) -> Vec<usize> {
+    let mut list = Vec::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(first), Ok(last)) = (first.trim().parse::<usize>(), last.trim().parse::<usize>())
+        {
+            list.extend((first..=last).take(ShardId::COUNT_MAX * 16));
+        }
+    }
+    list
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::ShardCount(count) => {
+                write!(
+                    f,
+                    "cannot start {count} shards: from 1 to {} are possible",
+                    ShardId::COUNT_MAX
+                )
+            }
+            StartError::IoUring(error) => error.fmt(f),
+            StartError::Thread(error) => write!(f, "cannot start the thread of a shard: {error}"),
+            StartError::Executor { shard, message } => {
+                write!(f, "cannot build the executor of shard {shard}: {message}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::IoUring(error) => Some(error),
+            StartError::Thread(error) => Some(error),
+            StartError::ShardCount(_) | StartError::Executor { .. } => None,
+        }
+    }
+}

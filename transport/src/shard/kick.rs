@@ -1,0 +1,171 @@
+//! The one thread outside the executors, which wakes one that stands still.
+//!
+//! glommio's executor can go to sleep although tasks are runnable: its loop cannot tell "nothing
+//! to run" from "interrupted before anything ran". The window is small but real at every setting
+//! of its timer, and nothing inside the executor ends such a sleep dependably. So a thread watches
+//! the pass counter of each shard. A shard that should be running (its driver is not parked, or
+//! has missed the moment it wanted to run at) and has made no pass for [`STILL_MAX`] is woken
+//! through a waker from outside. Shards that are properly parked are left alone, and while all
+//! are, the thread sleeps ten times a second for an instant.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::door::Door;
+
+/// How long a shard with work to do may stand still.
+pub const STILL_MAX: Duration = Duration::from_millis(5);
+
+/// How often the thread looks while every shard is parked.
+const LOOK_IDLE: Duration = Duration::from_millis(100);
+
+/// How late a parked driver may be for its own timer before that counts as standing still.
+const OVERDUE_MAX: Duration = Duration::from_millis(20);
+
+/// Longest pause between kicks of a shard that they do not help: one that computes, or is stopped.
+const KICK_PAUSE_MAX: Duration = Duration::from_millis(160);
+
+/// Kicks of all shards of this process so far.
+#[must_use]
+pub fn kicks() -> u64 {
+    watch().kicks.load(Ordering::Relaxed)
+}
+
+/// Watches a shard from now on, until its door is closed or gone.
+pub(super) fn register(door: &Arc<Door>) {
+    let watch = watch();
+    let mut state = watch.state.lock().unwrap_or_else(PoisonError::into_inner);
+    state.added.push(Arc::downgrade(door));
+    if !state.running {
+        state.running = true;
+        let spawned = thread::Builder::new()
+            .name("krarup-kick".into())
+            .stack_size(128 * 1024)
+            .spawn(move || watch.run());
+        if let Err(error) = spawned {
+            // The shards work without it, but a stall would last until the next event.
+            state.running = false;
+            tracing::warn!(%error, "cannot start the thread that watches the shards");
+        }
+    }
+    watch.changed.notify_one();
+}
+
+/// Says that a shard has just woken up, so that the thread looks often again.
+#[inline]
+pub(super) fn awake() {
+    let watch = watch();
+    if watch.dozing.load(Ordering::Relaxed) {
+        watch.rouse();
+    }
+}
+
+struct Watch {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// The thread looks rarely because every shard is parked.
+    dozing: AtomicBool,
+    kicks: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    added: Vec<Weak<Door>>,
+    running: bool,
+    roused: bool,
+}
+
+/// A shard under watch.
+struct Watched {
+    door: Weak<Door>,
+    passes: u64,
+    still_since: Instant,
+    pause: Duration,
+}
+
+fn watch() -> &'static Watch {
+    static WATCH: OnceLock<Watch> = OnceLock::new();
+    WATCH.get_or_init(|| Watch {
+        state: Mutex::default(),
+        changed: Condvar::new(),
+        dozing: AtomicBool::new(false),
+        kicks: AtomicU64::new(0),
+    })
+}
+
+impl Watch {
+    /// Looks at all shards until none is left.
+    fn run(&self) {
+        let mut watched: Vec<Watched> = Vec::new();
+        // Looks since a shard was last seen running.
+        let mut quiet_looks = 0_u32;
+        loop {
+            let now = Instant::now();
+            let mut busy = false;
+            watched.retain_mut(|shard| match shard.door.upgrade() {
+                Some(door) if !door.is_closed() => {
+                    busy |= self.look(&door, shard, now);
+                    true
+                }
+                _ => false,
+            });
+            quiet_looks = if busy { 0 } else { quiet_looks.saturating_add(1) };
+            // Half a second of quiet: the cost of rousing this thread must stay rare beside the waking
+            // of a shard.
+            let doze = quiet_looks > 200;
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            watched.extend(state.added.drain(..).map(|door| Watched {
+                door,
+                passes: 0,
+                still_since: now,
+                pause: STILL_MAX,
+            }));
+            if watched.is_empty() {
+                state.running = false;
+                return;
+            }
+            self.dozing.store(doze, Ordering::Relaxed);
+            let pause = if doze { LOOK_IDLE } else { STILL_MAX / 2 };
+            let (mut state, _) = self
+                .changed
+                .wait_timeout_while(state, pause, |state| !state.roused && state.added.is_empty())
+                .unwrap_or_else(PoisonError::into_inner);
+            if std::mem::take(&mut state.roused) {
+                quiet_looks = 0;
+            }
+            self.dozing.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks at one shard and kicks it if it stands still. Returns whether it is running.
+    fn look(&self, door: &Door, shard: &mut Watched, now: Instant) -> bool {
+        let passes = door.passes();
+        if passes != shard.passes {
+            shard.passes = passes;
+            shard.still_since = now;
+            shard.pause = STILL_MAX;
+            return !door.is_parked();
+        }
+        if door.is_parked() && door.overdue(now) < OVERDUE_MAX {
+            shard.still_since = now;
+            return false;
+        }
+        if now.duration_since(shard.still_since) >= shard.pause {
+            shard.still_since = now;
+            shard.pause = (shard.pause * 2).min(KICK_PAUSE_MAX);
+            self.kicks.fetch_add(1, Ordering::Relaxed);
+            door.kick();
+        }
+        true
+    }
+
+    #[cold]
+    fn rouse(&self) {
+        if self.dozing.swap(false, Ordering::Relaxed) {
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).roused = true;
+            self.changed.notify_one();
+        }
+    }
+}

@@ -1,0 +1,606 @@
+//! The links of one shard, and the handle through which its tasks use them.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::ShardId;
+use super::door::Door;
+use super::driver::DriverConfig;
+use super::guard::Panicked;
+use super::host::{Counters, End, Host, LinkKey, Outbox, Reading, WriteSlices};
+use super::mesh::{Full, Outgoing};
+use super::slots::{Slot, Slots};
+use crate::buffer::{Receiver, SlabPool};
+use crate::io::{Event, Interest, Readiness, Socket};
+
+/// A shard's links and its ends of the mesh, for the tasks of that shard. Clones are cheap.
+pub struct Handle<H: Host>(Rc<Shared<H>>);
+
+pub(super) struct Shared<H: Host> {
+    id: ShardId,
+    config: DriverConfig,
+    slots: RefCell<Slots<H::Link>>,
+    outgoing: RefCell<Outgoing<H::Message>>,
+    door: Arc<Door>,
+    pub(super) readiness: Readiness,
+    pool: SlabPool,
+    /// Links with something to write that was not written at once.
+    dirty: RefCell<Vec<Rc<Slot<H::Link>>>>,
+    /// Links that are read in every pass.
+    hot: RefCell<Vec<Rc<Slot<H::Link>>>>,
+    /// Reading is paused on all links.
+    paused: Cell<bool>,
+    /// Something was sent since the driver looked last.
+    sent: Cell<bool>,
+    stopping: Cell<bool>,
+    pub(super) counters: Cell<Counters>,
+}
+
+/// What one attempt to receive came to.
+pub(super) enum Received<E> {
+    /// Nothing was there.
+    Nothing,
+    /// Something came and was given to the host.
+    Bytes,
+    /// The link is over.
+    Over(End<E>),
+}
+
+impl<H: Host> Handle<H> {
+    pub(super) fn new(
+        outgoing: Outgoing<H::Message>,
+        config: DriverConfig,
+    ) -> io::Result<Handle<H>> {
+        Ok(Handle(Rc::new(Shared {
+            id: outgoing.id(),
+            config,
+            door: outgoing.door().clone(),
+            slots: RefCell::new(Slots::new()),
+            outgoing: RefCell::new(outgoing),
+            readiness: Readiness::new()?,
+            pool: SlabPool::new(),
+            dirty: RefCell::default(),
+            hot: RefCell::default(),
+            paused: Cell::new(false),
+            sent: Cell::new(false),
+            stopping: Cell::new(false),
+            counters: Cell::default(),
+        })))
+    }
+
+    /// This shard.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.0.id
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.0.outgoing.borrow().shards()
+    }
+
+    /// The shard's sign of life.
+    #[must_use]
+    pub fn door(&self) -> &Arc<Door> {
+        &self.0.door
+    }
+
+    /// What the shard has done.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters { kicks: self.0.door.kicks(), ..self.0.counters.get() }
+    }
+
+    /// How many links there are.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.0.slots.borrow().count
+    }
+
+    /// Takes over a connection. `received` are bytes that were read from it already.
+    ///
+    /// # Errors
+    /// When the socket cannot be watched, which is a limit of the host.
+    pub fn add(
+        &self,
+        socket: Socket,
+        state: H::Link,
+        received: &[u8],
+        reading: Reading,
+    ) -> io::Result<LinkKey> {
+        let mut inbox = Receiver::new(self.0.pool.clone());
+        let mut rest = received;
+        while !rest.is_empty() {
+            let spare = inbox.spare();
+            let count = spare.len().min(rest.len());
+            spare[..count].copy_from_slice(&rest[..count]);
+            inbox.commit(count);
+            rest = &rest[count..];
+        }
+        inbox.park();
+        let mut slots = self.0.slots.borrow_mut();
+        let key = slots.vacant_key()?;
+        self.0.readiness.add(&socket, key.to_u64(), Interest::Read)?;
+        let slot = Rc::new(Slot {
+            key,
+            socket,
+            state: RefCell::new(Some(state)),
+            inbox: Cell::new(Some(inbox)),
+            written_in: Cell::new(0),
+            dirty: Cell::new(false),
+            hot: Cell::new(false),
+            idle_passes: Cell::new(0),
+            unread: Cell::new(true),
+            leftover: Cell::new(!received.is_empty()),
+            paused: Cell::new(reading == Reading::Paused),
+            blocked: Cell::new(false),
+            write_interest: Cell::new(false),
+            failed: Cell::new(None),
+            closed: Cell::new(false),
+        });
+        slots.occupy(slot.clone());
+        drop(slots);
+        self.heat(&slot);
+        self.wake();
+        Ok(key)
+    }
+
+    /// Gives `f` what is kept for a link; nothing if the link is gone.
+    ///
+    /// # Panics
+    /// When called from within `f` for the same link.
+    #[inline]
+    pub fn with_link<R>(&self, key: LinkKey, f: impl FnOnce(&mut H::Link) -> R) -> Option<R> {
+        let slot = self.0.slot(key)?;
+        slot.state.borrow_mut().as_mut().map(f)
+    }
+
+    /// Gives `f` the socket of a link, for looking at it and setting its options.
+    pub fn with_socket<R>(&self, key: LinkKey, f: impl FnOnce(&Socket) -> R) -> Option<R> {
+        Some(f(&self.0.slot(key)?.socket))
+    }
+
+    /// The keys of all links.
+    #[must_use]
+    pub fn keys(&self) -> Vec<LinkKey> {
+        let slots = self.0.slots.borrow();
+        slots.entries.iter().filter_map(|entry| entry.slot.as_ref().map(|slot| slot.key)).collect()
+    }
+
+    /// Sends what is queued on a link, to be called after queueing.
+    ///
+    /// The first call between two passes of the driver writes at once. What is queued after that
+    /// leaves in one write when the tasks that are ready now have run, or when
+    /// [`DriverConfig::direct_bytes`] have gathered. A failure ends the link in the next pass.
+    ///
+    /// # Panics
+    /// When called from within [`Handle::with_link`] for the same link.
+    #[inline]
+    pub fn send_now(&self, key: LinkKey) {
+        let Some(slot) = self.0.slot(key) else { return };
+        if slot.blocked.get() {
+            return;
+        }
+        let first = slot.written_in.get() != self.0.counters.get().passes;
+        if !first && slot.queued_bytes() < self.0.config.direct_bytes {
+            self.soil(&slot);
+            return;
+        }
+        self.count(|counters| counters.direct_sends += 1);
+        self.write(&slot);
+        self.wake();
+    }
+
+    /// Has what is queued on a link written at the end of this pass, or in the next.
+    pub fn send_soon(&self, key: LinkKey) {
+        if let Some(slot) = self.0.slot(key) {
+            self.soil(&slot);
+        }
+    }
+
+    /// Stops reading a link. What was received stays where it is.
+    pub fn pause_reading(&self, key: LinkKey) {
+        if let Some(slot) = self.0.slot(key) {
+            slot.paused.set(true);
+        }
+    }
+
+    /// Reads a link again; what was left in its inbox is offered to the host first.
+    pub fn resume_reading(&self, key: LinkKey) {
+        if let Some(slot) = self.0.slot(key)
+            && slot.paused.replace(false)
+        {
+            self.reheat(&slot);
+        }
+    }
+
+    /// Stops or resumes reading all links, beside what is set for each.
+    pub fn pause_all(&self, paused: bool) {
+        if self.0.paused.replace(paused) && !paused {
+            let slots: Vec<_> = {
+                let slots = self.0.slots.borrow();
+                slots.entries.iter().filter_map(|entry| entry.slot.clone()).collect()
+            };
+            for slot in slots {
+                self.reheat(&slot);
+            }
+        }
+    }
+
+    /// Whether reading is paused on all links.
+    #[must_use]
+    pub fn is_all_paused(&self) -> bool {
+        self.0.paused.get()
+    }
+
+    /// Ends a link: tries to send what is queued, shuts the connection down, and gives back what
+    /// was kept for it. The host is not told.
+    pub fn close(&self, key: LinkKey) -> Option<H::Link> {
+        let slot = self.0.slot(key)?;
+        if !slot.blocked.get() {
+            self.write(&slot);
+        }
+        self.remove(&slot)
+    }
+
+    /// Puts a message into the queue to another shard, or this one. When refused, this shard's
+    /// driver makes a pass (and calls [`Host::flush`]) once there is room again.
+    ///
+    /// # Errors
+    /// [`Full`] with the message.
+    pub fn push(&self, to: ShardId, message: H::Message) -> Result<(), Full<H::Message>> {
+        self.0.outgoing.borrow_mut().try_push(to, message)
+    }
+
+    /// Puts a message into the room reserved for control. It comes out after all messages pushed
+    /// to the same shard before, and before those pushed after.
+    ///
+    /// # Errors
+    /// [`Full`] with the message, when more control is under way than was foreseen.
+    pub fn push_control(&self, to: ShardId, message: H::Message) -> Result<(), Full<H::Message>> {
+        self.0.outgoing.borrow_mut().try_push_control(to, message)
+    }
+
+    /// Has the driver run soon if it is waiting.
+    #[inline]
+    pub fn wake(&self) {
+        if self.0.door.is_parked() {
+            self.0.door.unpark();
+        }
+    }
+
+    /// Ends the driver after its current pass. It closes all links.
+    pub fn stop(&self) {
+        self.0.stopping.set(true);
+        self.wake();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.stopping.get()
+    }
+
+    pub(super) fn shared(&self) -> &Shared<H> {
+        &self.0
+    }
+
+    pub(super) fn config(&self) -> &DriverConfig {
+        &self.0.config
+    }
+
+    /// Whether something was sent since this was asked last.
+    pub(super) fn take_sent(&self) -> bool {
+        self.0.sent.take()
+    }
+
+    pub(super) fn trim(&self) {
+        self.0.pool.trim();
+    }
+
+    pub(super) fn count(&self, f: impl FnOnce(&mut Counters)) {
+        let mut counters = self.0.counters.get();
+        f(&mut counters);
+        self.0.counters.set(counters);
+    }
+
+    /// Writes all dirty links. Returns whether there were any.
+    pub(super) fn write_dirty(&self, scratch: &mut Vec<Rc<Slot<H::Link>>>) -> bool {
+        std::mem::swap(scratch, &mut *self.0.dirty.borrow_mut());
+        let any = !scratch.is_empty();
+        for slot in scratch.drain(..) {
+            slot.dirty.set(false);
+            if !slot.blocked.get() {
+                self.write(&slot);
+            }
+        }
+        any
+    }
+
+    /// Writes what a link has queued, as far as the kernel takes it and the turn allows.
+    fn write(&self, slot: &Rc<Slot<H::Link>>) {
+        let mut state = slot.state.borrow_mut();
+        let Some(link) = state.as_mut() else { return };
+        let mut total = 0;
+        while link.queued_bytes() > 0 {
+            if total >= self.0.config.write_bytes_max {
+                self.soil(slot);
+                break;
+            }
+            let mut slices = WriteSlices::new();
+            link.gather(&mut slices);
+            let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+            let result = slot.socket.try_sendv(&slices);
+            drop(slices);
+            match result {
+                Ok(sent) => {
+                    total += sent;
+                    link.written(sent);
+                    self.count(|counters| {
+                        counters.sends += 1;
+                        counters.sent_bytes += sent as u64;
+                    });
+                    if sent < offered {
+                        self.block(slot);
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.block(slot);
+                    break;
+                }
+                Err(error) => {
+                    slot.failed.set(Some(error));
+                    // Nothing is written any more; the end comes from reading.
+                    slot.blocked.set(true);
+                    self.reheat(slot);
+                    break;
+                }
+            }
+        }
+        drop(state);
+        if total > 0 {
+            slot.written_in.set(self.0.counters.get().passes);
+            self.0.sent.set(true);
+            // An answer may come soon.
+            self.heat(slot);
+        }
+    }
+
+    /// Waits for room to send.
+    fn block(&self, slot: &Rc<Slot<H::Link>>) {
+        self.count(|counters| counters.blocked += 1);
+        slot.blocked.set(true);
+        if !slot.write_interest.replace(true) {
+            let changed =
+                self.0.readiness.change(&slot.socket, slot.key.to_u64(), Interest::ReadWrite);
+            if let Err(error) = changed {
+                slot.failed.set(Some(error));
+                self.reheat(slot);
+            }
+        }
+    }
+
+    /// Follows what was told about a socket.
+    pub(super) fn follow(&self, event: Event) {
+        let Some(slot) = self.0.slot(LinkKey::from_u64(event.key)) else { return };
+        if event.writable && slot.write_interest.get() && slot.failed_is_none() {
+            if slot.socket.is_unix() {
+                // A Unix socket tells of room after every message that the peer takes.
+                slot.write_interest.set(false);
+                let _ = self.0.readiness.change(&slot.socket, event.key, Interest::Read);
+            }
+            if slot.blocked.replace(false) {
+                self.soil(&slot);
+            }
+        }
+        if event.readable {
+            slot.unread.set(true);
+            slot.idle_passes.set(0);
+            self.heat(&slot);
+        }
+    }
+
+    /// Reads all hot links once. Returns whether anything came.
+    pub(super) fn read_hot(
+        &self,
+        host: &H,
+        scratch: &mut Vec<Rc<Slot<H::Link>>>,
+        keep_passes: u32,
+    ) -> bool {
+        std::mem::swap(scratch, &mut *self.0.hot.borrow_mut());
+        let mut any = false;
+        for slot in scratch.drain(..) {
+            if slot.closed.get() {
+                continue;
+            }
+            if slot.paused.get() || self.0.paused.get() {
+                // Comes back when reading is resumed.
+                slot.hot.set(false);
+                continue;
+            }
+            match self.read(&slot, host) {
+                Received::Bytes => {
+                    any = true;
+                    slot.idle_passes.set(0);
+                }
+                Received::Nothing => slot.idle_passes.set(slot.idle_passes.get() + 1),
+                Received::Over(end) => {
+                    any = true;
+                    self.end(&slot, host, end);
+                    continue;
+                }
+            }
+            if slot.unread.get() || slot.idle_passes.get() < keep_passes {
+                self.0.hot.borrow_mut().push(slot);
+            } else {
+                slot.hot.set(false);
+                if let Some(mut inbox) = slot.inbox.take() {
+                    inbox.park();
+                    slot.inbox.set(Some(inbox));
+                }
+            }
+        }
+        any
+    }
+
+    /// How many links are read in every pass.
+    pub(super) fn hot_links(&self) -> usize {
+        self.0.hot.borrow().len()
+    }
+
+    /// Whether a pass would find something to do at once.
+    pub(super) fn has_work(&self) -> bool {
+        !self.0.dirty.borrow().is_empty() || !self.0.hot.borrow().is_empty()
+    }
+
+    /// Closes every link. The host is not told.
+    pub(super) fn close_all(&self) {
+        for key in self.keys() {
+            drop(self.close(key));
+        }
+        self.0.hot.borrow_mut().clear();
+        self.0.dirty.borrow_mut().clear();
+    }
+
+    /// Receives once from a link and gives what came to the host.
+    fn read(&self, slot: &Rc<Slot<H::Link>>, host: &H) -> Received<H::Error> {
+        let Some(mut inbox) = slot.inbox.take() else { return Received::Nothing };
+        let mut result = Received::Nothing;
+        if slot.leftover.take() {
+            result = self.offer(slot, host, &mut inbox);
+            if slot.paused.get() || self.0.paused.get() || slot.closed.get() {
+                slot.keep(inbox);
+                return result;
+            }
+        }
+        if matches!(result, Received::Nothing | Received::Bytes) {
+            let spare = inbox.spare();
+            let room = spare.len().min(self.0.config.receive_bytes_max);
+            match slot.socket.try_recv(&mut spare[..room]) {
+                Ok(0) => {
+                    result = Received::Over(slot.failed.take().map_or(End::Closed, End::Failed))
+                }
+                Ok(bytes) => {
+                    inbox.commit(bytes);
+                    // Cleared only by finding nothing, so that an end right behind the last bytes
+                    // is seen although it had no edge of its own.
+                    slot.unread.set(true);
+                    self.count(|counters| {
+                        counters.receives += 1;
+                        counters.received_bytes += bytes as u64;
+                    });
+                    result = self.offer(slot, host, &mut inbox);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    slot.unread.set(false);
+                    if let Some(error) = slot.failed.take() {
+                        result = Received::Over(End::Failed(error));
+                    }
+                }
+                Err(error) => {
+                    let error = slot.failed.take().unwrap_or(error);
+                    result = Received::Over(End::Failed(error));
+                }
+            }
+        }
+        slot.keep(inbox);
+        result
+    }
+
+    /// Gives the inbox of a link to the host.
+    fn offer(
+        &self,
+        slot: &Rc<Slot<H::Link>>,
+        host: &H,
+        inbox: &mut Receiver,
+    ) -> Received<H::Error> {
+        match self.caught(|| host.received(self, slot.key, inbox)) {
+            Ok(Ok(())) => Received::Bytes,
+            Ok(Err(error)) => Received::Over(End::Refused(error)),
+            Err(panicked) => Received::Over(End::Panicked(panicked)),
+        }
+    }
+
+    /// Ends a link by itself and tells the host.
+    fn end(&self, slot: &Rc<Slot<H::Link>>, host: &H, end: End<H::Error>) {
+        if let Some(state) = self.remove(slot) {
+            let _ = self.caught(|| host.ended(self, slot.key, state, end));
+        }
+    }
+
+    /// Calls the host; a panic is counted and logged.
+    pub(super) fn caught<R>(&self, f: impl FnOnce() -> R) -> Result<R, Panicked> {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(
+            |payload: Box<dyn Any + Send>| {
+                let panicked = Panicked::from(payload);
+                self.count(|counters| counters.panics += 1);
+                tracing::error!(shard = %self.id(), error = %panicked, "the shard's host panicked");
+                panicked
+            },
+        )
+    }
+
+    fn remove(&self, slot: &Rc<Slot<H::Link>>) -> Option<H::Link> {
+        if slot.closed.replace(true) {
+            return None;
+        }
+        self.0.slots.borrow_mut().vacate(slot.key);
+        self.0.readiness.remove(&slot.socket);
+        slot.socket.shutdown(Shutdown::Both);
+        drop(slot.inbox.take());
+        let state = slot.state.borrow_mut().take();
+        // A driver that is parked would otherwise keep the descriptor in its lists.
+        self.wake();
+        state
+    }
+
+    /// Marks a link as having something to write.
+    fn soil(&self, slot: &Rc<Slot<H::Link>>) {
+        if !slot.dirty.replace(true) {
+            self.0.dirty.borrow_mut().push(slot.clone());
+            self.wake();
+        }
+    }
+
+    /// Has a link read in every pass for a while.
+    fn heat(&self, slot: &Rc<Slot<H::Link>>) {
+        slot.idle_passes.set(0);
+        if !slot.paused.get() && !self.0.paused.get() && !slot.hot.replace(true) {
+            self.0.hot.borrow_mut().push(slot.clone());
+        }
+    }
+
+    /// Has a link read again after a pause.
+    fn reheat(&self, slot: &Rc<Slot<H::Link>>) {
+        slot.leftover.set(true);
+        slot.unread.set(true);
+        self.heat(slot);
+        self.wake();
+    }
+}
+
+impl<H: Host> Shared<H> {
+    #[inline]
+    fn slot(&self, key: LinkKey) -> Option<Rc<Slot<H::Link>>> {
+        let slots = self.slots.borrow();
+        let entry = slots.entries.get(key.index as usize)?;
+        if entry.generation == key.generation { entry.slot.clone() } else { None }
+    }
+}
+
+impl<H: Host> Clone for Handle<H> {
+    fn clone(&self) -> Handle<H> {
+        Handle(self.0.clone())
+    }
+}
+
+impl<H: Host> fmt::Debug for Handle<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("shard", &self.id()).finish_non_exhaustive()
+    }
+}
