@@ -6,6 +6,7 @@
 
 use super::{Failure, output};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// Set for the process in the background.
@@ -25,8 +26,14 @@ pub(super) fn is_detached() -> bool {
 pub(super) fn start() -> Result<String, Failure> {
     let failed =
         |error: std::io::Error| Failure::Failed(format!("going into the background: {error}"));
-    let mut child = Command::new(std::env::current_exe().map_err(failed)?)
-        .args(std::env::args_os().skip(1))
+    let mut arguments = std::env::args_os();
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    // Under another name it is another command: epmd.
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    let mut child = command
+        .args(arguments)
         .env(MARK, "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
