@@ -94,6 +94,8 @@ pub struct SendCache {
     next_victim: u16,
     /// The atoms of this message in the order of first use.
     message: SmallVec<[Mention; 8]>,
+    /// How many atoms have been put into slots so far.
+    changes: u64,
 }
 
 /// An atom of the message being encoded.
@@ -179,7 +181,14 @@ impl SendCache {
         }
     }
 
+    /// Changes whenever a slot gets another atom. What was encoded before then still means the
+    /// same as long as this stays.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     fn insert(&mut self, atom: Atom) -> Option<Slot> {
+        self.changes += 1;
         let slot = if self.slots.len() < CACHE_SLOTS {
             let slot = self.slots.len() as u16;
             self.slots.push(atom);

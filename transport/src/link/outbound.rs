@@ -12,13 +12,14 @@ use super::bulk::{Bulk, Chunks, Fragments, Item, SenderKey};
 use super::wire_queue::{IoSlices, WireQueue};
 use super::{Busy, CHUNK_BYTES_MIN, LinkLimits, SendError};
 use crate::dist::atom_cache::SendCache;
-use crate::dist::control::{Control, ControlWriter, NotNegotiated, PayloadPlace};
+use crate::dist::control::{Control, ControlWriter, Destination, NotNegotiated, PayloadPlace, op};
 use crate::dist::fragment::{FragmentIds, SequenceId, fragment_count};
 use crate::dist::frame::{
     FRAGMENT_BYTES, FRAME_BYTES_HARD_MAX, LENGTH_BYTES, NORMAL_HEADER, PASS_THROUGH, Shape, VERSION,
 };
 use crate::dist::header::write_header;
 use crate::handshake::Flags;
+use crate::term::{Atom, Pid, tag};
 
 /// Large messages get turns until so many encoded bytes wait. More would only make small messages
 /// wait longer, less would leave the socket without work.
@@ -37,6 +38,8 @@ pub(super) struct Outbound {
     scratch: Vec<u8>,
     queue: WireQueue,
     bulk: Bulk,
+    /// How the frame of a plain message between the two nodes begins, once it is known.
+    plain_send: Option<PlainSendFrame>,
     next_sequence: u64,
     written_since_turn: u64,
     /// Whether somebody was told to wait for room.
@@ -54,6 +57,76 @@ struct FrameStart {
     place: PayloadPlace,
 }
 
+/// What all frames with `{22, From, To}` between processes of the same two nodes have in common,
+/// once the peer's cache holds both names: all but three numbers of each pid.
+#[derive(Debug)]
+struct PlainSendFrame {
+    from: Atom,
+    to: Atom,
+    /// Flags and slots of the header.
+    header: [u8; 4],
+    /// [`SendCache::changes`] when the slots were looked up.
+    changes: u64,
+}
+
+impl PlainSendFrame {
+    /// Remembers what the message in `cache` looks like, if it is of that kind.
+    fn learn(control: &Control, negotiated: Flags, cache: &SendCache) -> Option<PlainSendFrame> {
+        let (from, to) = plain_send(control)?;
+        let mut mentions = cache.message().map(|(mention, _)| mention);
+        let (first, second) = (mentions.next()?, mentions.next()?);
+        if first.new || second.new || mentions.next().is_some() || !negotiated.send_sender() {
+            return None;
+        }
+        Some(PlainSendFrame {
+            from: from.node.clone(),
+            to: to.node.clone(),
+            header: [
+                first.slot.segment() | second.slot.segment() << 4,
+                0,
+                first.slot.index(),
+                second.slot.index(),
+            ],
+            changes: cache.changes(),
+        })
+    }
+
+    /// The frame of `control` up to its payload, if it is of that kind.
+    #[inline]
+    fn beginning(&self, control: &Control, cache: &SendCache) -> Option<[u8; 45]> {
+        let (from, to) = plain_send(control)?;
+        if self.changes != cache.changes() || from.node != self.from || to.node != self.to {
+            return None;
+        }
+        let mut bytes = [0; 45];
+        bytes[4..7].copy_from_slice(&[VERSION, NORMAL_HEADER, 2]);
+        bytes[7..11].copy_from_slice(&self.header);
+        bytes[11..15].copy_from_slice(&[tag::SMALL_TUPLE, 3, tag::SMALL_INTEGER, op::SEND_SENDER]);
+        for (at, pid) in [(15, from), (30, to)] {
+            let entry = u8::from(at == 30);
+            bytes[at..at + 3].copy_from_slice(&[tag::NEW_PID, tag::ATOM_CACHE_REF, entry]);
+            bytes[at + 3..at + 7].copy_from_slice(&pid.id.to_be_bytes());
+            bytes[at + 7..at + 11].copy_from_slice(&pid.serial.to_be_bytes());
+            bytes[at + 11..at + 15].copy_from_slice(&pid.creation.0.to_be_bytes());
+        }
+        Some(bytes)
+    }
+}
+
+/// The two processes of a plain message.
+#[inline]
+fn plain_send(control: &Control) -> Option<(&Pid, &Pid)> {
+    match control {
+        Control::Send {
+            from: Some(from),
+            to: Destination::Process(to),
+            priority: false,
+            token: None,
+        } => Some((from, to)),
+        _ => None,
+    }
+}
+
 impl Outbound {
     pub(super) fn new(flags: Flags, limits: &LinkLimits) -> Outbound {
         Outbound {
@@ -63,6 +136,7 @@ impl Outbound {
             scratch: Vec::new(),
             queue: WireQueue::default(),
             bulk: Bulk::default(),
+            plain_send: None,
             next_sequence: 1,
             written_since_turn: 0,
             refused: false,
@@ -191,14 +265,23 @@ impl Outbound {
                 control.encode(self.flags, &mut ControlWriter::new(tail, None))
             }
             Shape::CachedHeader => {
-                self.scratch.clear();
                 self.cache.begin();
-                let mut writer = ControlWriter::new(&mut self.scratch, Some(&mut self.cache));
-                let place = control.encode(self.flags, &mut writer);
-                tail.extend_from_slice(&[0, 0, 0, 0, VERSION, NORMAL_HEADER]);
-                write_header(&self.cache, tail);
-                tail.extend_from_slice(&self.scratch);
-                place
+                if let Some(frame) = &self.plain_send
+                    && let Some(beginning) = frame.beginning(control, &self.cache)
+                {
+                    tail.extend_from_slice(&beginning);
+                    Ok(PayloadPlace::Behind)
+                } else {
+                    self.scratch.clear();
+                    let mut writer = ControlWriter::new(&mut self.scratch, Some(&mut self.cache));
+                    let place = control.encode(self.flags, &mut writer);
+                    tail.extend_from_slice(&[0, 0, 0, 0, VERSION, NORMAL_HEADER]);
+                    write_header(&self.cache, tail);
+                    tail.extend_from_slice(&self.scratch);
+                    let learnt = PlainSendFrame::learn(control, self.flags, &self.cache);
+                    self.plain_send = learnt.or(self.plain_send.take());
+                    place
+                }
             }
             Shape::PassThrough => {
                 tail.extend_from_slice(&[0, 0, 0, 0, PASS_THROUGH, VERSION]);
