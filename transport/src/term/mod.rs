@@ -7,6 +7,7 @@
 //!   copying its big binaries.
 //! * [`TermRef`] shows a term where it lies in the received bytes, without allocating.
 //! * `Display` and `FromStr` of [`Term`] print and read terms as Erlang does.
+//! * [`to_bytes`] and [`from_bytes`] convert Rust types by way of serde.
 //! * [`validate`] checks a received term without building it; [`Validator`] does so piece by piece.
 
 pub mod read;
@@ -14,6 +15,7 @@ pub mod tag;
 pub mod write;
 
 mod atom;
+mod convert;
 mod decode;
 mod encode;
 mod error;
@@ -31,6 +33,7 @@ mod validator;
 mod view;
 
 pub use self::atom::{Atom, AtomTooLong};
+pub use self::convert::{ConvertError, from_bytes, from_term, to_bytes, to_term};
 pub use self::decode::decode_parts;
 pub use self::encode::Gather;
 pub use self::error::{DecodeError, DecodeErrorKind};

@@ -1,0 +1,847 @@
+//! Bytes to Rust values.
+
+use serde::de::{
+    DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+
+use super::super::read::{self, AtomTable, Reader};
+use super::super::skip::skip;
+use super::super::{Atom, DecodeError, DecodeErrorKind, Limits, Term, decode, tag, validate};
+use super::{ATOM, ConvertError, TERM};
+
+/// Levels that Rust types may nest, as each goes down the stack.
+const DEPTH_MAX: usize = 128;
+
+/// Reads values from the bytes of a term.
+pub(super) struct Deserializer<'de, 'a, A: ?Sized> {
+    reader: Reader<'de>,
+    atoms: &'a A,
+    limits: &'a Limits,
+    depth: usize,
+}
+
+/// An atom: in the message, in its header's table, or converted from Latin-1.
+enum Name<'de, 'a> {
+    Inline(&'de str),
+    Cached(&'a Atom),
+    Converted(Atom),
+}
+
+impl Name<'_, '_> {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Inline(name) => name,
+            Self::Cached(atom) => atom.as_str(),
+            Self::Converted(atom) => atom.as_str(),
+        }
+    }
+}
+
+impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
+    pub(super) fn new(reader: Reader<'de>, atoms: &'a A, limits: &'a Limits) -> Self {
+        Self { reader, atoms, limits, depth: 0 }
+    }
+
+    pub(super) fn reader(&self) -> Reader<'de> {
+        self.reader
+    }
+
+    /// The tag of the next term, which stays where it is.
+    fn peek(&self) -> Result<u8, ConvertError> {
+        let mut reader = self.reader;
+        Ok(reader.u8()?)
+    }
+
+    #[cold]
+    fn unexpected(&self, expected: &'static str) -> ConvertError {
+        let position = self.reader.position();
+        match self.reader.peek() {
+            Some(tag) if tag::name(tag) == "unknown" => read::no_term(position, tag).into(),
+            Some(tag) => ConvertError::Unexpected { expected, came: tag::name(tag), position },
+            None => {
+                let kind = DecodeErrorKind::Truncated { needed: 1, remaining: 0 };
+                DecodeError::new(position, kind).into()
+            }
+        }
+    }
+
+    /// Whether the next term is an atom.
+    fn is_atom(&self) -> bool {
+        matches!(
+            self.reader.peek(),
+            Some(
+                tag::SMALL_ATOM_UTF8
+                    | tag::ATOM_UTF8
+                    | tag::SMALL_ATOM
+                    | tag::ATOM
+                    | tag::ATOM_CACHE_REF
+            )
+        )
+    }
+
+    fn atom(&mut self) -> Result<Name<'de, 'a>, ConvertError> {
+        let position = self.reader.position();
+        let mut reader = self.reader;
+        let length = match reader.u8()? {
+            tag::SMALL_ATOM_UTF8 => usize::from(reader.u8()?),
+            tag::ATOM_UTF8 => usize::from(reader.u16()?),
+            tag::ATOM_CACHE_REF => {
+                let index = reader.u8()?;
+                self.reader = reader;
+                let kind = DecodeErrorKind::UnknownAtomReference(index);
+                let atom = self.atoms.entry(index);
+                return Ok(Name::Cached(atom.ok_or_else(|| DecodeError::new(position, kind))?));
+            }
+            _ if self.is_atom() => {
+                return Ok(Name::Converted(read::read_atom(&mut self.reader, self.atoms)?));
+            }
+            _ => return Err(self.unexpected("an atom")),
+        };
+        let text = reader.take(length)?;
+        validate::check_atom_text(position, text, self.limits.atom_characters_max)?;
+        self.reader = reader;
+        match std::str::from_utf8(text) {
+            Ok(name) => Ok(Name::Inline(name)),
+            Err(_) => Err(DecodeError::new(position, DecodeErrorKind::AtomNotUtf8).into()),
+        }
+    }
+
+    /// Takes the next term if it is one of these atoms.
+    fn take_atom(&mut self, names: &[&str]) -> Result<bool, ConvertError> {
+        if !self.is_atom() {
+            return Ok(false);
+        }
+        let before = self.reader;
+        let found = names.contains(&self.atom()?.as_str());
+        if !found {
+            self.reader = before;
+        }
+        Ok(found)
+    }
+
+    fn binary(&mut self) -> Result<&'de [u8], ConvertError> {
+        let position = self.reader.position();
+        let mut reader = self.reader;
+        let tag = reader.u8()?;
+        let length = match tag {
+            tag::BINARY | tag::BIT_BINARY => reader.u32()?,
+            _ => return Err(self.unexpected("a binary")),
+        };
+        if tag == tag::BIT_BINARY && reader.u8()? != 8 {
+            return Err(self.unexpected("a binary of whole bytes"));
+        }
+        validate::check_binary(position, length, self.limits)?;
+        let bytes = reader.take(length as usize)?;
+        self.reader = reader;
+        Ok(bytes)
+    }
+
+    /// An integer with its sign apart.
+    fn integer(&mut self) -> Result<(bool, u128), ConvertError> {
+        let position = self.reader.position();
+        let mut reader = self.reader;
+        let (is_negative, magnitude) = match reader.u8()? {
+            tag::SMALL_INTEGER => (false, u128::from(reader.u8()?)),
+            tag::INTEGER => {
+                let value = reader.u32()?.cast_signed();
+                (value < 0, u128::from(value.unsigned_abs()))
+            }
+            tag @ (tag::SMALL_BIG | tag::LARGE_BIG) => {
+                let length =
+                    if tag == tag::SMALL_BIG { u32::from(reader.u8()?) } else { reader.u32()? };
+                validate::check_integer(position, length, self.limits)?;
+                let is_negative = reader.u8()? != 0;
+                let digits = reader.take(length as usize)?;
+                let (low, high) = digits.split_at(digits.len().min(16));
+                if high.iter().any(|&digit| digit != 0) {
+                    let kind = DecodeErrorKind::IntegerOutOfRange;
+                    return Err(DecodeError::new(position, kind).into());
+                }
+                let mut bytes = [0; 16];
+                bytes[..low.len()].copy_from_slice(low);
+                (is_negative, u128::from_le_bytes(bytes))
+            }
+            _ => return Err(self.unexpected("an integer")),
+        };
+        self.reader = reader;
+        Ok((is_negative && magnitude != 0, magnitude))
+    }
+
+    fn visit_integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+        let position = self.reader.position();
+        let (is_negative, magnitude) = self.integer()?;
+        if !is_negative {
+            return match u64::try_from(magnitude) {
+                Ok(value) => visitor.visit_u64(value),
+                Err(_) => visitor.visit_u128(magnitude),
+            };
+        }
+        match 0_i128.checked_sub_unsigned(magnitude) {
+            Some(value) => match i64::try_from(value) {
+                Ok(value) => visitor.visit_i64(value),
+                Err(_) => visitor.visit_i128(value),
+            },
+            None => Err(DecodeError::new(position, DecodeErrorKind::IntegerOutOfRange).into()),
+        }
+    }
+
+    fn float(&mut self) -> Result<f64, ConvertError> {
+        let position = self.reader.position();
+        let mut reader = self.reader;
+        let value = match reader.u8()? {
+            tag::NEW_FLOAT => f64::from_bits(reader.u64()?),
+            tag::FLOAT => decode::legacy_float(position, &read::Source::array(&mut reader)?)?,
+            _ => return Err(self.unexpected("a float")),
+        };
+        if !value.is_finite() {
+            return Err(DecodeError::new(position, DecodeErrorKind::NotAFiniteFloat).into());
+        }
+        self.reader = reader;
+        Ok(value)
+    }
+
+    /// Text from a binary, a list of characters, or an atom.
+    fn text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+        match self.peek()? {
+            tag::BINARY | tag::BIT_BINARY => {
+                let position = self.reader.position();
+                match std::str::from_utf8(self.binary()?) {
+                    Ok(text) => visitor.visit_borrowed_str(text),
+                    Err(_) => Err(ConvertError::Unexpected {
+                        expected: "text in UTF-8",
+                        came: "a binary that is not",
+                        position,
+                    }),
+                }
+            }
+            tag::NIL => {
+                self.reader.u8()?;
+                visitor.visit_borrowed_str("")
+            }
+            tag::STRING => {
+                self.reader.u8()?;
+                let length = self.reader.u16()?;
+                let bytes = self.reader.take(length.into())?;
+                match std::str::from_utf8(bytes) {
+                    Ok(text) if text.is_ascii() => visitor.visit_borrowed_str(text),
+                    _ => visitor.visit_string(bytes.iter().copied().map(char::from).collect()),
+                }
+            }
+            tag::LIST => {
+                let position = self.reader.position();
+                let mut text = String::new();
+                let mut items = ListItems::open(self)?;
+                while let Some(element) = items.next_element(self)? {
+                    let character = match element {
+                        Element::Byte(byte) => Some(char::from(byte)),
+                        Element::Term => {
+                            let (is_negative, code) = self.integer()?;
+                            let code = u32::try_from(code).ok().filter(|_| !is_negative);
+                            code.and_then(char::from_u32)
+                        }
+                    };
+                    text.push(character.ok_or(ConvertError::Unexpected {
+                        expected: "text",
+                        came: "a list with something else than characters",
+                        position,
+                    })?);
+                }
+                visitor.visit_string(text)
+            }
+            _ if self.is_atom() => match self.atom()? {
+                Name::Inline(name) => visitor.visit_borrowed_str(name),
+                name => visitor.visit_str(name.as_str()),
+            },
+            _ => Err(self.unexpected("text")),
+        }
+    }
+
+    /// The head of a tuple.
+    fn arity(&mut self, expected: &'static str) -> Result<usize, ConvertError> {
+        if !matches!(self.peek()?, tag::SMALL_TUPLE | tag::LARGE_TUPLE) {
+            return Err(self.unexpected(expected));
+        }
+        Ok(read::read_tuple_header(&mut self.reader)?)
+    }
+
+    fn exact_arity(&mut self, arity: usize) -> Result<(), ConvertError> {
+        let position = self.reader.position();
+        if self.arity("a tuple")? == arity {
+            return Ok(());
+        }
+        Err(ConvertError::Unexpected {
+            expected: "a tuple of another arity",
+            came: "this one",
+            position,
+        })
+    }
+
+    fn down<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, ConvertError>,
+    ) -> Result<T, ConvertError> {
+        let depth_max = DEPTH_MAX.min(self.limits.depth_max);
+        if self.depth >= depth_max {
+            let kind = DecodeErrorKind::TooDeep { depth_max };
+            return Err(DecodeError::new(self.reader.position(), kind).into());
+        }
+        self.depth += 1;
+        let result = read(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn list<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+        self.down(|de| {
+            let items = ListItems::open(de)?;
+            let mut list = List { de, items };
+            let value = visitor.visit_seq(&mut list)?;
+            list.finish()?;
+            Ok(value)
+        })
+    }
+
+    fn tuple<V: Visitor<'de>>(
+        &mut self,
+        arity: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        self.down(|de| {
+            let mut elements = Counted { de, left: arity };
+            let value = visitor.visit_seq(&mut elements)?;
+            elements.finish()?;
+            Ok(value)
+        })
+    }
+
+    fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+        if self.peek()? != tag::MAP {
+            return Err(self.unexpected("a map"));
+        }
+        let position = self.reader.position();
+        self.reader.u8()?;
+        let pairs = self.reader.u32()? as usize;
+        validate::check_count(position, pairs, self.limits)?;
+        self.down(|de| {
+            let mut pairs = Counted { de, left: pairs };
+            let value = visitor.visit_map(&mut pairs)?;
+            pairs.finish_map()?;
+            Ok(value)
+        })
+    }
+
+    /// Hands over the bytes of one term, without references to the atom table.
+    fn encoded<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+        let mut end = self.reader;
+        if self.atoms.has_entry(0) {
+            // It may refer to the table, so it is written again without.
+            let term = Term::read(&mut self.reader, self.atoms, self.limits)?;
+            let mut bytes = Vec::new();
+            term.encode(&mut bytes);
+            return visitor.visit_byte_buf(bytes);
+        }
+        skip(&mut end, 1)?;
+        let bytes = self.reader.take(self.reader.remaining() - end.remaining())?;
+        visitor.visit_borrowed_bytes(bytes)
+    }
+}
+
+macro_rules! integers {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+            self.visit_integer(visitor)
+        }
+    )*};
+}
+
+impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<'de, '_, A> {
+    type Error = ConvertError;
+
+    integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        match self.peek()? {
+            tag::SMALL_INTEGER | tag::INTEGER | tag::SMALL_BIG | tag::LARGE_BIG => {
+                self.visit_integer(visitor)
+            }
+            tag::NEW_FLOAT | tag::FLOAT => visitor.visit_f64(self.float()?),
+            tag::BINARY | tag::BIT_BINARY => {
+                let bytes = self.binary()?;
+                match std::str::from_utf8(bytes) {
+                    Ok(text) => visitor.visit_borrowed_str(text),
+                    Err(_) => visitor.visit_borrowed_bytes(bytes),
+                }
+            }
+            tag::NIL | tag::STRING | tag::LIST => self.list(visitor),
+            tag::SMALL_TUPLE | tag::LARGE_TUPLE => {
+                let arity = self.arity("a tuple")?;
+                self.tuple(arity, visitor)
+            }
+            tag::MAP => self.map(visitor),
+            _ if self.is_atom() => {
+                let name = self.atom()?;
+                match name.as_str() {
+                    "true" => visitor.visit_bool(true),
+                    "false" => visitor.visit_bool(false),
+                    "undefined" | "nil" => visitor.visit_unit(),
+                    _ => match name {
+                        Name::Inline(name) => visitor.visit_borrowed_str(name),
+                        name => visitor.visit_str(name.as_str()),
+                    },
+                }
+            }
+            _ => self.encoded(visitor),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        if self.take_atom(&["true"])? {
+            visitor.visit_bool(true)
+        } else if self.take_atom(&["false"])? {
+            visitor.visit_bool(false)
+        } else {
+            Err(self.unexpected("true or false"))
+        }
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        self.deserialize_f64(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        match self.peek()? {
+            tag::SMALL_INTEGER | tag::INTEGER | tag::SMALL_BIG | tag::LARGE_BIG => {
+                let (is_negative, magnitude) = self.integer()?;
+                let value = magnitude as f64;
+                visitor.visit_f64(if is_negative { -value } else { value })
+            }
+            _ => visitor.visit_f64(self.float()?),
+        }
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        if !matches!(self.peek()?, tag::SMALL_INTEGER | tag::INTEGER) {
+            return self.text(visitor);
+        }
+        let before = self.reader;
+        let (is_negative, code) = self.integer()?;
+        let code = u32::try_from(code).ok().filter(|_| !is_negative);
+        match code.and_then(char::from_u32) {
+            Some(character) => visitor.visit_char(character),
+            None => {
+                self.reader = before;
+                Err(self.unexpected("a character"))
+            }
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        self.text(visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        self.text(visitor)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        match self.peek()? {
+            tag::NIL => {
+                self.reader.u8()?;
+                visitor.visit_borrowed_bytes(&[])
+            }
+            tag::STRING => {
+                self.reader.u8()?;
+                let length = self.reader.u16()?;
+                visitor.visit_borrowed_bytes(self.reader.take(length.into())?)
+            }
+            // A list of bytes that was too long for a string.
+            tag::LIST => self.list(visitor),
+            _ => visitor.visit_borrowed_bytes(self.binary()?),
+        }
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        self.deserialize_bytes(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        if self.take_atom(&["undefined", "nil"])? {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        if self.take_atom(&["ok", "undefined", "nil"])? {
+            return visitor.visit_unit();
+        }
+        if self.reader.rest().starts_with(&[tag::SMALL_TUPLE, 0]) {
+            self.reader.take(2)?;
+            return visitor.visit_unit();
+        }
+        Err(self.unexpected("ok, undefined, nil or {}"))
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        if self.take_atom(&[name])? {
+            visitor.visit_unit()
+        } else {
+            Err(self.unexpected("the atom of a unit struct's name"))
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        match name {
+            ATOM => visitor.visit_str(self.atom()?.as_str()),
+            TERM => self.encoded(visitor),
+            _ => self.down(|de| visitor.visit_newtype_struct(de)),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        self.list(visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        self.exact_arity(len)?;
+        self.tuple(len, visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        self.deserialize_tuple(len, visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        self.map(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        self.map(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        if self.is_atom() {
+            let name = self.atom()?;
+            return visitor.visit_enum(name.as_str().into_deserializer());
+        }
+        let position = self.reader.position();
+        let arity = self.arity("an atom or a tagged tuple")?;
+        if arity == 0 {
+            return Err(ConvertError::Unexpected {
+                expected: "an atom or a tagged tuple",
+                came: "{}",
+                position,
+            });
+        }
+        self.down(|de| visitor.visit_enum(Tagged { de, left: arity - 1 }))
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        match self.peek()? {
+            tag::BINARY => self.text(visitor),
+            tag::SMALL_INTEGER | tag::INTEGER => self.visit_integer(visitor),
+            _ if self.is_atom() => visitor.visit_str(self.atom()?.as_str()),
+            // A key that is no name is no field.
+            _ => {
+                skip(&mut self.reader, 1)?;
+                visitor.visit_bytes(&[])
+            }
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        skip(&mut self.reader, 1)?;
+        visitor.visit_unit()
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+/// Elements of which the number is known: of a tuple, or the pairs of a map.
+struct Counted<'d, 'de, 'a, A: ?Sized> {
+    de: &'d mut Deserializer<'de, 'a, A>,
+    left: usize,
+}
+
+impl<A: AtomTable + ?Sized> Counted<'_, '_, '_, A> {
+    fn hint(&self) -> Option<usize> {
+        Some(self.left.min(self.de.reader.remaining()))
+    }
+
+    /// Passes over what the visitor did not want.
+    fn finish(self) -> Result<(), ConvertError> {
+        Ok(skip(&mut self.de.reader, self.left)?)
+    }
+
+    fn finish_map(self) -> Result<(), ConvertError> {
+        Ok(skip(&mut self.de.reader, self.left.saturating_mul(2))?)
+    }
+}
+
+impl<'de, A: AtomTable + ?Sized> SeqAccess<'de> for Counted<'_, 'de, '_, A> {
+    type Error = ConvertError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ConvertError> {
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                seed.deserialize(&mut *self.de).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.hint()
+    }
+}
+
+impl<'de, A: AtomTable + ?Sized> MapAccess<'de> for Counted<'_, 'de, '_, A> {
+    type Error = ConvertError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, ConvertError> {
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                seed.deserialize(&mut *self.de).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, ConvertError> {
+        seed.deserialize(&mut *self.de)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.hint()
+    }
+}
+
+/// Where a list is.
+struct ListItems {
+    /// Terms to come before the tail; bytes if `is_string`.
+    left: usize,
+    is_string: bool,
+}
+
+enum Element {
+    /// One element of a string.
+    Byte(u8),
+    /// The next term.
+    Term,
+}
+
+impl ListItems {
+    fn open<A: AtomTable + ?Sized>(de: &mut Deserializer<'_, '_, A>) -> Result<Self, ConvertError> {
+        match de.peek()? {
+            tag::NIL | tag::STRING | tag::LIST => {
+                let mut items = Self { left: 0, is_string: false };
+                items.open_tail(de)?;
+                Ok(items)
+            }
+            _ => Err(de.unexpected("a list")),
+        }
+    }
+
+    /// Goes on with the tail, which is a list again or an error.
+    fn open_tail<A: AtomTable + ?Sized>(
+        &mut self,
+        de: &mut Deserializer<'_, '_, A>,
+    ) -> Result<(), ConvertError> {
+        let position = de.reader.position();
+        let mut reader = de.reader;
+        match reader.u8()? {
+            // The end, which is as good as an empty string.
+            tag::NIL => *self = Self { left: 0, is_string: true },
+            tag::STRING => *self = Self { left: reader.u16()?.into(), is_string: true },
+            tag::LIST => {
+                let left = reader.u32()? as usize;
+                validate::check_count(position, left, de.limits)?;
+                *self = Self { left, is_string: false };
+            }
+            _ => return Err(de.unexpected("the end of a proper list")),
+        }
+        de.reader = reader;
+        Ok(())
+    }
+
+    fn next_element<A: AtomTable + ?Sized>(
+        &mut self,
+        de: &mut Deserializer<'_, '_, A>,
+    ) -> Result<Option<Element>, ConvertError> {
+        while self.left == 0 {
+            if self.is_string {
+                return Ok(None);
+            }
+            self.open_tail(de)?;
+        }
+        self.left -= 1;
+        if self.is_string {
+            return Ok(Some(Element::Byte(de.reader.u8()?)));
+        }
+        Ok(Some(Element::Term))
+    }
+}
+
+/// Every byte as the term that an element of a string stands for.
+static BYTE_TERMS: [[u8; 2]; 256] = {
+    let mut terms = [[tag::SMALL_INTEGER, 0]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        terms[byte][1] = byte as u8;
+        byte += 1;
+    }
+    terms
+};
+
+struct List<'d, 'de, 'a, A: ?Sized> {
+    de: &'d mut Deserializer<'de, 'a, A>,
+    items: ListItems,
+}
+
+impl<A: AtomTable + ?Sized> List<'_, '_, '_, A> {
+    /// Passes over what the visitor did not want.
+    fn finish(mut self) -> Result<(), ConvertError> {
+        while let Some(element) = self.items.next_element(self.de)? {
+            if let Element::Term = element {
+                skip(&mut self.de.reader, 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de, A: AtomTable + ?Sized> SeqAccess<'de> for List<'_, 'de, '_, A> {
+    type Error = ConvertError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ConvertError> {
+        match self.items.next_element(self.de)? {
+            None => Ok(None),
+            Some(Element::Term) => seed.deserialize(&mut *self.de).map(Some),
+            Some(Element::Byte(byte)) => {
+                // As the term it stands for, so that every type reads it alike.
+                let Deserializer { atoms, limits, depth, .. } = *self.de;
+                let reader = Reader::new(&BYTE_TERMS[usize::from(byte)]);
+                let mut element = Deserializer { reader, atoms, limits, depth };
+                seed.deserialize(&mut element).map(Some)
+            }
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.left.min(self.de.reader.remaining()))
+    }
+}
+
+/// What follows the atom of a tagged tuple.
+struct Tagged<'d, 'de, 'a, A: ?Sized> {
+    de: &'d mut Deserializer<'de, 'a, A>,
+    left: usize,
+}
+
+impl<A: AtomTable + ?Sized> Tagged<'_, '_, '_, A> {
+    fn check(&self, expected: &'static str, values: usize) -> Result<(), ConvertError> {
+        if self.left == values {
+            return Ok(());
+        }
+        let position = self.de.reader.position();
+        Err(ConvertError::Unexpected { expected, came: "a tuple of another arity", position })
+    }
+}
+
+impl<'de, A: AtomTable + ?Sized> EnumAccess<'de> for Tagged<'_, 'de, '_, A> {
+    type Error = ConvertError;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Self), ConvertError> {
+        if !self.de.is_atom() {
+            return Err(self.de.unexpected("the atom of a tagged tuple"));
+        }
+        let variant = seed.deserialize(&mut *self.de)?;
+        Ok((variant, self))
+    }
+}
+
+impl<'de, A: AtomTable + ?Sized> VariantAccess<'de> for Tagged<'_, 'de, '_, A> {
+    type Error = ConvertError;
+
+    fn unit_variant(self) -> Result<(), ConvertError> {
+        self.check("an atom, or a tuple of one", 0)
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, ConvertError> {
+        self.check("{variant, value}", 1)?;
+        seed.deserialize(self.de)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        self.check("{variant, values…}", len)?;
+        self.de.tuple(len, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        self.check("{variant, #{…}}", 1)?;
+        self.de.map(visitor)
+    }
+}
