@@ -1,12 +1,11 @@
 //! Bytes to Rust values.
 
-use serde::de::{
-    DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
+use serde::de::{IntoDeserializer, Visitor};
 
 use super::super::read::{self, AtomTable, Reader};
 use super::super::skip::skip;
 use super::super::{Atom, DecodeError, DecodeErrorKind, Limits, Term, decode, tag, validate};
+use super::access::{Counted, Element, List, ListItems, Tagged};
 use super::{ATOM, ConvertError, TERM};
 
 /// Levels that Rust types may nest, as each goes down the stack.
@@ -14,10 +13,10 @@ const DEPTH_MAX: usize = 128;
 
 /// Reads values from the bytes of a term.
 pub(super) struct Deserializer<'de, 'a, A: ?Sized> {
-    reader: Reader<'de>,
-    atoms: &'a A,
-    limits: &'a Limits,
-    depth: usize,
+    pub(super) reader: Reader<'de>,
+    pub(super) atoms: &'a A,
+    pub(super) limits: &'a Limits,
+    pub(super) depth: usize,
 }
 
 /// An atom: in the message, in its header's table, or converted from Latin-1.
@@ -42,18 +41,14 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         Self { reader, atoms, limits, depth: 0 }
     }
 
-    pub(super) fn reader(&self) -> Reader<'de> {
-        self.reader
-    }
-
     /// The tag of the next term, which stays where it is.
-    fn peek(&self) -> Result<u8, ConvertError> {
+    pub(super) fn peek(&self) -> Result<u8, ConvertError> {
         let mut reader = self.reader;
         Ok(reader.u8()?)
     }
 
     #[cold]
-    fn unexpected(&self, expected: &'static str) -> ConvertError {
+    pub(super) fn unexpected(&self, expected: &'static str) -> ConvertError {
         let position = self.reader.position();
         match self.reader.peek() {
             Some(tag) if tag::name(tag) == "unknown" => read::no_term(position, tag).into(),
@@ -66,7 +61,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
     }
 
     /// Whether the next term is an atom.
-    fn is_atom(&self) -> bool {
+    pub(super) fn is_atom(&self) -> bool {
         matches!(
             self.reader.peek(),
             Some(
@@ -137,7 +132,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
     }
 
     /// An integer with its sign apart.
-    fn integer(&mut self) -> Result<(bool, u128), ConvertError> {
+    pub(super) fn integer(&mut self) -> Result<(bool, u128), ConvertError> {
         let position = self.reader.position();
         let mut reader = self.reader;
         let (is_negative, magnitude) = match reader.u8()? {
@@ -301,7 +296,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         })
     }
 
-    fn tuple<V: Visitor<'de>>(
+    pub(super) fn tuple<V: Visitor<'de>>(
         &mut self,
         arity: usize,
         visitor: V,
@@ -314,7 +309,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         })
     }
 
-    fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+    pub(super) fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
         if self.peek()? != tag::MAP {
             return Err(self.unexpected("a map"));
         }
@@ -588,260 +583,5 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
 
     fn is_human_readable(&self) -> bool {
         false
-    }
-}
-
-/// Elements of which the number is known: of a tuple, or the pairs of a map.
-struct Counted<'d, 'de, 'a, A: ?Sized> {
-    de: &'d mut Deserializer<'de, 'a, A>,
-    left: usize,
-}
-
-impl<A: AtomTable + ?Sized> Counted<'_, '_, '_, A> {
-    fn hint(&self) -> Option<usize> {
-        Some(self.left.min(self.de.reader.remaining()))
-    }
-
-    /// Passes over what the visitor did not want.
-    fn finish(self) -> Result<(), ConvertError> {
-        Ok(skip(&mut self.de.reader, self.left)?)
-    }
-
-    fn finish_map(self) -> Result<(), ConvertError> {
-        Ok(skip(&mut self.de.reader, self.left.saturating_mul(2))?)
-    }
-}
-
-impl<'de, A: AtomTable + ?Sized> SeqAccess<'de> for Counted<'_, 'de, '_, A> {
-    type Error = ConvertError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, ConvertError> {
-        match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                seed.deserialize(&mut *self.de).map(Some)
-            }
-            None => Ok(None),
-        }
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.hint()
-    }
-}
-
-impl<'de, A: AtomTable + ?Sized> MapAccess<'de> for Counted<'_, 'de, '_, A> {
-    type Error = ConvertError;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, ConvertError> {
-        match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                seed.deserialize(&mut *self.de).map(Some)
-            }
-            None => Ok(None),
-        }
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(
-        &mut self,
-        seed: V,
-    ) -> Result<V::Value, ConvertError> {
-        seed.deserialize(&mut *self.de)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.hint()
-    }
-}
-
-/// Where a list is.
-struct ListItems {
-    /// Terms to come before the tail; bytes if `is_string`.
-    left: usize,
-    is_string: bool,
-}
-
-enum Element {
-    /// One element of a string.
-    Byte(u8),
-    /// The next term.
-    Term,
-}
-
-impl ListItems {
-    fn open<A: AtomTable + ?Sized>(de: &mut Deserializer<'_, '_, A>) -> Result<Self, ConvertError> {
-        match de.peek()? {
-            tag::NIL | tag::STRING | tag::LIST => {
-                let mut items = Self { left: 0, is_string: false };
-                items.open_tail(de)?;
-                Ok(items)
-            }
-            _ => Err(de.unexpected("a list")),
-        }
-    }
-
-    /// Goes on with the tail, which is a list again or an error.
-    fn open_tail<A: AtomTable + ?Sized>(
-        &mut self,
-        de: &mut Deserializer<'_, '_, A>,
-    ) -> Result<(), ConvertError> {
-        let position = de.reader.position();
-        let mut reader = de.reader;
-        match reader.u8()? {
-            // The end, which is as good as an empty string.
-            tag::NIL => *self = Self { left: 0, is_string: true },
-            tag::STRING => *self = Self { left: reader.u16()?.into(), is_string: true },
-            tag::LIST => {
-                let left = reader.u32()? as usize;
-                validate::check_count(position, left, de.limits)?;
-                *self = Self { left, is_string: false };
-            }
-            _ => return Err(de.unexpected("the end of a proper list")),
-        }
-        de.reader = reader;
-        Ok(())
-    }
-
-    fn next_element<A: AtomTable + ?Sized>(
-        &mut self,
-        de: &mut Deserializer<'_, '_, A>,
-    ) -> Result<Option<Element>, ConvertError> {
-        while self.left == 0 {
-            if self.is_string {
-                return Ok(None);
-            }
-            self.open_tail(de)?;
-        }
-        self.left -= 1;
-        if self.is_string {
-            return Ok(Some(Element::Byte(de.reader.u8()?)));
-        }
-        Ok(Some(Element::Term))
-    }
-}
-
-/// Every byte as the term that an element of a string stands for.
-static BYTE_TERMS: [[u8; 2]; 256] = {
-    let mut terms = [[tag::SMALL_INTEGER, 0]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        terms[byte][1] = byte as u8;
-        byte += 1;
-    }
-    terms
-};
-
-struct List<'d, 'de, 'a, A: ?Sized> {
-    de: &'d mut Deserializer<'de, 'a, A>,
-    items: ListItems,
-}
-
-impl<A: AtomTable + ?Sized> List<'_, '_, '_, A> {
-    /// Passes over what the visitor did not want.
-    fn finish(mut self) -> Result<(), ConvertError> {
-        while let Some(element) = self.items.next_element(self.de)? {
-            if let Element::Term = element {
-                skip(&mut self.de.reader, 1)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<'de, A: AtomTable + ?Sized> SeqAccess<'de> for List<'_, 'de, '_, A> {
-    type Error = ConvertError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, ConvertError> {
-        match self.items.next_element(self.de)? {
-            None => Ok(None),
-            Some(Element::Term) => seed.deserialize(&mut *self.de).map(Some),
-            Some(Element::Byte(byte)) => {
-                // As the term it stands for, so that every type reads it alike.
-                let Deserializer { atoms, limits, depth, .. } = *self.de;
-                let reader = Reader::new(&BYTE_TERMS[usize::from(byte)]);
-                let mut element = Deserializer { reader, atoms, limits, depth };
-                seed.deserialize(&mut element).map(Some)
-            }
-        }
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.items.left.min(self.de.reader.remaining()))
-    }
-}
-
-/// What follows the atom of a tagged tuple.
-struct Tagged<'d, 'de, 'a, A: ?Sized> {
-    de: &'d mut Deserializer<'de, 'a, A>,
-    left: usize,
-}
-
-impl<A: AtomTable + ?Sized> Tagged<'_, '_, '_, A> {
-    fn check(&self, expected: &'static str, values: usize) -> Result<(), ConvertError> {
-        if self.left == values {
-            return Ok(());
-        }
-        let position = self.de.reader.position();
-        Err(ConvertError::Unexpected { expected, came: "a tuple of another arity", position })
-    }
-}
-
-impl<'de, A: AtomTable + ?Sized> EnumAccess<'de> for Tagged<'_, 'de, '_, A> {
-    type Error = ConvertError;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        self,
-        seed: V,
-    ) -> Result<(V::Value, Self), ConvertError> {
-        if !self.de.is_atom() {
-            return Err(self.de.unexpected("the atom of a tagged tuple"));
-        }
-        let variant = seed.deserialize(&mut *self.de)?;
-        Ok((variant, self))
-    }
-}
-
-impl<'de, A: AtomTable + ?Sized> VariantAccess<'de> for Tagged<'_, 'de, '_, A> {
-    type Error = ConvertError;
-
-    fn unit_variant(self) -> Result<(), ConvertError> {
-        self.check("an atom, or a tuple of one", 0)
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
-        self,
-        seed: T,
-    ) -> Result<T::Value, ConvertError> {
-        self.check("{variant, value}", 1)?;
-        seed.deserialize(self.de)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, ConvertError> {
-        self.check("{variant, values…}", len)?;
-        self.de.tuple(len, visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ConvertError> {
-        self.check("{variant, #{…}}", 1)?;
-        self.de.map(visitor)
     }
 }

@@ -29,6 +29,7 @@
 //! identifiers as bytes (so a variant for text belongs behind one for pids), and cannot contain
 //! tagged tuples.
 
+mod access;
 mod de;
 mod identity;
 mod ser;
@@ -131,7 +132,7 @@ pub fn from_bytes<'de, T: Deserialize<'de>, A: AtomTable + ?Sized>(
 ) -> Result<T, ConvertError> {
     let mut deserializer = de::Deserializer::new(Reader::new(bytes), atoms, limits);
     let value = T::deserialize(&mut deserializer)?;
-    let reader = deserializer.reader();
+    let reader = deserializer.reader;
     match reader.remaining() {
         0 => Ok(value),
         left => {
