@@ -6,6 +6,7 @@
 //!   [`decode_parts`] reads one that came in fragments, [`Term::encode_gather`] writes one without
 //!   copying its big binaries.
 //! * [`TermRef`] shows a term where it lies in the received bytes, without allocating.
+//! * [`term!`](macro@crate::term) writes a term in the source, nearly as in Erlang.
 //! * `Display` and `FromStr` of [`Term`] print and read terms as Erlang does.
 //! * [`to_bytes`] and [`from_bytes`] convert Rust types by way of serde.
 //! * [`validate`] checks a received term without building it; [`Validator`] does so piece by piece.
@@ -23,6 +24,7 @@ mod identifier;
 mod integer;
 mod keys;
 mod limits;
+mod macros;
 mod order;
 mod owned;
 mod parts;

@@ -484,7 +484,7 @@ impl From<Record> for Term {
     }
 }
 
-/// A reference to a term stands for a copy of it, so that [`term!`](crate::term!) takes both.
+/// A reference to a term stands for a copy of it, so that [`term!`](macro@crate::term) takes both.
 impl From<&Term> for Term {
     fn from(value: &Self) -> Self {
         value.clone()
