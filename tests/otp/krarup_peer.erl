@@ -2,7 +2,8 @@
 %% compiles it with its own compiler: no beam file has to fit three releases.
 -module(krarup_peer).
 -export([loop/0]).
--export([echo_server/0, counter/0, flood_echo/4, ask/3, watch_nodes/0, watched/1, exit_reason/2]).
+-export([next/1, ask/3, flood_echo/4, flood/3, churn/2, watch_nodes/0, watched/1, exit_reason/2]).
+-export([echo_server/0]).
 
 %% Reads `NUMBER EXPRESSIONS.` lines and answers `@@krarup NUMBER ok|error RESULT` lines, until the
 %% harness closes its end. Bindings and the mailbox last from one line to the next. An answer starts
@@ -42,14 +43,11 @@ echo_loop() ->
     end,
     echo_loop().
 
-%% Registered as `counter`: counts what it gets and tells whoever sends `{From, report}`.
-counter() ->
-    spawn(fun() -> register(counter, self()), counter_loop(0) end).
-
-counter_loop(Count) ->
+%% The next message of the process that evaluates.
+next(Timeout) ->
     receive
-        {From, report} -> From ! {counter, Count}, counter_loop(Count);
-        _ -> counter_loop(Count + 1)
+        Message -> Message
+    after Timeout -> timeout
     end.
 
 %% Sends one request to an echo service and returns what comes back.
@@ -94,6 +92,36 @@ in_order(Next, Last, Timeout) ->
         {echo, {_, Next}} -> in_order(Next + 1, Last, Timeout);
         {echo, {_, Other}} -> {expected, Next, got, Other}
     after Timeout -> {missing, Next}
+    end.
+
+%% Many processes at once, each sending so many numbered messages to a service, one way.
+flood(Service, Senders, Each) ->
+    Workers = [
+        spawn_monitor(fun() -> [Service ! {Worker, Number} || Number <- lists:seq(1, Each)] end)
+     || Worker <- lists:seq(1, Senders)
+    ],
+    Reasons = [
+        receive
+            {'DOWN', Ref, process, Pid, Reason} -> Reason
+        end
+     || {Pid, Ref} <- Workers
+    ],
+    lists:usort(Reasons).
+
+%% Connects to a node and disconnects from it so many times. A new connection can meet the end of
+%% the last one (status `alive`) and fall with it, between two Erlang nodes as well: a few rounds
+%% may fail, but not one in ten.
+churn(Node, Times) ->
+    churn(Node, Times, Times div 10).
+
+churn(_, 0, _) ->
+    ok;
+churn(_, Left, 0) ->
+    {too_many_failures, Left};
+churn(Node, Left, Failures) ->
+    case net_kernel:connect_node(Node) =:= true andalso erlang:disconnect_node(Node) of
+        true -> churn(Node, Left - 1, Failures);
+        false -> churn(Node, Left, Failures - 1)
     end.
 
 %% Collects the node events of this node, with their reasons, in the order they come.

@@ -192,6 +192,21 @@ impl KrarupNode {
         &mut self.process
     }
 
+    /// Waits for the log to say, from line number `start` on, that `peer` is down, and returns the
+    /// reason it gives.
+    ///
+    /// # Panics
+    ///
+    /// When it does not in time.
+    pub fn wait_nodedown(&self, start: usize, peer: &str, within: Duration) -> String {
+        let node = format!("node={peer} ");
+        self.process.line_after(start, &format!("nodedown of {peer}"), within, |line| {
+            let (_, fields) = line.split_once("nodedown ")?;
+            let (_, reason) = fields.strip_prefix(&node)?.split_once("reason=")?;
+            Some(reason.to_owned())
+        })
+    }
+
     /// Stops the node as an operator does, with SIGTERM.
     ///
     /// # Panics

@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::otp::installed;
-use crate::{KrarupNodeBuilder, Namespace, OtpNodeBuilder, Process, Release, until};
+use crate::otp::otp_command;
+use crate::{
+    KrarupNodeBuilder, Namespace, OtpNodeBuilder, Outcome, Process, Release, krarup_command, until,
+};
 
 /// Ports that labs take theirs from: below the range that the kernel hands out by itself.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 /// How long an epmd may take until it accepts connections.
 const EPMD_START: Duration = Duration::from_secs(20);
+/// How long a command may run.
+const RUN: Duration = Duration::from_secs(60);
 
 /// An epmd port that no other test uses, a home folder, and maybe an epmd.
 pub struct Lab {
@@ -69,11 +73,45 @@ impl Lab {
     ///
     /// When it cannot be started.
     pub fn start_epmd(&self, release: Release) -> Process {
-        let mut command = Command::new(installed("epmd", release));
-        command.arg("-port").arg(self.epmd_port.to_string());
-        let process = Process::start(&format!("epmd of OTP {release}"), &mut command);
+        let process = self.epmd_process(None, release);
         self.wait_epmd();
         process
+    }
+
+    /// Starts `krarup epmd` at the lab's port, with more arguments, and waits until it accepts.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn start_krarup_epmd<const N: usize>(&self, arguments: [&str; N]) -> Process {
+        let mut command = Command::new(krarup_command());
+        command.arg("epmd").arg("-port").arg(self.epmd_port.to_string()).args(arguments);
+        let process = Process::start("krarup epmd", &mut command);
+        self.wait_epmd();
+        process
+    }
+
+    /// Starts the epmd of a release at the lab's port in a network namespace, and waits until it
+    /// listens there.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn start_epmd_in(&self, namespace: &Namespace, release: Release) -> Process {
+        let process = self.epmd_process(Some(namespace), release);
+        let listening = format!(":{:04X} ", self.epmd_port);
+        until("an epmd listens in the namespace", EPMD_START, || {
+            // A process' view of the network is that of its namespace.
+            let sockets = std::fs::read_to_string(format!("/proc/{}/net/tcp", process.pid()));
+            sockets.ok()?.contains(&listening).then_some(())
+        });
+        process
+    }
+
+    fn epmd_process(&self, namespace: Option<&Namespace>, release: Release) -> Process {
+        let mut command = command_in(namespace, &otp_command("epmd", release));
+        command.arg("-port").arg(self.epmd_port.to_string());
+        Process::start(&format!("epmd of OTP {release}"), &mut command)
     }
 
     /// Waits until something accepts connections at the lab's epmd port.
@@ -90,6 +128,21 @@ impl Lab {
     /// A real Erlang node, to be configured and started. `name` is the part before the `@`.
     pub fn otp(&self, release: Release, name: &str) -> OtpNodeBuilder {
         OtpNodeBuilder::new(release, name, self.epmd_port)
+    }
+
+    /// Runs the `krarup` command to its end, as a user of this lab.
+    ///
+    /// # Panics
+    ///
+    /// When it takes longer than a minute.
+    pub fn run<const N: usize>(&self, arguments: [&str; N]) -> Outcome {
+        let mut command = Command::new(krarup_command());
+        command
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .env("HOME", self.home())
+            .env_remove("XDG_CONFIG_HOME")
+            .args(arguments);
+        Outcome::of(&mut command, RUN)
     }
 
     /// A Krarup node, to be configured and started. `name` is the part before the `@`.

@@ -10,6 +10,7 @@
 //! and a deadline, and everything started ends with its owner.
 
 mod cable;
+mod command;
 pub mod fuzz;
 mod krarup;
 mod lab;
@@ -19,9 +20,33 @@ mod process;
 mod wait;
 
 pub use cable::{Cable, Namespace};
+pub use command::Outcome;
 pub use krarup::{KrarupNode, KrarupNodeBuilder, Ready, krarup_command};
 pub use lab::Lab;
-pub use otp::{OtpNode, OtpNodeBuilder, Release};
-pub use peer::{PeerIdentity, RawPeer, flags};
+pub use otp::{OtpNode, OtpNodeBuilder, Release, otp_command};
+pub use peer::{PeerIdentity, RawPeer, flags, terms};
 pub use process::Process;
 pub use wait::{missing, until};
+
+/// Makes one test per supported release of each function that takes a [`Release`], in the modules
+/// `r25`, `r27` and `r29`. A release that `tests/run` could not have is passed over.
+#[macro_export]
+macro_rules! for_each_release {
+    ($($test:ident),+ $(,)?) => {
+        $crate::for_each_release!(@ r25 R25 $($test)+);
+        $crate::for_each_release!(@ r27 R27 $($test)+);
+        $crate::for_each_release!(@ r29 R29 $($test)+);
+    };
+    (@ $module:ident $release:ident $($test:ident)+) => {
+        mod $module {
+            $(
+                #[test]
+                fn $test() {
+                    if !$crate::Release::$release.is_missing() {
+                        super::$test($crate::Release::$release);
+                    }
+                }
+            )+
+        }
+    };
+}

@@ -65,8 +65,12 @@ impl fmt::Display for Release {
     }
 }
 
-/// Where `tests/otp/install` has put a command of a release.
-pub(crate) fn installed(command: &str, release: Release) -> PathBuf {
+/// Where `tests/otp/install` has put a command (`erl` or `epmd`) of a release.
+///
+/// # Panics
+///
+/// When it has not been run for that release.
+pub fn otp_command(command: &str, release: Release) -> PathBuf {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let cache = folder("KRARUP_CACHE")
         .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("krarup")))
@@ -156,7 +160,7 @@ impl OtpNodeBuilder {
     /// When the release is not installed or the node does not come up.
     pub fn start(self) -> OtpNode {
         let full_name = format!("{}@{}", self.name, self.host);
-        let mut command = command_in(self.namespace.as_ref(), &installed("erl", self.release));
+        let mut command = command_in(self.namespace.as_ref(), &otp_command("erl", self.release));
         command
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
             .env("ERL_CRASH_DUMP", "/dev/null")

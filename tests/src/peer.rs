@@ -23,6 +23,64 @@ pub mod flags {
     pub const MANDATORY: u64 = 0x4_0307_0f94;
 }
 
+/// The few terms that the peers need, as their bytes in the external format, without the version.
+pub mod terms {
+    /// An atom of at most 255 bytes.
+    pub fn atom(text: &str) -> Vec<u8> {
+        let length = u8::try_from(text.len()).expect("a short atom");
+        [&[119, length], text.as_bytes()].concat()
+    }
+
+    /// A small integer.
+    pub fn integer(value: u8) -> Vec<u8> {
+        vec![97, value]
+    }
+
+    /// A binary.
+    pub fn binary(bytes: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(bytes.len()).expect("a binary of less than 4 GiB");
+        [&[109][..], &length.to_be_bytes(), bytes].concat()
+    }
+
+    /// A tuple of terms.
+    pub fn tuple(elements: &[&[u8]]) -> Vec<u8> {
+        let arity = u8::try_from(elements.len()).expect("a small tuple");
+        [&[104, arity][..], &elements.concat()].concat()
+    }
+
+    /// A pid.
+    pub fn pid(node: &str, id: u32, serial: u32, creation: u32) -> Vec<u8> {
+        let numbers = [id, serial, creation].map(u32::to_be_bytes).concat();
+        [&[88][..], &atom(node), &numbers].concat()
+    }
+
+    /// A reference of three words.
+    pub fn reference(node: &str, creation: u32, words: [u32; 3]) -> Vec<u8> {
+        let words = words.map(u32::to_be_bytes).concat();
+        [&[90, 0, 3][..], &atom(node), &creation.to_be_bytes(), &words].concat()
+    }
+
+    /// The control message that sends to a registered name.
+    pub fn send_to_name(from: &[u8], name: &str) -> Vec<u8> {
+        tuple(&[&integer(6), from, &atom(""), &atom(name)])
+    }
+
+    /// A frame of a connection with neither atom cache nor fragments.
+    pub fn pass_through(control: &[u8], payload: &[u8]) -> Vec<u8> {
+        let mut frame = [&[112, 131], control].concat();
+        if !payload.is_empty() {
+            frame.push(131);
+            frame.extend(payload);
+        }
+        frame
+    }
+
+    /// A frame of a connection with fragments but no atom cache.
+    pub fn normal(control: &[u8], payload: &[u8]) -> Vec<u8> {
+        [&[131, 68, 0], control, payload].concat()
+    }
+}
+
 /// Who a raw peer says it is.
 #[derive(Clone, Debug)]
 pub struct PeerIdentity {
@@ -37,6 +95,16 @@ pub struct PeerIdentity {
 }
 
 impl PeerIdentity {
+    /// The pid with which this peer speaks, as a term.
+    pub fn pid(&self) -> Vec<u8> {
+        terms::pid(&String::from_utf8_lossy(&self.name), 100, 0, self.creation)
+    }
+
+    /// As [`PeerIdentity::new`], with neither fragments nor atom cache: the plainest frames.
+    pub fn plain(name: &str) -> Self {
+        Self { flags: flags::PASS_THROUGH, ..Self::new(name) }
+    }
+
     /// A hidden node with everything but the atom cache, and the lab's cookie.
     pub fn new(name: &str) -> Self {
         Self {
@@ -75,7 +143,10 @@ impl RawPeer {
         let mut peer = Self::dial(port)?;
         peer.send_name(identity)?;
         let status = peer.read_status()?;
-        if !status.starts_with("ok") {
+        if status == "alive" {
+            // The node has not seen the end of this peer's last connection yet.
+            peer.send_handshake(b"strue")?;
+        } else if !status.starts_with("ok") {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, status));
         }
         let challenge = peer.read_challenge()?;
@@ -183,6 +254,28 @@ impl RawPeer {
                 return Ok(body);
             }
         }
+    }
+
+    /// Sends `{Pid, ping}` to the `echo` service and returns the pid, as a term, of the process
+    /// that answers. The connection must be a [`PeerIdentity::plain`] one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection; `InvalidData` for another answer.
+    pub fn ask_echo(&mut self, identity: &PeerIdentity) -> io::Result<Vec<u8>> {
+        let pid = identity.pid();
+        let message = terms::tuple(&[&pid, &terms::atom("ping")]);
+        let control = terms::send_to_name(&pid, "echo");
+        self.send_frame(&terms::pass_through(&control, &message))?;
+        let answer = self.read_frame()?;
+        // {22, From, To}, and then {echo, ping}.
+        let payload = terms::tuple(&[&terms::atom("echo"), &terms::atom("ping")]);
+        let rest = [&pid[..], &[131], &payload].concat();
+        answer
+            .strip_prefix(&[112, 131, 104, 3, 97, 22])
+            .and_then(|tail| tail.strip_suffix(rest.as_slice()))
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| unexpected("an answer of echo", answer.split_first()))
     }
 
     /// Reads and drops what comes until the node closes; how long that took, or nothing when it is

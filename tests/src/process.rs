@@ -196,13 +196,26 @@ impl Process {
     ///
     /// When the process is gone.
     pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most memory held at any time so far, in KiB (`VmHWM`).
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    pub fn resident_peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
         let status = std::fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("{} has ended: {path}: {error}", self.name));
         status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
-            .unwrap_or_else(|| panic!("{} is a zombie: {path} has no VmRSS", self.name))
+            .find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.parse().ok())
+            .unwrap_or_else(|| panic!("{} is a zombie: {path} has no {field}", self.name))
     }
 
     /// Open file descriptors now.
