@@ -1,5 +1,26 @@
 //! The node: Erlang's kernel application (`net_kernel`, `net_adm`, the process registry), in Rust.
+//!
+//! A program configures a [`Node`] with [`Node::builder`] and starts processes on it with
+//! [`Node::spawn`]; Erlang and Elixir nodes see one more node of their cluster.
 
 pub mod cookie;
 pub mod epmd;
+mod net_adm;
 pub mod net_kernel;
+mod node;
+mod process;
+mod services;
+mod shard;
+
+pub use krarup_transport::handshake::Cookie;
+pub use krarup_transport::io::SocketOptions;
+pub use krarup_transport::link::Payload;
+pub use krarup_transport::term;
+pub use node::{
+    AutoConnect, Builder, Encoded, NameType, Node, NodeConfig, Reply, SendError, SpawnError,
+    StartError, Stopped,
+};
+pub use process::{
+    Destination, Mailbox, MailboxLimits, Message, Overflow, Process, ProcessResult, Signal,
+    SignalError,
+};

@@ -1,0 +1,140 @@
+//! How a node is configured and started.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use krarup_transport::handshake::Cookie;
+use krarup_transport::io::SocketOptions;
+
+use super::{AutoConnect, NameType, Node, NodeConfig, StartError};
+use crate::cookie;
+use crate::epmd::EpmdMode;
+
+/// Configures a node; [`Builder::start`] starts it.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    config: NodeConfig,
+}
+
+impl Builder {
+    pub(super) fn new(name: Option<String>) -> Self {
+        Builder { config: NodeConfig { name, ..NodeConfig::default() } }
+    }
+
+    /// A builder with everything set already.
+    pub fn from_config(config: NodeConfig) -> Self {
+        Builder { config }
+    }
+
+    /// What is set so far.
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    /// Takes the name as a short name, without a dot in its host part (OTP: `-sname`).
+    pub fn short_names(mut self) -> Self {
+        self.config.name_type = NameType::Short;
+        self
+    }
+
+    /// The secret that this node and its peers share.
+    pub fn cookie(mut self, cookie: Cookie) -> Self {
+        self.config.cookie = Some(cookie);
+        self
+    }
+
+    /// Reads the cookie from `~/.erlang.cookie` by OTP's rules, and creates that file if there is
+    /// none. This is also what happens when no cookie is set.
+    ///
+    /// # Errors
+    /// [`StartError::Cookie`] when the file breaks a rule.
+    pub fn cookie_from_home(self) -> Result<Self, StartError> {
+        let cookie = cookie::from_home().map_err(|error| StartError::Cookie(error.to_string()))?;
+        Ok(self.cookie(cookie))
+    }
+
+    /// The cookie for one peer instead of the common one (OTP: `erlang:set_cookie/2`).
+    pub fn peer_cookie(mut self, node: impl Into<String>, cookie: Cookie) -> Self {
+        self.config.peer_cookies.push((node.into(), cookie));
+        self
+    }
+
+    /// Keeps this node out of the `nodes()` of others (OTP: `-hidden`).
+    pub fn hidden(mut self, hidden: bool) -> Self {
+        self.config.hidden = hidden;
+        self
+    }
+
+    /// Number of shards, each an executor on its own core; 1 unless set.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.config.shards = shards;
+        self
+    }
+
+    /// When a send may set up a connection (OTP: `dist_auto_connect`).
+    pub fn auto_connect(mut self, auto_connect: AutoConnect) -> Self {
+        self.config.auto_connect = auto_connect;
+        self
+    }
+
+    /// Where the name is registered.
+    pub fn epmd(mut self, mode: EpmdMode) -> Self {
+        self.config.epmd = mode;
+        self
+    }
+
+    /// epmd's port, 4369 unless set (OTP: `ERL_EPMD_PORT`).
+    pub fn epmd_port(mut self, port: u16) -> Self {
+        self.config.epmd_port = port;
+        self
+    }
+
+    /// Ports to listen on; the first that is free is taken (OTP: `inet_dist_listen_min`, `_max`).
+    pub fn listen_ports(mut self, ports: RangeInclusive<u16>) -> Self {
+        self.config.listen_ports = ports;
+        self
+    }
+
+    /// Address to listen on. Unless set: loopback for a name on a loopback host, else every one.
+    pub fn listen_address(mut self, address: IpAddr) -> Self {
+        self.config.listen_address = Some(address);
+        self
+    }
+
+    /// Silence after which a peer is taken for dead, 60 s unless set (OTP: `net_ticktime`).
+    pub fn net_ticktime(mut self, time: Duration) -> Self {
+        self.config.net_ticktime = time;
+        self
+    }
+
+    /// Options of the distribution sockets.
+    pub fn socket_options(mut self, options: SocketOptions) -> Self {
+        self.config.socket_options = options;
+        self
+    }
+
+    /// How long a shard looks for more work before it parks. Unless set: 20 µs, or 0 when there
+    /// are more shards than cores.
+    pub fn spin(mut self, spin: Duration) -> Self {
+        self.config.spin = Some(spin);
+        self
+    }
+
+    /// Runs the stock services `echo` and `sink`.
+    pub fn services(mut self, services: bool) -> Self {
+        self.config.services = services;
+        self
+    }
+
+    /// Starts the shards and, if the node has a name, makes it alive.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is missing and what to do.
+    ///
+    /// # Panics
+    /// On a shard's own thread.
+    pub fn start(self) -> Result<Node, StartError> {
+        Node::start_with(self.config)
+    }
+}

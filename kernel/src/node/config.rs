@@ -1,0 +1,106 @@
+//! What a node is started with.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use krarup_transport::handshake::Cookie;
+use krarup_transport::io::SocketOptions;
+
+use crate::epmd::EpmdMode;
+
+/// Whether names have dots in their host part (OTP: `-name` and `-sname`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum NameType {
+    /// The host part is a full domain name or an IP address.
+    #[default]
+    Long,
+    /// The host part has no dot.
+    Short,
+}
+
+/// When a send may set up a connection (OTP: `dist_auto_connect`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AutoConnect {
+    /// On first use.
+    #[default]
+    Always,
+    /// Only `connect` does.
+    Never,
+    /// On first use, but not again after a connection that was up has ended.
+    Once,
+}
+
+/// Everything a node is started with. [`Builder`](super::Builder) fills it.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// `name@host`; `None` for a node that is not alive.
+    pub name: Option<String>,
+    /// Long or short names.
+    pub name_type: NameType,
+    /// The cookie for every peer without one of its own.
+    pub cookie: Option<Cookie>,
+    /// Cookies for single peers.
+    pub peer_cookies: Vec<(String, Cookie)>,
+    /// Do not show in `nodes()` of others (OTP: `-hidden`).
+    pub hidden: bool,
+    /// When a send may set up a connection.
+    pub auto_connect: AutoConnect,
+    /// Number of shards; each takes a core.
+    pub shards: usize,
+    /// Where to register.
+    pub epmd: EpmdMode,
+    /// epmd's port (OTP: `ERL_EPMD_PORT`).
+    pub epmd_port: u16,
+    /// Addresses an epmd started by this node listens on beside loopback; empty means all
+    /// (OTP: `ERL_EPMD_ADDRESS`).
+    pub epmd_addresses: Vec<IpAddr>,
+    /// Start an epmd that outlives this node with this command, in [`EpmdMode::Auto`].
+    pub epmd_daemon: Option<Vec<String>>,
+    /// Ports to listen on: the first that is free.
+    pub listen_ports: RangeInclusive<u16>,
+    /// Address to listen on; by default loopback for a name on a loopback host, else all.
+    pub listen_address: Option<IpAddr>,
+    /// After this much silence a peer is taken for dead (OTP: `net_ticktime`).
+    pub net_ticktime: Duration,
+    /// Ticks per tick time (OTP: `net_tickintensity`).
+    pub net_tickintensity: u32,
+    /// Limit for each stage of a connection's set-up (OTP: `net_setuptime`).
+    pub setup_time: Duration,
+    /// Options of the distribution sockets.
+    pub socket_options: SocketOptions,
+    /// The port of every peer, instead of asking epmd (OTP: `erl_epmd_node_listen_port`).
+    pub peer_port: Option<u16>,
+    /// Time to look for more work before a shard parks. `None`: 20 µs, or 0 when shards exceed
+    /// cores.
+    pub spin: Option<Duration>,
+    /// Run the stock services `echo` and `sink`.
+    pub services: bool,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        NodeConfig {
+            name: None,
+            name_type: NameType::Long,
+            cookie: None,
+            peer_cookies: Vec::new(),
+            hidden: false,
+            auto_connect: AutoConnect::Always,
+            shards: 1,
+            epmd: EpmdMode::Auto,
+            epmd_port: 4369,
+            epmd_addresses: Vec::new(),
+            epmd_daemon: None,
+            listen_ports: 0..=0,
+            listen_address: None,
+            net_ticktime: Duration::from_secs(60),
+            net_tickintensity: 4,
+            setup_time: Duration::from_secs(7),
+            socket_options: SocketOptions::default(),
+            peer_port: None,
+            spin: None,
+            services: false,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What can go wrong with a node, and what to do about it.
+
+use std::convert::Infallible;
+use std::fmt;
+
+use krarup_transport::io::ListenError;
+use krarup_transport::io::probe::IoUringUnavailable;
+use krarup_transport::shard::StartError as ShardStartError;
+use krarup_transport::term::{Atom, ConvertError};
+
+/// Why a message was not sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The queue towards the destination is full; try again when there is room, or use the
+    /// waiting form.
+    Busy {
+        /// Bytes that wait already.
+        queued_bytes: usize,
+        /// The limit they reached.
+        limit_bytes: usize,
+    },
+    /// There is no connection to the node, and none could be made.
+    NoConnection {
+        /// The node.
+        node: Atom,
+    },
+    /// The value has no external form.
+    Encode(ConvertError),
+    /// The message does not fit into one frame, and the peer does not take fragments.
+    TooLarge {
+        /// Bytes of the frame it would need.
+        bytes: usize,
+        /// The longest frame any peer accepts.
+        limit_bytes: usize,
+    },
+    /// The node has stopped.
+    Stopped,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SendError::Busy { queued_bytes, limit_bytes } => {
+                write!(f, "busy: {queued_bytes} bytes queued of {limit_bytes} allowed")
+            }
+            SendError::NoConnection { node } => write!(
+                f,
+                "no connection to {node}: check that it runs, that its epmd is reachable and that \
+                 the cookies are the same"
+            ),
+            SendError::Encode(error) => write!(f, "the message cannot be encoded: {error}"),
+            SendError::TooLarge { bytes, limit_bytes } => write!(
+                f,
+                "the message needs a frame of {bytes} bytes, peers without fragments take \
+                 {limit_bytes}"
+            ),
+            SendError::Stopped => f.write_str("the node has stopped"),
+        }
+    }
+}
+
+impl std::error::Error for SendError {}
+
+impl From<ConvertError> for SendError {
+    fn from(error: ConvertError) -> Self {
+        SendError::Encode(error)
+    }
+}
+
+/// The node has stopped, or the process was ended by an exit signal; nothing more will come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the node or the process has stopped")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// Why a process was not started.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// Another process has this registered name.
+    NameTaken(Atom),
+    /// The text is no name: it is empty, longer than 255 characters, or `undefined`.
+    BadName(String),
+    /// The shard has no free process slot (OTP: `system_limit`).
+    SystemLimit,
+    /// The node has stopped.
+    Stopped,
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SpawnError::NameTaken(name) => write!(f, "the name {name} is registered already"),
+            SpawnError::BadName(text) => write!(
+                f,
+                "{text:?} cannot be registered: a name has 1 to 255 characters and is not undefined"
+            ),
+            SpawnError::SystemLimit => f.write_str("the shard has no free process slot"),
+            SpawnError::Stopped => f.write_str("the node has stopped"),
+        }
+    }
+}
+
+impl std::error::Error for SpawnError {}
+
+/// Why a node did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The name is not `name@host`, or does not fit long or short names.
+    Name(String),
+    /// The cookie could not be had.
+    Cookie(String),
+    /// io_uring cannot be used here; the error says why and what to do.
+    IoUring(IoUringUnavailable),
+    /// An executor could not be started.
+    Executor(String),
+    /// No port could be listened on.
+    Listen(ListenError),
+    /// The name could not be registered with epmd.
+    Epmd(String),
+    /// The node is alive already, or has stopped.
+    State(&'static str),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Name(why) => write!(f, "node name: {why}"),
+            StartError::Cookie(why) => write!(f, "cookie: {why}"),
+            StartError::IoUring(error) => error.fmt(f),
+            StartError::Executor(why) => write!(f, "executor: {why}"),
+            StartError::Listen(error) => write!(
+                f,
+                "no port to listen on: {error}; free one or widen --listen-min and --listen-max"
+            ),
+            StartError::Epmd(why) => write!(f, "epmd: {why}"),
+            StartError::State(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<ShardStartError> for StartError {
+    fn from(error: ShardStartError) -> Self {
+        match error {
+            ShardStartError::IoUring(error) => StartError::IoUring(error),
+            other => StartError::Executor(other.to_string()),
+        }
+    }
+}
+
+/// A payload that is encoded already cannot fail to be.
+impl From<Infallible> for SendError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}

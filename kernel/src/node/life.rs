@@ -1,0 +1,131 @@
+//! A node comes alive, and ends.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use krarup_transport::handshake::{NameMode, NodeName};
+use krarup_transport::io::{ListenConfig, Listener, sleep};
+use krarup_transport::term::{Atom, Creation};
+
+use super::{NameType, Node, NodeConfig, StartError};
+use crate::cookie;
+use crate::epmd::{Keeper, KeeperConfig};
+use crate::net_kernel::NodeDownReason;
+use crate::shard::{Identity, Life, Shard, blocking};
+
+/// What the handles know of a living node.
+#[derive(Debug)]
+pub(crate) struct Alive {
+    pub(crate) name: Atom,
+    pub(crate) creation: Creation,
+    pub(crate) port: u16,
+    /// Keeps the name registered with epmd.
+    keeper: Keeper,
+}
+
+impl Alive {
+    pub(crate) fn epmd(&self) -> Option<SocketAddr> {
+        self.keeper.address()
+    }
+}
+
+/// How long links may take to close when the node stops.
+const STOP_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Listens, registers, and lets others in.
+pub(super) async fn start(shard: &Rc<Shard>, node: &Node, name: &str) -> Result<(), StartError> {
+    let kernel = shard.kernel().ok_or(StartError::State("the node has no kernel"))?;
+    if kernel.is_alive() {
+        return Err(StartError::State("the node is alive already"));
+    }
+    let config = node.config();
+    let name = complete_name(name, config.name_type)?;
+    let cookie = match &config.cookie {
+        Some(cookie) => cookie.clone(),
+        None => cookie::from_home().map_err(|error| StartError::Cookie(error.to_string()))?,
+    };
+    let listener = listen(config, name.host())?;
+    let port = listener.port();
+    let keeper = register(config, &name, port).await?;
+    let creation = keeper.creation();
+    let atom = Atom::new(name.as_str()).map_err(|error| StartError::Name(error.to_string()))?;
+    let identity = Identity { name: atom.clone(), creation };
+    shard.set_identity_everywhere(identity).await;
+    node.set_alive(Alive { name: atom, creation, port, keeper });
+    kernel.begin_life(Life { name, creation, cookie }, listener);
+    Ok(())
+}
+
+/// Closes every link, gives the name up and ends every process.
+pub(super) async fn stop(shard: &Rc<Shard>) {
+    let Some(kernel) = shard.kernel() else { return };
+    kernel.end_life();
+    let deadline = Instant::now() + STOP_TIME_MAX;
+    while !kernel.is_quiet() && Instant::now() < deadline {
+        sleep(Duration::from_millis(1)).await;
+    }
+    if !kernel.is_quiet() {
+        let reason = NodeDownReason::NetKernelTerminated;
+        tracing::warn!(%reason, "some links did not close in time");
+    }
+    let alive = shard.node().take_alive();
+    // Giving the name up may talk to epmd, which must not hold up the shard.
+    let _ = blocking(move || drop(alive)).await;
+    shard.end_processes_everywhere().await;
+}
+
+/// The full name: a missing host part is this host's, by OTP's rules for long and short names.
+fn complete_name(name: &str, name_type: NameType) -> Result<NodeName, StartError> {
+    let mode = match name_type {
+        NameType::Long => NameMode::Long,
+        NameType::Short => NameMode::Short,
+    };
+    let full = if name.contains('@') {
+        name.to_owned()
+    } else {
+        let host = host_name()?;
+        match name_type {
+            NameType::Short => {
+                format!("{name}@{}", host.split('.').next().unwrap_or(&host))
+            }
+            NameType::Long => format!("{name}@{host}"),
+        }
+    };
+    let parsed =
+        NodeName::parse(&full).map_err(|error| StartError::Name(format!("{full:?}: {error}")))?;
+    parsed.check_mode(mode).map_err(|error| StartError::Name(format!("{full:?}: {error}")))?;
+    Ok(parsed)
+}
+
+fn host_name() -> Result<String, StartError> {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .map_err(|error| StartError::Name(format!("this host's name cannot be read: {error}")))
+}
+
+fn listen(config: &NodeConfig, host: &str) -> Result<Listener, StartError> {
+    let address = config.listen_address.unwrap_or_else(|| default_address(host));
+    let listen = ListenConfig { address, ports: config.listen_ports.clone(), ..Default::default() };
+    Listener::bind(&listen).map_err(StartError::Listen)
+}
+
+/// A name on a loopback host is reachable from this host only, so that is where it listens.
+fn default_address(host: &str) -> IpAddr {
+    if !krarup_tuning::host::is_loopback(host) {
+        return IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    }
+    let resolved = (host, 0).to_socket_addrs().ok().and_then(|mut found| found.next());
+    resolved.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |at| at.ip())
+}
+
+async fn register(config: &NodeConfig, name: &NodeName, port: u16) -> Result<Keeper, StartError> {
+    let mut keeper = KeeperConfig::new(config.epmd, name.head(), port);
+    keeper.epmd_port = config.epmd_port;
+    keeper.epmd_addresses = config.epmd_addresses.clone();
+    keeper.daemon = config.epmd_daemon.clone();
+    blocking(move || Keeper::start(keeper))
+        .await
+        .map_err(StartError::Epmd)?
+        .map_err(|error| StartError::Epmd(error.to_string()))
+}

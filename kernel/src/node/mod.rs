@@ -1,0 +1,505 @@
+//! The node: configured by [`Builder`], reached by [`Node`].
+
+mod builder;
+mod config;
+mod encoded;
+mod error;
+mod life;
+mod reply;
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use krarup_transport::shard::{Full, Remote};
+use krarup_transport::term::{Atom, Creation, Pid};
+use serde::Serialize;
+
+pub use builder::Builder;
+pub use config::{AutoConnect, NameType, NodeConfig};
+pub use encoded::Encoded;
+pub use error::{SendError, SpawnError, StartError, Stopped};
+pub(crate) use life::Alive;
+pub use reply::Reply;
+pub(crate) use reply::block_on;
+
+use crate::net_kernel::NodeInfo;
+use crate::process::{
+    Destination, ExternalQueue, Mailbox, Owner, Process, ProcessId, ProcessResult,
+};
+use crate::shard::{self, Executors, Identity, Shard, ShardMessage};
+
+/// A handle of a node: cheap to clone, usable from any thread and any async runtime.
+///
+/// Calls that need an answer from a shard return a [`Reply`]: `.await` it, or `.wait()` for it on
+/// a thread. The node runs until [`Node::stop`], whatever becomes of its handles.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    config: NodeConfig,
+    shards: Vec<Remote<ShardMessage>>,
+    kernel_shard: usize,
+    alive: RwLock<Option<Alive>>,
+    stopping: AtomicBool,
+    next_shard: AtomicUsize,
+    executors: Mutex<Option<Executors>>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("name", &self.name())
+            .field("shards", &self.shards())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Configures a node called `name`, such as `shop@127.0.0.1`.
+    pub fn builder(name: impl Into<String>) -> Builder {
+        Builder::new(Some(name.into()))
+    }
+
+    /// Configures a node without a name: it is not alive, its processes talk to each other only,
+    /// until [`Node::start`] names it.
+    pub fn anonymous() -> Builder {
+        Builder::new(None)
+    }
+
+    fn start_with(config: NodeConfig) -> Result<Node, StartError> {
+        let name = config.name.clone();
+        let node = shard::start(config)?;
+        if let Some(name) = name {
+            if let Err(error) = node.start(name).wait() {
+                node.stop().wait();
+                return Err(error);
+            }
+        }
+        Ok(node)
+    }
+
+    pub(crate) fn new(
+        config: NodeConfig,
+        shards: Vec<Remote<ShardMessage>>,
+        kernel_shard: usize,
+    ) -> Node {
+        Node(Arc::new(Inner {
+            config,
+            shards,
+            kernel_shard,
+            alive: RwLock::default(),
+            stopping: AtomicBool::new(false),
+            next_shard: AtomicUsize::new(0),
+            executors: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn keep(&self, executors: Executors) {
+        *self.0.executors.lock().unwrap_or_else(PoisonError::into_inner) = Some(executors);
+    }
+
+    /// Makes a node alive that has no name yet: listens, registers with epmd, accepts
+    /// (OTP: `net_kernel:start/1`).
+    pub fn start(&self, name: impl Into<String>) -> Reply<Result<(), StartError>> {
+        let (done, reply) = Reply::pair(|| Err(StartError::State("the node has stopped")));
+        let (node, name) = (self.clone(), name.into());
+        self.on_kernel(move |shard| {
+            let shard = Rc::clone(shard);
+            glommio::spawn_local(async move {
+                let outcome = life::start(&shard, &node, &name).await;
+                let _ = done.send(outcome);
+            })
+            .detach();
+        });
+        reply
+    }
+
+    /// Stops everything: peers see `connection_closed`, processes end, the shards' threads are
+    /// joined. Calls on other handles fail from now on.
+    ///
+    /// Inside one of the node's own processes the answer never comes, since that process ends.
+    pub fn stop(&self) -> Reply<()> {
+        let (done, reply) = Reply::pair(|| ());
+        if self.0.stopping.swap(true, Ordering::SeqCst) {
+            let _ = done.send(());
+            return reply;
+        }
+        let node = self.clone();
+        let work = move || {
+            let (quiet, gone) = Reply::pair(|| ());
+            node.on_kernel(move |shard| {
+                let shard = Rc::clone(shard);
+                glommio::spawn_local(async move {
+                    life::stop(&shard).await;
+                    let _ = quiet.send(());
+                })
+                .detach();
+            });
+            gone.wait();
+            *node.0.alive.write().unwrap_or_else(PoisonError::into_inner) = None;
+            let executors = node.0.executors.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(executors) = executors {
+                executors.stop(&node);
+            }
+            let _ = done.send(());
+        };
+        // Joining the shards blocks, which no async runtime wants on its threads.
+        if let Err(error) = std::thread::Builder::new().name("krarup-stop".into()).spawn(work) {
+            tracing::error!(%error, "no thread to stop the node with");
+        }
+        reply
+    }
+
+    /// Whether the node has a name and can talk to others.
+    pub fn is_alive(&self) -> bool {
+        self.with_alive(|_| ()).is_some()
+    }
+
+    /// The node's name while it is alive (Erlang: `node()`).
+    pub fn name(&self) -> Option<Atom> {
+        self.with_alive(|alive| alive.name.clone())
+    }
+
+    /// The port that the node accepts connections on.
+    pub fn port(&self) -> Option<u16> {
+        self.with_alive(|alive| alive.port)
+    }
+
+    /// The node's creation while it is alive.
+    pub fn creation(&self) -> Option<Creation> {
+        self.with_alive(|alive| alive.creation)
+    }
+
+    /// The epmd that the node is registered with.
+    pub fn epmd(&self) -> Option<SocketAddr> {
+        self.with_alive(|alive| alive.epmd()).flatten()
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.0.shards.len()
+    }
+
+    /// How often a shard had to be woken from outside because its executor slept with work left.
+    pub fn executor_kicks(&self) -> u64 {
+        self.0.shards.iter().map(|remote| remote.door().kicks()).sum()
+    }
+
+    pub(crate) fn config(&self) -> &NodeConfig {
+        &self.0.config
+    }
+
+    fn with_alive<T>(&self, look: impl FnOnce(&Alive) -> T) -> Option<T> {
+        self.0.alive.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(look)
+    }
+
+    pub(crate) fn set_alive(&self, alive: Alive) {
+        *self.0.alive.write().unwrap_or_else(PoisonError::into_inner) = Some(alive);
+    }
+
+    /// Takes what keeps the name registered, so that it can be given up off the shard.
+    pub(crate) fn take_alive(&self) -> Option<Alive> {
+        self.0.alive.write().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Processes.
+impl Node {
+    /// Starts a process under a registered name, on the shards in turn.
+    ///
+    /// `run` is called on the process's shard; what it returns needs not be `Send`.
+    ///
+    /// # Errors
+    /// [`SpawnError::NameTaken`], [`SpawnError::BadName`], [`SpawnError::SystemLimit`],
+    /// [`SpawnError::Stopped`].
+    ///
+    /// # Panics
+    /// On a shard's own thread; use [`Node::spawn_on`] there.
+    pub fn spawn<F, R>(&self, name: &str, run: F) -> Result<Pid, SpawnError>
+    where
+        F: FnOnce(Process) -> R + Send + 'static,
+        R: Future<Output = ProcessResult> + 'static,
+    {
+        self.spawn_on(self.next_shard(), Some(name), run).wait()
+    }
+
+    /// Starts a process on the given shard (modulo their number), with or without a name.
+    pub fn spawn_on<F, R>(
+        &self,
+        shard: usize,
+        name: Option<&str>,
+        run: F,
+    ) -> Reply<Result<Pid, SpawnError>>
+    where
+        F: FnOnce(Process) -> R + Send + 'static,
+        R: Future<Output = ProcessResult> + 'static,
+    {
+        let (done, reply) = Reply::pair(|| Err(SpawnError::Stopped));
+        let name = name.map(str::to_owned);
+        let node = self.clone();
+        self.run_on(shard % self.shards(), move |shard| {
+            let cell = match shard.create(Owner::Task) {
+                Ok(cell) => cell,
+                Err(error) => {
+                    let _ = done.send(Err(error));
+                    return;
+                }
+            };
+            let pid = shard.pid(cell.id());
+            let Some(name) = name else {
+                shard.run(&cell, |process| Box::pin(run(process)));
+                let _ = done.send(Ok(pid));
+                return;
+            };
+            let shard = Rc::clone(shard);
+            glommio::spawn_local(async move {
+                let registered = node.register(&name, cell.id()).await;
+                match &registered {
+                    Ok(()) => shard.run(&cell, |process| Box::pin(run(process))),
+                    Err(_) => shard.discard(&cell),
+                }
+                let _ = done.send(registered.map(|()| pid));
+            })
+            .detach();
+        });
+        reply
+    }
+
+    /// A mailbox for this thread or task: a process without a task of its own.
+    pub fn mailbox(&self, name: Option<&str>) -> Reply<Result<Mailbox, SpawnError>> {
+        let (done, reply) = Reply::pair(|| Err(SpawnError::Stopped));
+        let name = name.map(str::to_owned);
+        let node = self.clone();
+        self.run_on(self.next_shard(), move |shard| {
+            let queue = Arc::<ExternalQueue>::default();
+            let cell = match shard.create(Owner::External(Arc::clone(&queue))) {
+                Ok(cell) => cell,
+                Err(error) => {
+                    let _ = done.send(Err(error));
+                    return;
+                }
+            };
+            let shard = Rc::clone(shard);
+            glommio::spawn_local(async move {
+                let registered = match name {
+                    Some(name) => node.register(&name, cell.id()).await,
+                    None => Ok(()),
+                };
+                if registered.is_err() {
+                    shard.discard(&cell);
+                }
+                let mailbox = registered.map(|()| Mailbox::new(node, cell.id(), queue));
+                let _ = done.send(mailbox);
+            })
+            .detach();
+        });
+        reply
+    }
+
+    pub(crate) fn register(&self, name: &str, process: ProcessId) -> Reply<Result<(), SpawnError>> {
+        let name = match Atom::new(name) {
+            Ok(atom) if !name.is_empty() && name != "undefined" => atom,
+            _ => return Reply::known(Err(SpawnError::BadName(name.to_owned()))),
+        };
+        let (done, reply) = Reply::pair(|| Err(SpawnError::Stopped));
+        self.on_kernel(move |shard| {
+            if let Some(kernel) = shard.kernel() {
+                kernel.register(name, process, done);
+            }
+        });
+        reply
+    }
+
+    /// The process registered under `name` on this node.
+    pub fn whereis(&self, name: &str) -> Reply<Option<Pid>> {
+        let Ok(name) = Atom::new(name) else { return Reply::known(None) };
+        let (done, reply) = Reply::pair(|| None);
+        self.on_kernel(move |shard| {
+            let _ = done.send(shard.whereis(&name));
+        });
+        reply
+    }
+
+    /// The registered names of this node.
+    pub fn registered(&self) -> Reply<Vec<Atom>> {
+        let (done, reply) = Reply::pair(Vec::new);
+        self.on_kernel(move |shard| {
+            let _ = done.send(shard.registered());
+        });
+        reply
+    }
+
+    /// Sends a message that comes from no process in particular; waits for room and for the
+    /// connection.
+    ///
+    /// # Errors
+    /// [`SendError::NoConnection`] when the node cannot be reached, [`SendError::Encode`],
+    /// [`SendError::Stopped`].
+    pub fn send<T: Serialize + ?Sized>(
+        &self,
+        to: impl Into<Destination>,
+        message: &T,
+    ) -> Reply<Result<(), SendError>> {
+        self.send_from(shard::NODE_PROCESS, to.into(), message)
+    }
+
+    pub(crate) fn send_from<T: Serialize + ?Sized>(
+        &self,
+        from: ProcessId,
+        to: Destination,
+        message: &T,
+    ) -> Reply<Result<(), SendError>> {
+        let encoded = match Encoded::new(message) {
+            Ok(encoded) => encoded,
+            Err(error) => return Reply::known(Err(error.into())),
+        };
+        self.send_encoded_from(from, to, encoded)
+    }
+
+    pub(crate) fn send_encoded_from(
+        &self,
+        from: ProcessId,
+        to: Destination,
+        message: Encoded,
+    ) -> Reply<Result<(), SendError>> {
+        let (done, reply) = Reply::pair(|| Err(SendError::Stopped));
+        self.run_on(usize::from(from.shard), move |shard| {
+            shard.send_for(from, to, message, done);
+        });
+        reply
+    }
+
+    pub(crate) fn pid_of(&self, id: ProcessId) -> Pid {
+        let identity = self
+            .with_alive(|alive| Identity { name: alive.name.clone(), creation: alive.creation })
+            .unwrap_or_else(Identity::nobody);
+        id.pid(identity.name, identity.creation)
+    }
+
+    pub(crate) fn end_process(&self, id: ProcessId) {
+        self.run_on(usize::from(id.shard), move |shard| shard.end_normally(id));
+    }
+}
+
+/// Connections (Erlang: `net_kernel` and the distribution BIFs).
+impl Node {
+    /// Connects to a node (OTP: `net_kernel:connect_node/1`); true when it is up, also if it was
+    /// before.
+    pub fn connect(&self, node: &str) -> Reply<bool> {
+        self.connect_as(node, false)
+    }
+
+    /// Connects without showing in each other's `nodes()` (OTP: `hidden_connect_node/1`).
+    pub fn connect_hidden(&self, node: &str) -> Reply<bool> {
+        self.connect_as(node, true)
+    }
+
+    fn connect_as(&self, node: &str, hidden: bool) -> Reply<bool> {
+        let Ok(node) = Atom::new(node) else { return Reply::known(false) };
+        let (done, reply) = Reply::pair(|| false);
+        self.on_kernel(move |shard| {
+            if let Some(kernel) = shard.kernel() {
+                kernel.connect(&node, hidden, done);
+            }
+        });
+        reply
+    }
+
+    pub(crate) fn auto_connect(&self, node: &Atom) -> Reply<bool> {
+        let node = node.clone();
+        let (done, reply) = Reply::pair(|| false);
+        self.on_kernel(move |shard| {
+            if let Some(kernel) = shard.kernel() {
+                kernel.auto_connect(&node, done);
+            }
+        });
+        reply
+    }
+
+    /// Ends the connection to a node (OTP: `disconnect_node/1`); true when there was one. Answered
+    /// after its `nodedown` is delivered.
+    pub fn disconnect(&self, node: &str) -> Reply<bool> {
+        let Ok(node) = Atom::new(node) else { return Reply::known(false) };
+        let (done, reply) = Reply::pair(|| false);
+        self.on_kernel(move |shard| {
+            if let Some(kernel) = shard.kernel() {
+                kernel.disconnect(&node, done);
+            }
+        });
+        reply
+    }
+
+    /// The connected nodes, visible and hidden.
+    pub fn nodes(&self) -> Reply<Vec<NodeInfo>> {
+        let (done, reply) = Reply::pair(Vec::new);
+        self.on_kernel(move |shard| {
+            let nodes = shard.kernel().map(|kernel| kernel.nodes()).unwrap_or_default();
+            let _ = done.send(nodes);
+        });
+        reply
+    }
+
+    /// Lets only these nodes connect from now on; more calls add more
+    /// (OTP: `net_kernel:allow/1`).
+    pub fn allow(&self, nodes: Vec<String>) -> Reply<()> {
+        let (done, reply) = Reply::pair(|| ());
+        self.on_kernel(move |shard| {
+            if let Some(kernel) = shard.kernel() {
+                kernel.allow(nodes);
+            }
+            let _ = done.send(());
+        });
+        reply
+    }
+
+    /// Asks a node whether it accepts us (OTP: `net_adm:ping/1`): connects if need be, true for
+    /// `pong`.
+    pub fn ping(&self, node: &str, timeout: Duration) -> Reply<bool> {
+        crate::net_adm::ping(self, node, timeout)
+    }
+}
+
+/// Ways onto a shard.
+impl Node {
+    fn next_shard(&self) -> usize {
+        self.0.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards()
+    }
+
+    fn on_kernel(&self, work: impl FnOnce(&Rc<Shard>) + Send + 'static) {
+        self.run_on(self.0.kernel_shard, work);
+    }
+
+    /// Runs `work` on a shard: at once if this is its thread, else through its queue. A node that
+    /// has stopped drops the work, and with it the sender of its answer.
+    pub(crate) fn run_on(&self, shard: usize, work: impl FnOnce(&Rc<Shard>) + Send + 'static) {
+        if let Some(here) = shard::current().filter(|here| here.id == shard && self.is(here)) {
+            work(&here);
+            return;
+        }
+        let Some(remote) = self.0.shards.get(shard) else { return };
+        let mut message = ShardMessage::Run(Box::new(work));
+        let mut waited = 0_u32;
+        while let Err(Full(refused)) = remote.try_push(message) {
+            if remote.door().is_closed() {
+                return;
+            }
+            message = refused;
+            // The queue holds thousands of calls: whoever fills it waits for the shard.
+            waited += 1;
+            if waited < 64 {
+                std::thread::yield_now();
+            } else {
+                std::thread::park_timeout(Duration::from_micros(100));
+            }
+        }
+    }
+
+    fn is(&self, shard: &Shard) -> bool {
+        Arc::ptr_eq(&self.0, &shard.node().0)
+    }
+}

@@ -1,0 +1,231 @@
+//! What a process can do: receive, send, name itself.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use krarup_transport::term::{Atom, Pid, Reference};
+use serde::Serialize;
+
+use super::{Destination, MailboxLimits, ProcessCell, Signal};
+use crate::node::{Encoded, Node, SendError, SpawnError, Stopped};
+use crate::shard::{Outcome, Shard};
+
+/// How a process ends: `Ok` is Erlang's `normal`, an error becomes `{error, Text}`.
+pub type ProcessResult = Result<(), Box<dyn Error>>;
+
+/// A process, from inside: the argument of the function it runs.
+///
+/// It stays on its shard for its whole life, so nothing here crosses a thread.
+pub struct Process {
+    shard: Rc<Shard>,
+    cell: Rc<ProcessCell>,
+    /// Signals and sends since the process last let others run.
+    spent: Cell<u32>,
+}
+
+/// Signals that one process may receive, or messages it may send, before it lets others run.
+const TURN_SIGNALS_MAX: u32 = 512;
+
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process").field("pid", &self.pid()).finish_non_exhaustive()
+    }
+}
+
+impl Process {
+    pub(crate) fn new(shard: Rc<Shard>, cell: Rc<ProcessCell>) -> Self {
+        Process { shard, cell, spent: Cell::new(0) }
+    }
+
+    /// This process's pid (Erlang: `self()`).
+    pub fn pid(&self) -> Pid {
+        self.shard.pid(self.cell.id())
+    }
+
+    /// A handle of the node this process runs on.
+    pub fn node(&self) -> Node {
+        self.shard.node().clone()
+    }
+
+    /// The next signal, when one is there.
+    #[inline]
+    pub fn try_recv(&mut self) -> Option<Signal> {
+        self.cell.mailbox.borrow_mut().pop()
+    }
+
+    /// Waits for the next signal.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the node stops.
+    pub async fn recv(&mut self) -> Result<Signal, Stopped> {
+        poll_fn(|cx| {
+            if self.take_turn() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let mut mailbox = self.cell.mailbox.borrow_mut();
+            match mailbox.pop() {
+                Some(signal) => Poll::Ready(Ok(signal)),
+                None if self.shard.is_stopping() => Poll::Ready(Err(Stopped)),
+                None => {
+                    self.spent.set(0);
+                    mailbox.wait(cx.waker());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits for the next signal, at most for `timeout`; `None` when it passed.
+    ///
+    /// # Errors
+    /// As [`Process::recv`].
+    pub async fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Signal>, Stopped> {
+        let timer = std::pin::pin!(glommio::timer::Timer::new(timeout));
+        let received = std::pin::pin!(self.recv());
+        match futures_util::future::select(received, timer).await {
+            futures_util::future::Either::Left((signal, _)) => signal.map(Some),
+            futures_util::future::Either::Right(_) => Ok(None),
+        }
+    }
+
+    /// Sends if there is room and a connection, without waiting (Erlang: `!` with `nosuspend` and
+    /// `noconnect`).
+    ///
+    /// A message to a process or name that does not exist is dropped, as in Erlang.
+    ///
+    /// # Errors
+    /// [`SendError::Busy`] when the queue towards the destination is full,
+    /// [`SendError::NoConnection`] when its node is not connected, [`SendError::Encode`].
+    #[inline]
+    pub fn try_send<T: Serialize + ?Sized>(
+        &self,
+        to: impl Into<Destination>,
+        message: &T,
+    ) -> Result<(), SendError> {
+        match self.shard.send(self.cell.id(), &to.into(), message)? {
+            Outcome::Sent => Ok(()),
+            Outcome::Busy { queued_bytes, limit_bytes, .. } => {
+                Err(SendError::Busy { queued_bytes, limit_bytes })
+            }
+            Outcome::NoRoute(node) => Err(SendError::NoConnection { node }),
+        }
+    }
+
+    /// Sends, waiting for room and, where the node is not connected yet, for the connection
+    /// (Erlang: `!`).
+    ///
+    /// # Errors
+    /// [`SendError::NoConnection`] when the node cannot be reached, [`SendError::Encode`],
+    /// [`SendError::Stopped`].
+    pub async fn send<T: Serialize + ?Sized>(
+        &self,
+        to: impl Into<Destination>,
+        message: &T,
+    ) -> Result<(), SendError> {
+        let to = to.into();
+        self.breathe().await;
+        match self.shard.send(self.cell.id(), &to, message)? {
+            Outcome::Sent => Ok(()),
+            refused => self.shard.send_later(self.cell.id(), &to, message, refused).await,
+        }
+    }
+
+    /// Sends a message that is encoded already; large binaries in it are never copied.
+    ///
+    /// # Errors
+    /// As [`Process::send`].
+    pub async fn send_encoded(
+        &self,
+        to: impl Into<Destination>,
+        message: Encoded,
+    ) -> Result<(), SendError> {
+        self.breathe().await;
+        self.shard.send_encoded(self.cell.id(), &to.into(), message).await
+    }
+
+    /// Registers this process under `name` on this node; returns when every shard knows it.
+    ///
+    /// # Errors
+    /// [`SpawnError::NameTaken`], [`SpawnError::BadName`].
+    pub async fn register(&self, name: &str) -> Result<(), SpawnError> {
+        self.shard.node().register(name, self.cell.id()).await
+    }
+
+    /// Whether exit signals become [`Signal::Exit`] instead of ending this process
+    /// (Erlang: `process_flag(trap_exit, _)`).
+    pub fn trap_exit(&self, trap: bool) {
+        self.cell.trap_exit.set(trap);
+    }
+
+    /// What this process's mailbox may hold.
+    pub fn set_mailbox_limits(&self, limits: MailboxLimits) {
+        self.cell.mailbox.borrow_mut().set_limits(limits);
+    }
+
+    /// Messages dropped so far because the mailbox was full.
+    pub fn messages_dropped(&self) -> u64 {
+        self.cell.mailbox.borrow().dropped()
+    }
+
+    /// A reference that is unique within this node's life (Erlang: `make_ref/0`).
+    pub fn reference(&self) -> Reference {
+        self.shard.reference()
+    }
+
+    /// An alias: a reference that others can send to until it is given back
+    /// (Erlang: `alias/0`).
+    pub fn alias(&self) -> Reference {
+        self.shard.add_alias(&self.cell)
+    }
+
+    /// Gives an alias back; messages to it are dropped from now on. True when it was active.
+    pub fn unalias(&self, alias: &Reference) -> bool {
+        self.shard.remove_alias(&self.cell, alias)
+    }
+
+    /// Whether this process receives [`Signal::NodeUp`] and [`Signal::NodeDown`] for all nodes,
+    /// visible and hidden.
+    pub fn monitor_nodes(&self, on: bool) {
+        self.shard.subscribe(&self.cell, on);
+    }
+
+    /// The registered process of this node.
+    pub fn whereis(&self, name: &Atom) -> Option<Pid> {
+        self.shard.whereis(name)
+    }
+
+    /// Lets the other processes and the links of this shard run, now and then.
+    #[inline]
+    async fn breathe(&self) {
+        if self.take_turn() {
+            yield_once().await;
+        }
+    }
+
+    /// True when this process has had its turn and must let others run.
+    #[inline]
+    fn take_turn(&self) -> bool {
+        let spent = self.spent.get() + 1;
+        self.spent.set(if spent > TURN_SIGNALS_MAX { 0 } else { spent });
+        spent > TURN_SIGNALS_MAX
+    }
+}
+
+/// Goes to the back of the executor's queue once.
+pub(crate) async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,199 @@
+//! A mailbox for threads and async runtimes outside the shards.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use krarup_transport::term::Pid;
+use serde::Serialize;
+
+use super::mailbox::Pushed;
+use super::{Destination, MailboxLimits, ProcessId, SharedSignal, Signal};
+use crate::node::{Node, SendError, Stopped};
+
+/// A process whose owner is any thread or task: it has a pid, may have a registered name, and
+/// receives here.
+///
+/// Sending and receiving cross a thread boundary (a queue and a wake-up), so latency-sensitive
+/// work belongs into [`Node::spawn`]; a mailbox is the door for the rest of a program.
+/// Dropping it ends the process with reason `normal`.
+#[derive(Debug)]
+pub struct Mailbox {
+    node: Node,
+    id: ProcessId,
+    queue: Arc<ExternalQueue>,
+}
+
+impl Mailbox {
+    pub(crate) fn new(node: Node, id: ProcessId, queue: Arc<ExternalQueue>) -> Self {
+        Mailbox { node, id, queue }
+    }
+
+    /// This mailbox's pid.
+    pub fn pid(&self) -> Pid {
+        self.node.pid_of(self.id)
+    }
+
+    /// The node it belongs to.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The next signal, when one is there.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the node has stopped or the process was ended by an exit signal.
+    pub fn try_recv(&mut self) -> Result<Option<Signal>, Stopped> {
+        self.queue.pop()
+    }
+
+    /// Waits for the next signal; works on any async runtime.
+    ///
+    /// # Errors
+    /// As [`Mailbox::try_recv`].
+    pub async fn recv(&mut self) -> Result<Signal, Stopped> {
+        let queue = &self.queue;
+        poll_fn(|cx| queue.poll_pop(cx.waker())).await
+    }
+
+    /// Blocks the thread for the next signal, at most for `timeout`; `None` when it passed.
+    ///
+    /// # Errors
+    /// As [`Mailbox::try_recv`].
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Signal>, Stopped> {
+        self.queue.wait_pop(timeout)
+    }
+
+    /// Sends from this mailbox's pid; waits for room and for the connection.
+    ///
+    /// # Errors
+    /// As [`Node::send`].
+    pub async fn send<T: Serialize + ?Sized>(
+        &self,
+        to: impl Into<Destination>,
+        message: &T,
+    ) -> Result<(), SendError> {
+        self.node.send_from(self.id, to.into(), message).await
+    }
+
+    /// [`Mailbox::send`] for code that is not async: blocks the thread.
+    ///
+    /// # Errors
+    /// As [`Node::send`].
+    pub fn send_blocking<T: Serialize + ?Sized>(
+        &self,
+        to: impl Into<Destination>,
+        message: &T,
+    ) -> Result<(), SendError> {
+        self.node.send_from(self.id, to.into(), message).wait()
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.node.end_process(self.id);
+    }
+}
+
+/// The queue between a shard and a [`Mailbox`].
+///
+/// The only lock between a shard and another thread on a message's way; it is held for a push or
+/// a pop only.
+#[derive(Debug, Default)]
+pub(crate) struct ExternalQueue {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    signals: VecDeque<SharedSignal>,
+    bytes: usize,
+    waiting: Option<Waker>,
+    closed: bool,
+}
+
+impl ExternalQueue {
+    /// Queues a signal, within the default byte budget of a mailbox.
+    pub(crate) fn push(&self, signal: SharedSignal) -> Pushed {
+        let mut state = self.lock();
+        let size = signal.size_bytes();
+        if state.bytes + size > MailboxLimits::default().bytes_max && !state.signals.is_empty() {
+            return Pushed::Full;
+        }
+        state.bytes += size;
+        state.signals.push_back(signal);
+        self.notify(state);
+        Pushed::Queued
+    }
+
+    /// No more signals come; what is queued can still be read.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        self.notify(state);
+    }
+
+    fn notify(&self, mut state: MutexGuard<'_, State>) {
+        let waiting = state.waiting.take();
+        drop(state);
+        self.arrived.notify_one();
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+    }
+
+    fn pop(&self) -> Result<Option<Signal>, Stopped> {
+        self.lock().pop()
+    }
+
+    fn poll_pop(&self, waker: &Waker) -> Poll<Result<Signal, Stopped>> {
+        let mut state = self.lock();
+        match state.pop() {
+            Ok(Some(signal)) => Poll::Ready(Ok(signal)),
+            Err(stopped) => Poll::Ready(Err(stopped)),
+            Ok(None) => {
+                state.waiting = Some(waker.clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn wait_pop(&self, timeout: Duration) -> Result<Option<Signal>, Stopped> {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.lock();
+        loop {
+            if let Some(signal) = state.pop()? {
+                return Ok(Some(signal));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            state = match self.arrived.wait_timeout(state, left) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+
+    /// A panic of another holder leaves the queue whole: every change is one push or pop.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn pop(&mut self) -> Result<Option<Signal>, Stopped> {
+        match self.signals.pop_front() {
+            Some(signal) => {
+                self.bytes -= signal.size_bytes();
+                Ok(Some(signal.into()))
+            }
+            None if self.closed => Err(Stopped),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Processes: a mailbox, usually a task, and a pid that says where they live.
+//!
+//! A pid's number is `slot << 8 | shard` and its serial is the slot's generation, so a signal is
+//! routed to the right shard and slot without a look-up, and a signal to a process that has ended
+//! finds another generation and is dropped or answered `noproc`.
+
+mod cell;
+mod context;
+mod destination;
+mod external;
+mod mailbox;
+mod signal;
+mod table;
+
+pub use context::{Process, ProcessResult};
+pub use destination::Destination;
+pub use external::Mailbox;
+pub use mailbox::{MailboxLimits, Overflow};
+pub use signal::{Message, Signal, SignalError};
+
+pub(crate) use cell::{Owner, ProcessCell, Watcher};
+pub(crate) use context::yield_once;
+pub(crate) use external::ExternalQueue;
+pub(crate) use mailbox::Pushed;
+pub(crate) use signal::{SharedPayload, SharedSignal};
+pub(crate) use table::{ProcessId, ProcessTable};

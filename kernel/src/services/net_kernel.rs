@@ -1,0 +1,46 @@
+//! The process registered as `net_kernel`: what other nodes ask this one about itself.
+
+use krarup_transport::term::{Atom, Term};
+
+use super::gen_call::GenCall;
+use crate::node::NameType;
+use crate::process::{Process, ProcessResult, Signal};
+
+/// Answers `net_adm:ping/1` (`is_auth`) and the questions that OTP's `net_kernel` answers to
+/// anybody. As in OTP, unknown calls get no answer.
+pub(super) async fn run(mut me: Process) -> ProcessResult {
+    me.trap_exit(true);
+    while let Ok(signal) = me.recv().await {
+        let Signal::Message(message) = signal else { continue };
+        let Some(call) = message.term().ok().and_then(GenCall::parse) else { continue };
+        if let Some(answer) = answer(&me, &call.request) {
+            // An answer that cannot be delivered is for nobody any more.
+            let _ = call.reply(&me, answer).await;
+        }
+    }
+    Ok(())
+}
+
+fn answer(me: &Process, request: &Term) -> Option<Term> {
+    let atom = |text| Some(Term::Atom(Atom::from_static(text)));
+    let node = me.node();
+    match request {
+        Term::Tuple(parts) => match parts.as_slice() {
+            [Term::Atom(question), _node] if question.as_str() == "is_auth" => atom("yes"),
+            _ => None,
+        },
+        Term::Atom(question) => match question.as_str() {
+            "longnames" => match node.config().name_type {
+                NameType::Long => atom("true"),
+                NameType::Short => atom("false"),
+            },
+            "nodename" => node.name().map(Term::Atom),
+            "ticktime" => {
+                let seconds = node.config().net_ticktime.as_secs();
+                Some(Term::from(i64::try_from(seconds).ok()?))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}

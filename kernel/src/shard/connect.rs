@@ -1,0 +1,398 @@
+//! Setting connections up: dialling, accepting, and the handshake in between.
+//!
+//! Runs on the kernel's shard. Every attempt is a task with a [`Leash`], by which the kernel ends
+//! it or tells it that the link it replaces is gone.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures_channel::oneshot;
+use futures_util::future::{Either, select};
+use krarup_transport::epmd::client::{ClientError as EpmdError, Found, Location, Lookup};
+use krarup_transport::handshake::{
+    Acceptor, AcceptorConfig, AcceptorStep, Challenge, Claim, Decision as Verdict, Established,
+    Initiator, InitiatorConfig, InitiatorStep, NodeName,
+};
+use krarup_transport::io::{Listener, PeerAddress, Socket, SocketOptions, within};
+use krarup_transport::term::Atom;
+
+use super::KernelShard;
+use crate::net_kernel::AttemptId;
+
+/// By which the kernel holds a running attempt.
+#[derive(Debug, Default)]
+pub(super) struct Leash {
+    pulled: Cell<bool>,
+    old_link_gone: Cell<bool>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Leash {
+    /// Ends the attempt.
+    pub(super) fn pull(&self) {
+        self.pulled.set(true);
+        self.wake();
+    }
+
+    /// The link that this attempt replaces is gone.
+    pub(super) fn release(&self) {
+        self.old_link_gone.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    async fn event(&self) {
+        poll_fn(|cx| {
+            if self.pulled.get() || self.old_link_gone.get() {
+                return Poll::Ready(());
+            }
+            self.waiting.replace(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// A socket behind its handshake.
+pub(super) struct Finished {
+    pub(super) socket: Socket,
+    pub(super) established: Box<Established>,
+}
+
+/// What a waiting handshake is woken by.
+enum Event {
+    Bytes(usize),
+    Closed,
+    OldLinkGone,
+    Pulled,
+    Timeout,
+}
+
+/// The longest handshake message fits.
+const BUFFER_BYTES: usize = 2048;
+
+async fn next_event(
+    socket: &Socket,
+    leash: &Leash,
+    deadline: Instant,
+    buffer: &mut [u8],
+) -> io::Result<Event> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let received = std::pin::pin!(within(left, socket.recv(buffer)));
+    let event = std::pin::pin!(leash.event());
+    match select(received, event).await {
+        Either::Left((Ok(0), _)) => Ok(Event::Closed),
+        Either::Left((Ok(n), _)) => Ok(Event::Bytes(n)),
+        Either::Left((Err(error), _)) if error.kind() == io::ErrorKind::TimedOut => {
+            Ok(Event::Timeout)
+        }
+        Either::Left((Err(error), _)) => Err(error),
+        Either::Right(_) if leash.pulled.get() => Ok(Event::Pulled),
+        Either::Right(_) => Ok(Event::OldLinkGone),
+    }
+}
+
+/// Accepts until the node is not alive any more.
+pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Listener, stop: Rc<Leash>) {
+    loop {
+        let accepted = std::pin::pin!(listener.accept());
+        let stopped = std::pin::pin!(stop.event());
+        match select(accepted, stopped).await {
+            Either::Left((Ok((socket, address)), _)) => {
+                let leash = kernel.admit();
+                let kernel = Rc::clone(&kernel);
+                glommio::spawn_local(answer(kernel, socket, address, leash)).detach();
+            }
+            Either::Left((Err(error), _)) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+            }
+            Either::Right(_) => return,
+        }
+    }
+}
+
+/// The accepting side of one connection.
+async fn answer(kernel: Rc<KernelShard>, socket: Socket, address: PeerAddress, leash: Rc<Leash>) {
+    let Some(config) = kernel.acceptor_config() else { return };
+    let challenge = config.challenge;
+    kernel.challenges.borrow_mut().push(challenge);
+    let _ = kernel.socket_options().apply(&socket);
+    let mut attempt = None;
+    let outcome = drive_acceptor(&kernel, &socket, config, &leash, &mut attempt).await;
+    kernel.challenges.borrow_mut().retain(|ours| *ours != challenge);
+    kernel.dismiss(&leash);
+    match (outcome, attempt) {
+        (Ok(Some(established)), Some(attempt)) => {
+            kernel.finished(attempt, Finished { socket, established });
+        }
+        (Ok(_), attempt) => {
+            if let Some(attempt) = attempt {
+                kernel.attempt_failed(attempt, false);
+            }
+        }
+        (Err(error), attempt) => {
+            tracing::warn!(peer = %address, %error, "an inbound connection was refused");
+            if let Some(attempt) = attempt {
+                kernel.attempt_failed(attempt, false);
+            }
+        }
+    }
+}
+
+async fn drive_acceptor(
+    kernel: &Rc<KernelShard>,
+    socket: &Socket,
+    config: AcceptorConfig,
+    leash: &Rc<Leash>,
+    attempt: &mut Option<AttemptId>,
+) -> Result<Option<Box<Established>>, String> {
+    let mut machine = Acceptor::new(config, Instant::now());
+    let mut buffer = [0; BUFFER_BYTES];
+    loop {
+        let event = next_event(socket, leash, machine.deadline(), &mut buffer)
+            .await
+            .map_err(|error| error.to_string())?;
+        let now = Instant::now();
+        let mut step = match event {
+            Event::Bytes(n) => {
+                machine.receive(now, &buffer[..n], |challenge| kernel.is_ours(challenge))
+            }
+            Event::OldLinkGone => {
+                leash.old_link_gone.set(false);
+                machine.old_link_gone(now)
+            }
+            Event::Closed => Err(machine.closed()),
+            Event::Timeout => machine.expire(now).map(|()| AcceptorStep::Continue),
+            Event::Pulled => return Ok(None),
+        };
+        if let Ok(AcceptorStep::Decide(applicant)) = &step {
+            let verdict = match &applicant.claim {
+                Claim::Node(name) => kernel.decide(name, leash, attempt),
+                // Names are given by nodes that have many to give; this one has not.
+                Claim::NameMe { .. } => Verdict::NotAllowed,
+            };
+            step = machine.decide(now, verdict);
+        }
+        let output = machine.take_output();
+        if !output.is_empty() {
+            socket.send_all(&output).await.map_err(|error| error.to_string())?;
+        }
+        match step {
+            Ok(AcceptorStep::Continue | AcceptorStep::Decide(_)) => {}
+            Ok(AcceptorStep::ReplaceOldLink) => {
+                if let Some(attempt) = *attempt {
+                    kernel.with(|machine| machine.verified(attempt));
+                }
+            }
+            Ok(AcceptorStep::Close) => return Ok(None),
+            Ok(AcceptorStep::Established(established)) => return Ok(Some(established)),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+/// Dials a node: look-up, connect, handshake.
+pub(super) async fn dial(
+    kernel: Rc<KernelShard>,
+    attempt: AttemptId,
+    node: Atom,
+    hidden: bool,
+    leash: Rc<Leash>,
+) {
+    let mut peer_wins = false;
+    let outcome = {
+        let work = std::pin::pin!(dial_socket(&kernel, &node, hidden, &leash, &mut peer_wins));
+        let pulled = std::pin::pin!(leash.event());
+        match select(work, pulled).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(_) => return,
+        }
+    };
+    match outcome {
+        Ok(finished) => kernel.finished(attempt, finished),
+        Err(why) => {
+            if peer_wins {
+                tracing::debug!(%node, %why, "the peer's own attempt goes first");
+            } else {
+                tracing::info!(%node, %why, "a connection could not be set up");
+            }
+            kernel.attempt_failed(attempt, peer_wins);
+        }
+    }
+}
+
+async fn dial_socket(
+    kernel: &Rc<KernelShard>,
+    node: &Atom,
+    hidden: bool,
+    leash: &Leash,
+    peer_wins: &mut bool,
+) -> Result<Finished, String> {
+    let peer = kernel.check_peer_name(node)?;
+    let started = Instant::now();
+    let limit = kernel.setup_time();
+    let addresses = resolve(peer.host()).await?;
+    let port = match kernel.fixed_peer_port() {
+        Some(port) => port,
+        None => look_up(&addresses, kernel.epmd_port(), peer.head(), limit).await?,
+    };
+    let mut refused = String::from("the host has no address");
+    for address in addresses {
+        let left = limit.saturating_sub(started.elapsed());
+        let at = SocketAddr::new(address, port);
+        match Socket::connect(at, &kernel.socket_options(), left).await {
+            Ok(socket) => {
+                let established =
+                    drive_initiator(kernel, &socket, peer, hidden, leash, peer_wins).await?;
+                return Ok(Finished { socket, established });
+            }
+            Err(error) => refused = format!("{at}: {error}"),
+        }
+    }
+    Err(refused)
+}
+
+async fn drive_initiator(
+    kernel: &Rc<KernelShard>,
+    socket: &Socket,
+    peer: NodeName,
+    hidden: bool,
+    leash: &Leash,
+    peer_wins: &mut bool,
+) -> Result<Box<Established>, String> {
+    let config = kernel.initiator_config(peer, hidden).ok_or("the node is not alive")?;
+    let challenge = config.challenge;
+    kernel.challenges.borrow_mut().push(challenge);
+    let outcome = initiate(kernel, socket, config, leash, peer_wins).await;
+    kernel.challenges.borrow_mut().retain(|ours| *ours != challenge);
+    outcome
+}
+
+async fn initiate(
+    kernel: &Rc<KernelShard>,
+    socket: &Socket,
+    config: InitiatorConfig,
+    leash: &Leash,
+    peer_wins: &mut bool,
+) -> Result<Box<Established>, String> {
+    let mut machine = Initiator::new(config, Instant::now()).map_err(|error| error.to_string())?;
+    let mut buffer = [0; BUFFER_BYTES];
+    loop {
+        let output = machine.take_output();
+        if !output.is_empty() {
+            socket.send_all(&output).await.map_err(|error| error.to_string())?;
+        }
+        let event = next_event(socket, leash, machine.deadline(), &mut buffer)
+            .await
+            .map_err(|error| error.to_string())?;
+        let now = Instant::now();
+        let mut step = match event {
+            Event::Bytes(n) => {
+                machine.receive(now, &buffer[..n], |challenge| kernel.is_ours(challenge))
+            }
+            Event::Closed => Err(machine.closed()),
+            Event::Timeout => machine.expire(now).map(|()| InitiatorStep::Continue),
+            Event::Pulled | Event::OldLinkGone => return Err("given up".to_owned()),
+        };
+        if matches!(step, Ok(InitiatorStep::Alive)) {
+            // The peer has not noticed yet that the connection before this one is gone.
+            step = machine.answer_alive(now, true);
+        }
+        match step {
+            Ok(InitiatorStep::Continue | InitiatorStep::Alive) => {}
+            Ok(InitiatorStep::Nok) => {
+                *peer_wins = true;
+                return Err("the peer's own attempt goes first".to_owned());
+            }
+            Ok(InitiatorStep::Close) => return Err("given up".to_owned()),
+            Ok(InitiatorStep::Established(established)) => return Ok(established),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+/// Asks the epmd of a host for the port of a node.
+async fn look_up(
+    hosts: &[IpAddr],
+    epmd_port: u16,
+    name: &str,
+    limit: Duration,
+) -> Result<u16, String> {
+    let mut refused = String::from("the host has no address");
+    for host in hosts {
+        let epmd = SocketAddr::new(*host, epmd_port);
+        match within(limit, ask_epmd(epmd, name, limit)).await {
+            Ok(Some(location)) => return Ok(location.port),
+            Ok(None) => return Err(format!("epmd at {epmd} knows no node of the name {name}")),
+            Err(error) => refused = format!("epmd at {epmd}: {error}"),
+        }
+    }
+    Err(refused)
+}
+
+async fn ask_epmd(epmd: SocketAddr, name: &str, limit: Duration) -> io::Result<Option<Location>> {
+    let wrong = |error: EpmdError| io::Error::other(error.to_string());
+    let mut lookup = Lookup::new(name, Instant::now(), limit).map_err(wrong)?;
+    let socket = Socket::connect(epmd, &SocketOptions::default(), limit).await?;
+    socket.send_all(&lookup.take_output()).await?;
+    let mut buffer = [0; BUFFER_BYTES];
+    loop {
+        let answer = match socket.recv(&mut buffer).await? {
+            0 => return Err(wrong(lookup.closed())),
+            n => lookup.receive(Instant::now(), &buffer[..n]).map_err(wrong)?,
+        };
+        match answer {
+            Some(Found::Node(location)) => return Ok(Some(location)),
+            Some(Found::Nowhere) => return Ok(None),
+            None => {}
+        }
+    }
+}
+
+/// The addresses of a host, without blocking the shard.
+async fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let name = host.to_owned();
+    let found = blocking(move || {
+        (name.as_str(), 0)
+            .to_socket_addrs()
+            .map(|found| found.map(|at| at.ip()).collect::<Vec<_>>())
+    })
+    .await?;
+    match found {
+        Ok(addresses) if !addresses.is_empty() => Ok(addresses),
+        Ok(_) => Err(format!("host {host} has no address")),
+        Err(error) => Err(format!("host {host} cannot be resolved: {error}")),
+    }
+}
+
+/// Runs work that blocks on a thread of its own.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("krarup-blocking".to_owned())
+        .spawn(move || sender.send(work()))
+        .map_err(|error| format!("no thread: {error}"))?;
+    receiver.await.map_err(|_| "the work failed".to_owned())
+}
+
+/// A challenge from the operating system's random source.
+pub(super) fn fresh_challenge() -> io::Result<Challenge> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(Challenge(u32::from_ne_bytes(bytes)))
+}

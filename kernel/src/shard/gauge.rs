@@ -1,0 +1,130 @@
+//! How full the way to a link is, for senders on every shard.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::Waker;
+
+/// Shared by the shard of a link, which sets it, and all shards that send over it.
+///
+/// This is the one thing on the way out that shards share besides the mesh: a sender on another
+/// shard must learn that a link is full before it fills the mesh. Reading it is two relaxed loads;
+/// the lock is taken only by senders that wait and by the one who wakes them.
+#[derive(Debug)]
+pub(crate) struct Gauge {
+    /// Bytes that other shards have put into the mesh and the link's shard has not seen yet.
+    in_flight_bytes: AtomicUsize,
+    full: AtomicBool,
+    anyone_waits: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+/// Bytes that may be in the mesh for one link.
+pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
+
+impl Gauge {
+    pub(crate) fn new() -> Self {
+        Gauge {
+            in_flight_bytes: AtomicUsize::new(0),
+            full: AtomicBool::new(false),
+            anyone_waits: AtomicBool::new(false),
+            waiting: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        !self.full.load(Ordering::SeqCst) && self.in_flight_bytes() < IN_FLIGHT_BYTES_MAX
+    }
+
+    pub(crate) fn in_flight_bytes(&self) -> usize {
+        self.in_flight_bytes.load(Ordering::SeqCst)
+    }
+
+    /// Another shard put a signal of that size into the mesh.
+    pub(crate) fn depart(&self, bytes: usize) {
+        self.in_flight_bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    /// The link's shard took it out.
+    pub(crate) fn arrive(&self, bytes: usize) {
+        self.in_flight_bytes.fetch_sub(bytes, Ordering::SeqCst);
+        self.wake_if_room();
+    }
+
+    /// The link's outbox became full, or has room again.
+    #[inline]
+    pub(crate) fn set_full(&self, full: bool) {
+        if self.full.load(Ordering::Relaxed) != full {
+            self.full.store(full, Ordering::SeqCst);
+        }
+        if !full {
+            self.wake_if_room();
+        }
+    }
+
+    /// Wakes `waker` when there is room. The caller looks again after this call, since there may
+    /// be room already.
+    pub(crate) fn wait(&self, waker: &Waker) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        self.anyone_waits.store(true, Ordering::SeqCst);
+    }
+
+    #[inline]
+    fn wake_if_room(&self) {
+        if self.anyone_waits.load(Ordering::SeqCst) && self.has_room() {
+            self.wake_all();
+        }
+    }
+
+    /// Wakes everybody who waits, room or not.
+    pub(crate) fn wake_all(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.anyone_waits.store(false, Ordering::SeqCst);
+        let woken = std::mem::take(&mut *waiting);
+        drop(waiting);
+        for waker in woken {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_sender_is_woken_once_when_there_is_room_again() {
+        let (gauge, count) = (Gauge::new(), Arc::new(Count::default()));
+        gauge.set_full(true);
+        gauge.wait(&Waker::from(Arc::clone(&count)));
+        gauge.arrive(0);
+        assert_eq!(count.0.load(Ordering::SeqCst), 0, "still full");
+        gauge.set_full(false);
+        gauge.set_full(false);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn bytes_in_the_mesh_count() {
+        let gauge = Gauge::new();
+        gauge.depart(IN_FLIGHT_BYTES_MAX);
+        assert!(!gauge.has_room());
+        gauge.arrive(1);
+        assert!(gauge.has_room());
+    }
+}

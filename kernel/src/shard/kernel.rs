@@ -1,0 +1,537 @@
+//! The kernel's shard: what is one per node.
+//!
+//! Carries out what the [`NetKernel`] machine decides, keeps the registered names, and answers the
+//! node's handle. It never sits on the data path.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_channel::oneshot;
+use krarup_transport::dist::TickConfig;
+use krarup_transport::handshake::{
+    Accept, AcceptorConfig, Challenge, Cookie, Decision as Verdict, Established, Flags,
+    InitiatorConfig, LengthPrefix, LocalName, NameMode, NodeName, Timeouts,
+};
+use krarup_transport::io::{Listener, SocketOptions, sleep};
+use krarup_transport::link::LinkConfig;
+use krarup_transport::term::{Atom, Creation};
+
+use super::connect::{self, Finished, Leash};
+use super::{Gauge, KernelEvent, NewLink, Shard, ShardMessage};
+use crate::net_kernel::{
+    Action, AttemptId, BarrierId, ConnectionId, Decision, NetKernel, NodeDownReason, NodeInfo,
+    NodeType, Order, PeerLink, WaiterId,
+};
+use crate::node::{AutoConnect, NameType, NodeConfig, SpawnError};
+use crate::process::ProcessId;
+
+/// Sockets that have not proven the cookie; beyond it the oldest is closed.
+const STRANGERS_MAX: usize = 128;
+
+/// Moments within a tick interval at which links may tick.
+const TICK_PHASES: u32 = 16;
+
+/// What a node is while it is alive.
+pub(crate) struct Life {
+    pub(crate) name: NodeName,
+    pub(crate) creation: Creation,
+    pub(crate) cookie: Cookie,
+}
+
+pub(crate) struct KernelShard {
+    shard: RefCell<std::rc::Weak<Shard>>,
+    config: NodeConfig,
+    life: RefCell<Option<Life>>,
+    /// Holds the task that accepts connections.
+    accepting: RefCell<Option<Rc<Leash>>>,
+    machine: RefCell<NetKernel>,
+    pub(super) challenges: RefCell<Vec<Challenge>>,
+    strangers: RefCell<VecDeque<Rc<Leash>>>,
+    attempts: RefCell<HashMap<AttemptId, Rc<Leash>>>,
+    finished: RefCell<HashMap<AttemptId, Finished>>,
+    /// Gauges of links that are attached and not routed to yet.
+    gauges: RefCell<HashMap<ConnectionId, Arc<Gauge>>>,
+    waiters: RefCell<HashMap<WaiterId, oneshot::Sender<bool>>>,
+    next_waiter: Cell<u64>,
+    /// Shards that have not handled everything an ended link sent them.
+    draining: RefCell<HashMap<ConnectionId, Draining>>,
+    names: RefCell<HashMap<Atom, ProcessId>>,
+    name_barriers: RefCell<HashMap<BarrierId, NameBarrier>>,
+    next_name_barrier: Cell<u64>,
+    /// Nodes that were up once, for [`AutoConnect::Once`].
+    barred: RefCell<HashSet<Atom>>,
+    carrying_out: Cell<bool>,
+    expiry_armed: Cell<bool>,
+}
+
+#[derive(Default)]
+struct Draining {
+    reason: Option<NodeDownReason>,
+    drained: usize,
+}
+
+struct NameBarrier {
+    missing: usize,
+    done: Option<oneshot::Sender<Result<(), SpawnError>>>,
+}
+
+impl KernelShard {
+    pub(crate) fn new(config: NodeConfig, shard_count: usize) -> Self {
+        KernelShard {
+            shard: RefCell::default(),
+            machine: RefCell::new(NetKernel::new(shard_count, config.setup_time)),
+            config,
+            life: RefCell::default(),
+            accepting: RefCell::default(),
+            challenges: RefCell::default(),
+            strangers: RefCell::default(),
+            attempts: RefCell::default(),
+            finished: RefCell::default(),
+            gauges: RefCell::default(),
+            waiters: RefCell::default(),
+            next_waiter: Cell::new(0),
+            draining: RefCell::default(),
+            names: RefCell::default(),
+            name_barriers: RefCell::default(),
+            next_name_barrier: Cell::new(0),
+            barred: RefCell::default(),
+            carrying_out: Cell::new(false),
+            expiry_armed: Cell::new(false),
+        }
+    }
+
+    /// Tells the kernel which shard it runs on.
+    pub(super) fn attach(&self, shard: &Rc<Shard>) {
+        self.shard.replace(Rc::downgrade(shard));
+    }
+
+    /// Lets others connect from now on.
+    pub(crate) fn begin_life(self: &Rc<Self>, life: Life, listener: Listener) {
+        if let Ok(name) = Atom::new(life.name.as_str()) {
+            self.with(|machine| machine.start(name));
+        }
+        self.life.replace(Some(life));
+        let leash = Rc::<Leash>::default();
+        self.accepting.replace(Some(Rc::clone(&leash)));
+        glommio::spawn_local(connect::accept(Rc::clone(self), listener, leash)).detach();
+    }
+
+    /// Accepts nobody any more and closes every link; [`KernelShard::is_quiet`] says when the last
+    /// is gone.
+    pub(crate) fn end_life(self: &Rc<Self>) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.pull();
+        }
+        for stranger in self.strangers.take() {
+            stranger.pull();
+        }
+        self.life.replace(None);
+        self.with(NetKernel::stop);
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.life.borrow().is_some()
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.machine.borrow().is_quiet()
+    }
+
+    /// How a link to an established peer behaves.
+    fn link_config(&self, established: &Established, node: &Atom, id: ConnectionId) -> LinkConfig {
+        let own = self.machine.borrow().local().cloned();
+        let local = own.unwrap_or_else(|| Atom::from_static(super::NOBODY));
+        let tick = TickConfig::new(self.config.net_ticktime, self.config.net_tickintensity);
+        let mut config = LinkConfig::new(established.flags, local, node.clone());
+        config.tick = tick;
+        // Spread over the interval, so that many links do not tick at one moment.
+        let step = u32::try_from(id.0 % u64::from(TICK_PHASES)).unwrap_or(0) + 1;
+        config.tick_phase = tick.interval() * step / TICK_PHASES;
+        config
+    }
+
+    /// Calls the machine and carries out what follows.
+    pub(super) fn with<R>(self: &Rc<Self>, call: impl FnOnce(&mut NetKernel) -> R) -> R {
+        let result = call(&mut self.machine.borrow_mut());
+        self.carry_out_all();
+        result
+    }
+
+    fn carry_out_all(self: &Rc<Self>) {
+        // Carrying out an action may lead back here; the outermost call does all, in order.
+        if self.carrying_out.replace(true) {
+            return;
+        }
+        loop {
+            let action = self.machine.borrow_mut().next_action();
+            let Some(action) = action else { break };
+            self.carry_out(action);
+        }
+        self.carrying_out.set(false);
+        self.arm_expiry();
+    }
+
+    fn carry_out(self: &Rc<Self>, action: Action) {
+        let Some(shard) = self.shard.borrow().upgrade() else { return };
+        match action {
+            Action::Dial { attempt, node, hidden } => {
+                let leash = Rc::<Leash>::default();
+                self.attempts.borrow_mut().insert(attempt, Rc::clone(&leash));
+                let dial = connect::dial(Rc::clone(self), attempt, node, hidden, leash);
+                glommio::spawn_local(dial).detach();
+            }
+            Action::Abort { attempt } => {
+                self.finished.borrow_mut().remove(&attempt);
+                let leash = self.attempts.borrow_mut().remove(&attempt);
+                if let Some(leash) = leash {
+                    leash.pull();
+                }
+            }
+            Action::Attach { attempt, connection, shard: owner, node } => {
+                self.attempts.borrow_mut().remove(&attempt);
+                let finished = self.finished.borrow_mut().remove(&attempt);
+                let Some(Finished { socket, established }) = finished else { return };
+                let gauge = Arc::new(Gauge::new());
+                self.gauges.borrow_mut().insert(connection, Arc::clone(&gauge));
+                let link = NewLink {
+                    gauge,
+                    connection,
+                    config: self.link_config(&established, &node, connection),
+                    node,
+                    socket: socket.into_fd(),
+                    leftover: established.leftover,
+                };
+                shard.tell(owner, ShardMessage::Attach(Box::new(link)));
+            }
+            Action::StartReading { connection, shard: owner } => {
+                shard.tell(owner, ShardMessage::StartReading { connection });
+            }
+            Action::CloseLink { connection, shard: owner, reason } => {
+                shard.tell(owner, ShardMessage::Close { connection, reason });
+            }
+            Action::Broadcast { barrier, order } => {
+                self.log(&order);
+                let gauge = match &order {
+                    Order::RouteUp { connection, .. } => {
+                        self.gauges.borrow_mut().remove(connection)
+                    }
+                    _ => None,
+                };
+                for other in 0..shard.count {
+                    let (order, gauge) = (order.clone(), gauge.clone());
+                    shard.tell(other, ShardMessage::Order { barrier, order, gauge });
+                }
+            }
+            Action::OldLinkGone { attempt } => {
+                if let Some(leash) = self.attempts.borrow().get(&attempt) {
+                    leash.release();
+                }
+            }
+            Action::Resolve { waiter, result } => {
+                let waiter = self.waiters.borrow_mut().remove(&waiter);
+                if let Some(waiter) = waiter {
+                    // Whoever asked may have stopped waiting.
+                    let _ = waiter.send(result);
+                }
+            }
+        }
+    }
+
+    /// One line per change of state.
+    fn log(&self, order: &Order) {
+        match order {
+            Order::NodeUp { node, node_type, .. } => {
+                tracing::info!(%node, ?node_type, "nodeup");
+            }
+            Order::NodeDown { node, reason, .. } => {
+                if self.config.auto_connect == AutoConnect::Once {
+                    self.barred.borrow_mut().insert(node.clone());
+                }
+                tracing::info!(%node, %reason, "nodedown");
+            }
+            Order::RouteUp { .. } | Order::RouteDown { .. } => {}
+        }
+    }
+
+    fn arm_expiry(self: &Rc<Self>) {
+        let deadline = self.machine.borrow().deadline();
+        let Some(deadline) = deadline else { return };
+        if self.expiry_armed.replace(true) {
+            return;
+        }
+        let kernel = Rc::clone(self);
+        glommio::spawn_local(async move {
+            sleep(deadline.saturating_duration_since(Instant::now())).await;
+            kernel.expiry_armed.set(false);
+            kernel.with(|machine| machine.expire(Instant::now()));
+        })
+        .detach();
+    }
+
+    /// Handles what a shard reports.
+    pub(super) fn event(self: &Rc<Self>, event: KernelEvent) {
+        match event {
+            KernelEvent::Acknowledged(barrier) => self.acknowledged(barrier),
+            KernelEvent::LinkDown { connection, reason } => {
+                self.draining.borrow_mut().entry(connection).or_default().reason = Some(reason);
+                self.drained(connection);
+            }
+            KernelEvent::Drained { connection } => {
+                self.draining.borrow_mut().entry(connection).or_default().drained += 1;
+                self.drained(connection);
+            }
+            KernelEvent::NameGone { name, process } => {
+                let mine = self.names.borrow().get(&name) == Some(&process);
+                if mine {
+                    self.names.borrow_mut().remove(&name);
+                    self.spread_name(name, None, None);
+                }
+            }
+        }
+    }
+
+    fn drained(self: &Rc<Self>, connection: ConnectionId) {
+        let Some(shard) = self.shard.borrow().upgrade() else { return };
+        let mut draining = self.draining.borrow_mut();
+        let done = draining.get_mut(&connection).and_then(|entry| {
+            if entry.drained + 1 < shard.count { None } else { entry.reason.take() }
+        });
+        if let Some(reason) = done {
+            draining.remove(&connection);
+            drop(draining);
+            self.with(|machine| machine.link_down(connection, reason));
+        }
+    }
+
+    fn acknowledged(self: &Rc<Self>, barrier: BarrierId) {
+        if barrier.0 & NAME_BARRIER == 0 {
+            self.with(|machine| machine.acknowledged(barrier));
+            return;
+        }
+        let mut barriers = self.name_barriers.borrow_mut();
+        let Some(entry) = barriers.get_mut(&barrier) else { return };
+        entry.missing -= 1;
+        if entry.missing == 0 {
+            let done = barriers.remove(&barrier).and_then(|entry| entry.done);
+            drop(barriers);
+            if let Some(done) = done {
+                let _ = done.send(Ok(()));
+            }
+        }
+    }
+
+    /// Registers or, without a process, unregisters a name; answered when every shard knows.
+    pub(crate) fn register(
+        self: &Rc<Self>,
+        name: Atom,
+        process: ProcessId,
+        done: oneshot::Sender<Result<(), SpawnError>>,
+    ) {
+        if self.names.borrow().contains_key(&name) {
+            let _ = done.send(Err(SpawnError::NameTaken(name)));
+            return;
+        }
+        self.names.borrow_mut().insert(name.clone(), process);
+        self.spread_name(name, Some(process), Some(done));
+    }
+
+    fn spread_name(
+        self: &Rc<Self>,
+        name: Atom,
+        process: Option<ProcessId>,
+        done: Option<oneshot::Sender<Result<(), SpawnError>>>,
+    ) {
+        let Some(shard) = self.shard.borrow().upgrade() else { return };
+        let number = self.next_name_barrier.get() + 1;
+        self.next_name_barrier.set(number);
+        let barrier = BarrierId(number | NAME_BARRIER);
+        let entry = NameBarrier { missing: shard.count, done };
+        self.name_barriers.borrow_mut().insert(barrier, entry);
+        for other in 0..shard.count {
+            shard.tell(other, ShardMessage::Name { barrier, name: name.clone(), process });
+        }
+    }
+
+    /// Connects to a node; the answer is that of `net_kernel:connect_node/1`.
+    pub(crate) fn connect(self: &Rc<Self>, node: &Atom, hidden: bool, done: oneshot::Sender<bool>) {
+        let waiter = self.waiter(done);
+        self.with(|machine| machine.connect(node, hidden, Some(waiter)));
+    }
+
+    /// As [`KernelShard::connect`], for a send to a node that is not connected.
+    pub(crate) fn auto_connect(self: &Rc<Self>, node: &Atom, done: oneshot::Sender<bool>) {
+        let barred = match self.config.auto_connect {
+            AutoConnect::Always => false,
+            AutoConnect::Never => true,
+            AutoConnect::Once => self.barred.borrow().contains(node),
+        };
+        if barred {
+            let _ = done.send(false);
+        } else {
+            self.connect(node, false, done);
+        }
+    }
+
+    /// Disconnects a node; answered when its `nodedown` is out.
+    pub(crate) fn disconnect(self: &Rc<Self>, node: &Atom, done: oneshot::Sender<bool>) {
+        let waiter = self.waiter(done);
+        self.with(|machine| machine.disconnect(node, Some(waiter)));
+    }
+
+    fn waiter(&self, done: oneshot::Sender<bool>) -> WaiterId {
+        let waiter = WaiterId(self.next_waiter.get());
+        self.next_waiter.set(waiter.0 + 1);
+        self.waiters.borrow_mut().insert(waiter, done);
+        waiter
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
+        self.machine.borrow().nodes()
+    }
+
+    pub(crate) fn allow(&self, nodes: Vec<String>) {
+        self.machine.borrow_mut().allow(nodes);
+    }
+
+    /// An attempt is through its handshake.
+    pub(super) fn finished(self: &Rc<Self>, attempt: AttemptId, finished: Finished) {
+        let established = &finished.established;
+        let link = PeerLink {
+            creation: established.peer_creation,
+            node_type: if established.visible() { NodeType::Visible } else { NodeType::Hidden },
+        };
+        self.finished.borrow_mut().insert(attempt, finished);
+        self.with(|machine| machine.established(attempt, link));
+    }
+
+    pub(super) fn attempt_failed(self: &Rc<Self>, attempt: AttemptId, peer_wins: bool) {
+        self.attempts.borrow_mut().remove(&attempt);
+        self.with(|machine| machine.failed(attempt, peer_wins, Instant::now()));
+    }
+
+    /// Admits a socket that has not proven anything; at the limit the oldest such goes.
+    pub(super) fn admit(&self) -> Rc<Leash> {
+        let leash = Rc::<Leash>::default();
+        let mut strangers = self.strangers.borrow_mut();
+        if strangers.len() >= STRANGERS_MAX {
+            if let Some(oldest) = strangers.pop_front() {
+                tracing::warn!(
+                    limit = STRANGERS_MAX,
+                    "too many connections without a handshake, the oldest is closed"
+                );
+                oldest.pull();
+            }
+        }
+        strangers.push_back(Rc::clone(&leash));
+        leash
+    }
+
+    /// The socket is no stranger any more, or gone.
+    pub(super) fn dismiss(&self, leash: &Rc<Leash>) {
+        self.strangers.borrow_mut().retain(|other| !Rc::ptr_eq(other, leash));
+    }
+
+    /// The verdict on a peer that stated its name.
+    pub(super) fn decide(
+        self: &Rc<Self>,
+        name: &NodeName,
+        leash: &Rc<Leash>,
+        attempt: &mut Option<AttemptId>,
+    ) -> Verdict {
+        let Ok(node) = Atom::new(name.as_str()) else { return Verdict::NotAllowed };
+        let (id, decision) = self.with(|machine| machine.inbound(&node));
+        let accept = match decision {
+            Decision::Ok => Accept::Ok,
+            Decision::OkSimultaneous => Accept::OkSimultaneous,
+            Decision::Alive => Accept::Alive,
+            Decision::Nok => return Verdict::Nok,
+            Decision::NotAllowed => {
+                tracing::warn!(%node, "a node that is not allowed tried to connect");
+                return Verdict::NotAllowed;
+            }
+        };
+        self.attempts.borrow_mut().insert(id, Rc::clone(leash));
+        *attempt = Some(id);
+        match self.cookie_for(name.as_str()) {
+            Some(cookie) => Verdict::Accept(accept, cookie),
+            None => Verdict::NotAllowed,
+        }
+    }
+
+    fn cookie_for(&self, node: &str) -> Option<Cookie> {
+        let own = self.config.peer_cookies.iter().find(|(name, _)| name == node);
+        match own {
+            Some((_, cookie)) => Some(cookie.clone()),
+            None => self.life.borrow().as_ref().map(|life| life.cookie.clone()),
+        }
+    }
+
+    pub(super) fn acceptor_config(&self) -> Option<AcceptorConfig> {
+        let life = self.life.borrow();
+        let life = life.as_ref()?;
+        Some(AcceptorConfig {
+            local: life.name.clone(),
+            creation: life.creation,
+            flags: Flags::ours(!self.config.hidden),
+            challenge: connect::fresh_challenge().ok()?,
+            timeouts: self.timeouts(),
+            prefix: LengthPrefix::Two,
+        })
+    }
+
+    pub(super) fn initiator_config(&self, peer: NodeName, hidden: bool) -> Option<InitiatorConfig> {
+        let cookie = self.cookie_for(peer.as_str())?;
+        let life = self.life.borrow();
+        let life = life.as_ref()?;
+        Some(InitiatorConfig {
+            local: LocalName::Named(life.name.clone(), life.creation),
+            peer,
+            flags: Flags::ours(!self.config.hidden && !hidden),
+            cookie,
+            challenge: connect::fresh_challenge().ok()?,
+            timeouts: self.timeouts(),
+            prefix: LengthPrefix::Two,
+        })
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        Timeouts { stage: self.config.setup_time, total: self.config.setup_time * 3 }
+    }
+
+    pub(super) fn setup_time(&self) -> Duration {
+        self.config.setup_time
+    }
+
+    pub(super) fn is_ours(&self, challenge: Challenge) -> bool {
+        self.challenges.borrow().contains(&challenge)
+    }
+
+    pub(super) fn socket_options(&self) -> SocketOptions {
+        self.config.socket_options.clone()
+    }
+
+    pub(super) fn fixed_peer_port(&self) -> Option<u16> {
+        self.config.peer_port
+    }
+
+    pub(super) fn epmd_port(&self) -> u16 {
+        self.config.epmd_port
+    }
+
+    /// A name that this node may dial, by OTP's rules for long and short names.
+    pub(super) fn check_peer_name(&self, node: &Atom) -> Result<NodeName, String> {
+        let name = NodeName::parse(node.as_str()).map_err(|error| error.to_string())?;
+        let mode = match self.config.name_type {
+            NameType::Long => NameMode::Long,
+            NameType::Short => NameMode::Short,
+        };
+        name.check_mode(mode).map_err(|error| error.to_string())?;
+        Ok(name)
+    }
+}
+
+/// Barriers of names have this bit, those of the machine never.
+const NAME_BARRIER: u64 = 1 << 63;

@@ -1,0 +1,160 @@
+//! The links of one shard.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use krarup_transport::dist::Control;
+use krarup_transport::link::{Link, Outgoing, SendError as LinkSendError, SenderKey};
+use krarup_transport::shard::{LinkKey, Outbox, WriteSlices};
+use krarup_transport::term::Atom;
+
+use super::gauge::Gauge;
+use super::send::Body;
+use crate::net_kernel::{ConnectionId, NodeDownReason};
+
+/// What the processes of a shard know of one of its links.
+pub(crate) struct LinkEntry {
+    connection: ConnectionId,
+    node: Atom,
+    key: Cell<Option<LinkKey>>,
+    gauge: Arc<Gauge>,
+    /// Set once the link ends; nothing is sent over it any more.
+    ended: Cell<bool>,
+    /// The reason to report instead of the socket's.
+    pub(super) reason: RefCell<Option<NodeDownReason>>,
+}
+
+impl LinkEntry {
+    pub(super) fn new(connection: ConnectionId, node: Atom, gauge: Arc<Gauge>) -> Self {
+        LinkEntry {
+            connection,
+            node,
+            key: Cell::new(None),
+            gauge,
+            ended: Cell::new(false),
+            reason: RefCell::default(),
+        }
+    }
+
+    pub(super) fn set_key(&self, key: LinkKey) {
+        self.key.set(Some(key));
+    }
+
+    pub(super) fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+
+    pub(super) fn node(&self) -> &Atom {
+        &self.node
+    }
+
+    #[inline]
+    pub(super) fn key(&self) -> Option<LinkKey> {
+        self.key.get()
+    }
+
+    pub(super) fn gauge(&self) -> &Arc<Gauge> {
+        &self.gauge
+    }
+
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        !self.ended.get()
+    }
+
+    /// Nothing is sent any more; whoever waits for room looks again and finds no route.
+    pub(super) fn end(&self) {
+        self.ended.set(true);
+        self.gauge.wake_all();
+    }
+}
+
+/// What the driver keeps for a link: the protocol machine, and what did not fit into it.
+pub(crate) struct LinkState {
+    pub(super) entry: Rc<LinkEntry>,
+    pub(super) machine: Link,
+    /// What other shards sent, and answers, while the outbox was full. Messages in it are bounded
+    /// by the gauge, answers by what the peer asked.
+    backlog: VecDeque<(SenderKey, Control, Option<Body>)>,
+    backlog_bytes: usize,
+}
+
+/// Answers that may wait because a peer asks and does not read; beyond it the link is ended.
+const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// A peer asked for so many answers without reading them that its link must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BacklogFull;
+
+impl LinkState {
+    pub(super) fn new(entry: Rc<LinkEntry>, machine: Link) -> Self {
+        LinkState { entry, machine, backlog: VecDeque::new(), backlog_bytes: 0 }
+    }
+
+    /// Sends, or keeps until there is room.
+    pub(super) fn send_or_keep(
+        &mut self,
+        sender: SenderKey,
+        control: Control,
+        body: Option<Body>,
+    ) -> Result<(), BacklogFull> {
+        if self.backlog.is_empty() && self.try_send(sender, &control, body.as_ref()) {
+            return Ok(());
+        }
+        self.entry.gauge.set_full(true);
+        self.backlog_bytes += kept_bytes(body.as_ref());
+        self.backlog.push_back((sender, control, body));
+        if self.backlog_bytes > BACKLOG_BYTES_MAX { Err(BacklogFull) } else { Ok(()) }
+    }
+
+    /// False when there is no room. What cannot be sent at all is dropped, as OTP does with
+    /// signals that the peer did not agree to.
+    fn try_send(&mut self, sender: SenderKey, control: &Control, body: Option<&Body>) -> bool {
+        let payload = body.map(|body| Outgoing::Chunks(body.chunks.clone()));
+        match self.machine.send_from(sender, control, payload) {
+            Ok(()) => true,
+            Err(LinkSendError::Busy(_)) => false,
+            Err(error) => {
+                tracing::debug!(node = %self.entry.node, %error, "a signal was not sent");
+                true
+            }
+        }
+    }
+
+    /// Moves what waited into the outbox, and tells the senders when there is room again.
+    fn make_room(&mut self) {
+        if !self.machine.has_room() {
+            return;
+        }
+        while let Some((sender, control, body)) = self.backlog.pop_front() {
+            if !self.try_send(sender, &control, body.as_ref()) {
+                self.backlog.push_front((sender, control, body));
+                return;
+            }
+            self.backlog_bytes -= kept_bytes(body.as_ref());
+        }
+        self.entry.gauge.set_full(false);
+    }
+}
+
+fn kept_bytes(body: Option<&Body>) -> usize {
+    size_of::<Control>() + body.map_or(0, Body::size_bytes)
+}
+
+impl Outbox for LinkState {
+    #[inline]
+    fn queued_bytes(&self) -> usize {
+        self.machine.queued_bytes()
+    }
+
+    fn gather<'a>(&'a mut self, slices: &mut WriteSlices<'a>) {
+        self.machine.io_slices(slices);
+    }
+
+    fn written(&mut self, bytes: usize) {
+        self.machine.written(bytes);
+        self.make_room();
+    }
+}

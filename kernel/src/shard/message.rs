@@ -1,0 +1,70 @@
+//! What shards, and other threads, tell a shard.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use krarup_transport::dist::Control;
+use krarup_transport::link::{LinkConfig, SenderKey};
+use krarup_transport::term::{Atom, Reference};
+
+use super::{Body, Gauge, Shard};
+use crate::net_kernel::{BarrierId, ConnectionId, NodeDownReason, Order};
+use crate::process::{ProcessId, SharedPayload, SharedSignal};
+
+/// One item of the mesh. What goes from one shard to another arrives in order.
+pub(crate) enum ShardMessage {
+    /// A signal for a process of this shard.
+    Deliver { to: Target, signal: SharedSignal },
+    /// A signal that came over a link of another shard and concerns a process of this one.
+    Incoming { connection: ConnectionId, control: Control, payload: Option<SharedPayload> },
+    /// A signal to send over a link of this shard.
+    Forward { connection: ConnectionId, sender: SenderKey, control: Control, body: Option<Body> },
+    /// An order of the kernel; acknowledged when carried out. A new route comes with its gauge.
+    Order { barrier: BarrierId, order: Order, gauge: Option<Arc<Gauge>> },
+    /// A registered name, or its removal; acknowledged when carried out.
+    Name { barrier: BarrierId, name: Atom, process: Option<ProcessId> },
+    /// Everything that the ended link's shard sent here before this has been handled: tell the
+    /// kernel.
+    Drain { connection: ConnectionId },
+    /// Something for the kernel; only its shard gets it.
+    Kernel(KernelEvent),
+    /// A new link, not read yet.
+    Attach(Box<NewLink>),
+    /// Read frames from now on.
+    StartReading { connection: ConnectionId },
+    /// End a link.
+    Close { connection: ConnectionId, reason: NodeDownReason },
+    /// Anything else that a handle asks of a shard.
+    Run(Box<dyn FnOnce(&Rc<Shard>) + Send>),
+}
+
+/// Whom a delivered signal is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Process(ProcessId),
+    Alias(Reference),
+}
+
+/// A socket that finished its handshake, on its way to the shard that keeps it.
+pub(crate) struct NewLink {
+    pub(crate) connection: ConnectionId,
+    pub(crate) node: Atom,
+    pub(crate) socket: OwnedFd,
+    pub(crate) config: LinkConfig,
+    pub(crate) gauge: Arc<Gauge>,
+    /// Bytes that came behind the handshake.
+    pub(crate) leftover: Vec<u8>,
+}
+
+/// What shards tell the kernel.
+pub(crate) enum KernelEvent {
+    /// One shard carried out one order or name change.
+    Acknowledged(BarrierId),
+    /// A link ended; its shard has sent a `Drain` to every other shard.
+    LinkDown { connection: ConnectionId, reason: NodeDownReason },
+    /// A shard has handled everything the ended link had sent to it.
+    Drained { connection: ConnectionId },
+    /// A process that had this name ended.
+    NameGone { name: Atom, process: ProcessId },
+}

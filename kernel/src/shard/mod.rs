@@ -1,0 +1,203 @@
+//! One shard of a node: its processes, its links, its replicas of routes and names.
+//!
+//! Everything here lives on one executor and is touched by its thread alone; other shards and
+//! threads reach it by [`ShardMessage`]s.
+
+mod connect;
+mod gauge;
+mod host;
+mod kernel;
+mod links;
+mod message;
+mod orders;
+mod outside;
+mod process;
+mod receive;
+mod send;
+mod spawn_request;
+mod start;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use krarup_transport::term::{Atom, Creation, Pid, Reference};
+
+use crate::net_kernel::{BarrierId, ConnectionId};
+use crate::node::Node;
+use crate::process::{ProcessId, ProcessTable};
+
+pub(crate) use connect::blocking;
+pub(crate) use gauge::Gauge;
+pub(crate) use kernel::{KernelShard, Life};
+pub(crate) use links::LinkEntry;
+pub(crate) use message::{KernelEvent, NewLink, ShardMessage, Target};
+pub(crate) use outside::NODE_PROCESS;
+pub(crate) use send::{Body, Outcome};
+pub(crate) use start::{Executors, start};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Shard>>> = const { RefCell::new(None) };
+}
+
+/// The shard whose executor runs on this thread.
+pub(crate) fn current() -> Option<Rc<Shard>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+/// Whether this thread is a shard's executor.
+pub(crate) fn on_a_shard() -> bool {
+    CURRENT.with_borrow(Option::is_some)
+}
+
+/// The name and creation that pids of this node carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) name: Atom,
+    pub(crate) creation: Creation,
+}
+
+/// The name of a node that is not alive.
+pub(crate) const NOBODY: &str = "nonode@nohost";
+
+impl Identity {
+    pub(crate) fn nobody() -> Self {
+        Identity { name: Atom::from_static(NOBODY), creation: Creation(0) }
+    }
+}
+
+/// How a connected node is reached.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) connection: ConnectionId,
+    pub(crate) shard: usize,
+    pub(crate) gauge: Arc<Gauge>,
+    /// The link, when it lives on this shard.
+    pub(crate) link: Option<Rc<LinkEntry>>,
+}
+
+pub(crate) struct Shard {
+    pub(crate) id: usize,
+    pub(crate) count: usize,
+    /// The shard that the kernel runs on.
+    kernel_shard: usize,
+    node: Node,
+    identity: RefCell<Identity>,
+    processes: RefCell<ProcessTable>,
+    names: RefCell<HashMap<Atom, ProcessId>>,
+    aliases: RefCell<HashMap<Reference, ProcessId>>,
+    subscribers: RefCell<Vec<ProcessId>>,
+    routes: RefCell<HashMap<Atom, Route>>,
+    links: RefCell<HashMap<ConnectionId, Rc<LinkEntry>>>,
+    /// Which shard each connection's link lives on, and its node.
+    connections: RefCell<HashMap<ConnectionId, (usize, Atom)>>,
+    kernel: OnceCell<Rc<KernelShard>>,
+    io: OnceCell<host::ShardIo>,
+    next_reference: Cell<u64>,
+    stopping: Cell<bool>,
+    /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
+    outside: RefCell<HashMap<ProcessId, outside::Queue>>,
+}
+
+impl Shard {
+    fn new(id: usize, count: usize, kernel_shard: usize, node: Node) -> Self {
+        let number = u8::try_from(id).expect("a node has at most 256 shards");
+        Shard {
+            id,
+            count,
+            kernel_shard,
+            node,
+            identity: RefCell::new(Identity::nobody()),
+            processes: RefCell::new(ProcessTable::new(number)),
+            names: RefCell::default(),
+            aliases: RefCell::default(),
+            subscribers: RefCell::default(),
+            routes: RefCell::default(),
+            links: RefCell::default(),
+            connections: RefCell::default(),
+            kernel: OnceCell::new(),
+            io: OnceCell::new(),
+            next_reference: Cell::new(0),
+            stopping: Cell::new(false),
+            outside: RefCell::default(),
+        }
+    }
+
+    fn set_kernel(&self, kernel: Rc<KernelShard>) {
+        let first = self.kernel.set(kernel).is_ok();
+        debug_assert!(first, "one kernel per node");
+    }
+
+    fn set_io(&self, io: host::ShardIo) {
+        let first = self.io.set(io).is_ok();
+        debug_assert!(first, "one driver per shard");
+    }
+
+    /// The way to this shard's driver.
+    #[inline]
+    pub(crate) fn io(&self) -> &host::ShardIo {
+        self.io.get().expect("the driver is there before anything runs on the shard")
+    }
+
+    /// The pid of a process of this node, under the node's present name.
+    pub(crate) fn pid(&self, id: ProcessId) -> Pid {
+        let identity = self.identity.borrow();
+        id.pid(identity.name.clone(), identity.creation)
+    }
+
+    /// The process behind a pid, if it is one of this node in its present life.
+    #[inline]
+    pub(crate) fn own(&self, pid: &Pid) -> Option<ProcessId> {
+        let identity = self.identity.borrow();
+        let present = pid.creation == identity.creation && pid.node == identity.name;
+        // A pid from before the node was alive still names the same process.
+        let before = || pid.creation == Creation(0) && pid.node.as_str() == NOBODY;
+        (present || before()).then(|| ProcessId::from(pid))
+    }
+
+    /// A reference that names this shard, unique within the node's life.
+    ///
+    /// OTP takes at most 18 bits in the first word of a reference; the shard stands there.
+    pub(crate) fn reference(&self) -> Reference {
+        let unique = self.next_reference.get();
+        self.next_reference.set(unique + 1);
+        let identity = self.identity.borrow();
+        let words = [self.id as u32, (unique >> 32) as u32, unique as u32];
+        Reference::new(identity.name.clone(), identity.creation, &words)
+            .expect("three words are within a reference's five")
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// The handle of the node this shard is part of.
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The kernel, on its shard.
+    pub(crate) fn kernel(&self) -> Option<&Rc<KernelShard>> {
+        self.kernel.get()
+    }
+
+    /// Tells the kernel, wherever it is.
+    pub(crate) fn tell_kernel(self: &Rc<Self>, event: KernelEvent) {
+        self.tell(self.kernel_shard, ShardMessage::Kernel(event));
+    }
+
+    /// Puts a message into another shard's queue; on this shard it is handled at once.
+    pub(crate) fn tell(self: &Rc<Self>, shard: usize, message: ShardMessage) {
+        if shard == self.id {
+            self.handle(message);
+        } else {
+            self.io().tell(shard, message);
+        }
+    }
+
+    /// Tells the kernel that an order was carried out here.
+    pub(crate) fn acknowledge(self: &Rc<Self>, barrier: BarrierId) {
+        self.tell_kernel(KernelEvent::Acknowledged(barrier));
+    }
+}

@@ -1,0 +1,235 @@
+//! What a shard does when told to: by other shards, by the kernel, by handles.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_channel::oneshot;
+use krarup_transport::io::Socket;
+use krarup_transport::link::Link;
+use krarup_transport::shard::Reading;
+use krarup_transport::term::{Atom, Pid, Reference};
+
+use super::links::LinkState;
+use super::{
+    Body, Gauge, Identity, KernelEvent, LinkEntry, NewLink, Route, Shard, ShardMessage, Target,
+};
+use crate::net_kernel::{NodeDownReason, Order};
+use crate::process::{ProcessCell, ProcessId, Signal};
+
+impl Shard {
+    /// Handles one item of the mesh, or one from this shard itself.
+    pub(super) fn handle(self: &Rc<Self>, message: ShardMessage) {
+        match message {
+            ShardMessage::Deliver { to: Target::Process(id), signal } => {
+                self.deliver(id, signal.into());
+            }
+            ShardMessage::Deliver { to: Target::Alias(alias), signal } => {
+                self.deliver_to_alias(alias, signal.into());
+            }
+            ShardMessage::Incoming { connection, control, payload } => {
+                self.incoming(connection, control, payload.map(Into::into));
+            }
+            ShardMessage::Forward { connection, sender, control, body } => {
+                let link = self.links.borrow().get(&connection).cloned();
+                if let Some(link) = link {
+                    let (is_message, bytes) =
+                        (control.is_message(), body.as_ref().map_or(0, Body::size_bytes));
+                    self.send_control_here(&link, sender, control, body);
+                    if is_message {
+                        link.gauge().arrive(bytes);
+                    }
+                }
+            }
+            ShardMessage::Order { barrier, order, gauge } => {
+                self.obey(order, gauge);
+                self.acknowledge(barrier);
+            }
+            ShardMessage::Name { barrier, name, process } => {
+                self.name(name, process);
+                self.acknowledge(barrier);
+            }
+            ShardMessage::Drain { connection } => {
+                self.tell_kernel(KernelEvent::Drained { connection });
+            }
+            ShardMessage::Kernel(event) => {
+                if let Some(kernel) = self.kernel() {
+                    kernel.event(event);
+                }
+            }
+            ShardMessage::Attach(link) => self.attach_link(*link),
+            ShardMessage::StartReading { connection } => {
+                let link = self.links.borrow().get(&connection).cloned();
+                if let Some(link) = link {
+                    if let Some(key) = link.key() {
+                        self.io().handle().resume_reading(key);
+                    }
+                }
+            }
+            ShardMessage::Close { connection, reason } => {
+                let link = self.links.borrow().get(&connection).cloned();
+                if let Some(link) = link {
+                    self.close_link(&link, reason);
+                }
+            }
+            ShardMessage::Run(work) => work(self),
+        }
+    }
+
+    fn obey(self: &Rc<Self>, order: Order, gauge: Option<Arc<Gauge>>) {
+        match order {
+            Order::RouteUp { node, connection, shard, link: _ } => {
+                self.connections.borrow_mut().insert(connection, (shard, node.clone()));
+                let link = self.links.borrow().get(&connection).cloned();
+                let gauge = gauge.unwrap_or_else(|| Arc::new(Gauge::new()));
+                self.routes.borrow_mut().insert(node, Route { connection, shard, gauge, link });
+            }
+            Order::NodeUp { node, node_type, .. } => {
+                self.tell_subscribers(|| Signal::NodeUp { node: node.clone(), node_type });
+            }
+            Order::RouteDown { node, connection } => {
+                let mut routes = self.routes.borrow_mut();
+                if routes.get(&node).is_some_and(|route| route.connection == connection) {
+                    routes.remove(&node);
+                }
+                drop(routes);
+                self.connections.borrow_mut().remove(&connection);
+            }
+            Order::NodeDown { node, connection, node_type, reason } => {
+                self.connection_lost(connection);
+                self.tell_subscribers(|| Signal::NodeDown {
+                    node: node.clone(),
+                    node_type,
+                    reason: reason.clone(),
+                });
+            }
+        }
+    }
+
+    fn tell_subscribers(self: &Rc<Self>, signal: impl Fn() -> Signal) {
+        let subscribers = self.subscribers.borrow().clone();
+        for subscriber in subscribers {
+            self.deliver(subscriber, signal());
+        }
+    }
+
+    fn name(&self, name: Atom, process: Option<ProcessId>) {
+        if let Some(process) = process.and_then(|id| self.find(id)) {
+            process.names.borrow_mut().push(name.clone());
+        }
+        let mut names = self.names.borrow_mut();
+        match process {
+            Some(process) => names.insert(name, process),
+            None => names.remove(&name),
+        };
+    }
+
+    /// Takes a link over. It can be written to at once; it is read when the kernel says so.
+    fn attach_link(self: &Rc<Self>, link: NewLink) {
+        let NewLink { connection, node, socket, config, leftover, gauge } = link;
+        let entry = Rc::new(LinkEntry::new(connection, node, gauge));
+        let state = LinkState::new(Rc::clone(&entry), Link::new(config, Instant::now()));
+        let added = Socket::from_fd(socket)
+            .and_then(|socket| self.io().handle().add(socket, state, &leftover, Reading::Paused));
+        match added {
+            Ok(key) => {
+                entry.set_key(key);
+                self.links.borrow_mut().insert(connection, entry);
+            }
+            Err(error) => {
+                for other in (0..self.count).filter(|other| *other != self.id) {
+                    self.tell(other, ShardMessage::Drain { connection });
+                }
+                let reason = NodeDownReason::Socket(error.to_string());
+                self.tell_kernel(KernelEvent::LinkDown { connection, reason });
+            }
+        }
+    }
+
+    /// Ends a link from this side: what is queued goes out as far as the socket takes it, then
+    /// the peer sees the end of the stream.
+    pub(super) fn close_link(self: &Rc<Self>, link: &Rc<LinkEntry>, reason: NodeDownReason) {
+        link.reason.borrow_mut().get_or_insert(reason.clone());
+        if let Some(key) = link.key() {
+            self.io().handle().close(key);
+        }
+        self.link_ended(link, reason);
+    }
+
+    /// A link has ended and everything read from it was handled: tells every queue it fed.
+    pub(super) fn link_ended(self: &Rc<Self>, link: &Rc<LinkEntry>, cause: NodeDownReason) {
+        let connection = link.connection();
+        link.end();
+        if self.links.borrow_mut().remove(&connection).is_none() {
+            return;
+        }
+        let reason = link.reason.borrow_mut().take().unwrap_or(cause);
+        for other in (0..self.count).filter(|other| *other != self.id) {
+            self.tell(other, ShardMessage::Drain { connection });
+        }
+        self.tell_kernel(KernelEvent::LinkDown { connection, reason });
+    }
+
+    /// Gives every shard the node's name and creation; returns when all have them.
+    pub(crate) async fn set_identity_everywhere(self: &Rc<Self>, identity: Identity) {
+        self.everywhere(|| {
+            let identity = identity.clone();
+            move |shard: &Rc<Shard>| {
+                shard.identity.replace(identity);
+            }
+        })
+        .await;
+    }
+
+    /// Does something on every shard and waits until all have done it.
+    pub(super) async fn everywhere<W>(self: &Rc<Self>, work: impl Fn() -> W)
+    where
+        W: FnOnce(&Rc<Shard>) + Send + 'static,
+    {
+        let mut answers = Vec::with_capacity(self.count);
+        for shard in 0..self.count {
+            let (done, answer) = oneshot::channel();
+            let work = work();
+            let run = move |shard: &Rc<Shard>| {
+                work(shard);
+                let _ = done.send(());
+            };
+            self.tell(shard, ShardMessage::Run(Box::new(run)));
+            answers.push(answer);
+        }
+        for answer in answers {
+            // A shard that ends meanwhile drops the sender.
+            let _ = answer.await;
+        }
+    }
+
+    pub(crate) fn whereis(&self, name: &Atom) -> Option<Pid> {
+        self.names.borrow().get(name).map(|id| self.pid(*id))
+    }
+
+    pub(crate) fn registered(&self) -> Vec<Atom> {
+        self.names.borrow().keys().cloned().collect()
+    }
+
+    pub(crate) fn add_alias(&self, process: &ProcessCell) -> Reference {
+        let alias = self.reference();
+        self.aliases.borrow_mut().insert(alias.clone(), process.id());
+        process.aliases.borrow_mut().push(alias.clone());
+        alias
+    }
+
+    pub(crate) fn remove_alias(&self, process: &ProcessCell, alias: &Reference) -> bool {
+        process.aliases.borrow_mut().retain(|own| own != alias);
+        self.aliases.borrow_mut().remove(alias).is_some()
+    }
+
+    /// Adds a process to those who are told of nodeup and nodedown, or removes it.
+    pub(crate) fn subscribe(&self, process: &ProcessCell, on: bool) {
+        let mut subscribers = self.subscribers.borrow_mut();
+        subscribers.retain(|subscriber| *subscriber != process.id());
+        if on {
+            subscribers.push(process.id());
+        }
+        process.subscribed.set(on);
+    }
+}

@@ -1,0 +1,225 @@
+//! The life of a process on its shard.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use krarup_transport::dist::{Control, ProcessOrName};
+use krarup_transport::term::{Atom, Term};
+use smallvec::SmallVec;
+
+use super::send::sender_key;
+use super::{Body, KernelEvent, Shard};
+use crate::node::SpawnError;
+use crate::process::{Owner, Process, ProcessCell, ProcessId, ProcessResult, Pushed, Signal};
+
+/// What a process runs: its future, made on the shard it lives on.
+pub(crate) type ProcessFuture = Pin<Box<dyn Future<Output = ProcessResult>>>;
+
+impl Shard {
+    /// The living process of that id on this shard.
+    pub(crate) fn find(&self, id: ProcessId) -> Option<Rc<ProcessCell>> {
+        if usize::from(id.shard) != self.id {
+            return None;
+        }
+        self.processes.borrow().find(id).cloned()
+    }
+
+    /// Makes a process without running anything yet.
+    pub(crate) fn create(&self, owner: Owner) -> Result<Rc<ProcessCell>, SpawnError> {
+        let mut processes = self.processes.borrow_mut();
+        let id = processes.reserve().ok_or(SpawnError::SystemLimit)?;
+        let cell = Rc::new(ProcessCell::new(id, owner));
+        processes.insert(Rc::clone(&cell));
+        Ok(cell)
+    }
+
+    /// Drops a process that never ran.
+    pub(crate) fn discard(&self, cell: &ProcessCell) {
+        self.processes.borrow_mut().remove(cell.id());
+    }
+
+    /// Ends a process as if it had returned.
+    pub(crate) fn end_normally(self: &Rc<Self>, id: ProcessId) {
+        if let Some(process) = self.find(id) {
+            self.end(&process, Term::Atom(Atom::from_static("normal")));
+        }
+    }
+
+    /// Ends every process of this shard; the node stops.
+    fn end_processes(self: &Rc<Self>) {
+        self.stopping.set(true);
+        let all: Vec<Rc<ProcessCell>> = self.processes.borrow().iter().cloned().collect();
+        for process in all {
+            self.end(&process, Term::Atom(Atom::from_static("shutdown")));
+        }
+    }
+
+    /// Ends every process of the node.
+    pub(crate) async fn end_processes_everywhere(self: &Rc<Self>) {
+        self.everywhere(|| |shard: &Rc<Shard>| shard.end_processes()).await;
+    }
+
+    /// Starts the task of a process.
+    pub(crate) fn run<F>(self: &Rc<Self>, cell: &Rc<ProcessCell>, body: F)
+    where
+        F: FnOnce(Process) -> ProcessFuture,
+    {
+        let process = Process::new(Rc::clone(self), Rc::clone(cell));
+        let task = ProcessTask {
+            shard: Rc::clone(self),
+            cell: Rc::clone(cell),
+            // A panic while the future is made is the process's, as one inside it is.
+            future: catch_unwind(AssertUnwindSafe(|| body(process))).map_err(|p| panic_reason(&p)),
+        };
+        glommio::spawn_local(task).detach();
+    }
+
+    /// Puts a signal into the mailbox of a process of this shard.
+    #[inline]
+    pub(crate) fn push(self: &Rc<Self>, process: &Rc<ProcessCell>, signal: Signal) {
+        if process.deliver(signal) == Pushed::Full {
+            tracing::warn!(pid = %self.pid(process.id()), "a mailbox is full, its process ends");
+            self.end(process, Term::Atom(Atom::from_static("mailbox_full")));
+        }
+    }
+
+    /// Ends a process from outside with `reason`.
+    pub(crate) fn end(self: &Rc<Self>, process: &Rc<ProcessCell>, reason: Term) {
+        match process.owner() {
+            Owner::Task => process.end(reason),
+            Owner::External(_) => self.finish(process, &reason),
+        }
+    }
+
+    /// A process has ended: tells everybody who asked to be told.
+    pub(crate) fn finish(self: &Rc<Self>, process: &Rc<ProcessCell>, reason: &Term) {
+        let id = process.id();
+        if self.processes.borrow_mut().remove(id).is_none() {
+            return;
+        }
+        if let Owner::External(queue) = process.owner() {
+            queue.close();
+        }
+        for name in process.names.take() {
+            let mut names = self.names.borrow_mut();
+            if names.get(&name) == Some(&id) {
+                names.remove(&name);
+            }
+            drop(names);
+            self.tell_kernel(KernelEvent::NameGone { name, process: id });
+        }
+        for alias in process.aliases.take() {
+            self.aliases.borrow_mut().remove(&alias);
+        }
+        if process.subscribed.get() {
+            self.subscribers.borrow_mut().retain(|subscriber| *subscriber != id);
+        }
+        let body = Body::term(reason);
+        let sender = sender_key(id);
+        for (connection, linked) in process.links.take() {
+            let exit = Control::Exit { from: self.pid(id), to: linked, token: None };
+            self.send_control(connection, sender, exit, Some(body.clone()));
+        }
+        for watcher in process.watchers.take() {
+            let from = match watcher.name {
+                Some(name) => ProcessOrName::Name(name),
+                None => ProcessOrName::Process(self.pid(id)),
+            };
+            let down =
+                Control::MonitorExit { from, to: watcher.watcher, reference: watcher.reference };
+            self.send_control(watcher.connection, sender, down, Some(body.clone()));
+        }
+        process.mailbox.borrow_mut().clear();
+    }
+
+    /// Forgets what a connection that ended had asked for, and lets its links fire.
+    pub(super) fn connection_lost(self: &Rc<Self>, connection: crate::net_kernel::ConnectionId) {
+        let concerned: SmallVec<[Rc<ProcessCell>; 8]> = self
+            .processes
+            .borrow()
+            .iter()
+            .filter(|p| {
+                p.watchers.borrow().iter().any(|w| w.connection == connection)
+                    || p.links.borrow().iter().any(|(by, _)| *by == connection)
+            })
+            .cloned()
+            .collect();
+        for process in concerned {
+            process.watchers.borrow_mut().retain(|w| w.connection != connection);
+            let mut lost: SmallVec<[_; 4]> = SmallVec::new();
+            process.links.borrow_mut().retain(|(by, linked)| {
+                let falls = *by == connection;
+                if falls {
+                    lost.push(linked.clone());
+                }
+                !falls
+            });
+            for linked in lost {
+                let reason = Term::Atom(Atom::from_static("noconnection"));
+                self.exit_signal(&process, linked, reason, super::receive::ByLink::Yes);
+            }
+        }
+    }
+}
+
+/// Polls a process until it returns, panics or is ended from outside.
+struct ProcessTask {
+    shard: Rc<Shard>,
+    cell: Rc<ProcessCell>,
+    future: Result<ProcessFuture, Term>,
+}
+
+impl Future for ProcessTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let ended = this.cell.exit.borrow_mut().take();
+        let outcome = match (ended, &mut this.future) {
+            (Some(reason), _) => Some(reason),
+            (None, Err(panic)) => Some(panic.clone()),
+            (None, Ok(future)) => {
+                this.cell.remember_task(cx.waker());
+                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                    Ok(Poll::Pending) => None,
+                    Ok(Poll::Ready(Ok(()))) => Some(Term::Atom(Atom::from_static("normal"))),
+                    Ok(Poll::Ready(Err(error))) => Some(text_reason("error", &error.to_string())),
+                    Err(panic) => Some(panic_reason(&panic)),
+                }
+            }
+        };
+        // An exit signal may have come while the process ran; it ends at the next poll.
+        let Some(reason) = outcome else { return Poll::Pending };
+        // The future goes first: what it holds may still send.
+        this.future = Err(reason.clone());
+        log_end(&this.shard, &this.cell, &reason);
+        this.shard.finish(&this.cell, &reason);
+        Poll::Ready(())
+    }
+}
+
+fn log_end(shard: &Shard, cell: &ProcessCell, reason: &Term) {
+    let crashed = matches!(reason, Term::Tuple(parts)
+        if matches!(parts.first(), Some(Term::Atom(kind)) if matches!(kind.as_str(), "panic" | "error")));
+    if crashed {
+        tracing::error!(pid = %shard.pid(cell.id()), %reason, "a process failed");
+    }
+}
+
+/// `{error, Text}` and `{panic, Text}`: how failures of Rust processes look to Erlang.
+fn text_reason(kind: &'static str, text: &str) -> Term {
+    let text = Term::Binary(text.as_bytes().to_vec().into());
+    Term::Tuple(vec![Term::Atom(Atom::from_static(kind)), text])
+}
+
+fn panic_reason(panic: &(dyn std::any::Any + Send)) -> Term {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without text".to_owned());
+    text_reason("panic", &text)
+}

@@ -1,0 +1,282 @@
+//! A node as a program uses it: processes, mailboxes, connections between two nodes.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use krarup::epmd::EpmdMode;
+use krarup::net_kernel::NodeDownReason;
+use krarup::term::{Atom, Pid, Term};
+use krarup::{
+    AutoConnect, Builder, Cookie, Mailbox, MailboxLimits, Node, Overflow, Process, ProcessResult,
+    SendError, Signal, SpawnError, StartError,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn builder(name: &str, epmd: u16) -> Builder {
+    let cookie = Cookie::new("secret").expect("a cookie");
+    Node::builder(name).cookie(cookie).epmd(EpmdMode::Auto).epmd_port(epmd)
+}
+
+fn pair(shards: usize) -> (Node, Node) {
+    let epmd = free_port();
+    let start = |name| builder(name, epmd).shards(shards).start().expect("the node starts");
+    (start("a@127.0.0.1"), start("b@127.0.0.1"))
+}
+
+fn stop(nodes: [Node; 2]) {
+    for node in nodes {
+        node.stop().wait();
+    }
+}
+
+fn message(mailbox: &mut Mailbox) -> Signal {
+    mailbox.recv_timeout(PATIENCE).expect("the node runs").expect("a signal comes in time")
+}
+
+async fn echo(mut me: Process) -> ProcessResult {
+    while let Ok(signal) = me.recv().await {
+        if let Ok((from, term)) = signal.message::<(Pid, Term)>() {
+            me.send(from, &term).await?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn two_nodes_ping_and_see_each_other() {
+    let (a, b) = pair(1);
+    assert!(a.ping("b@127.0.0.1", PATIENCE).wait());
+    let names = |node: &Node| -> Vec<String> {
+        node.nodes().wait().iter().map(|info| info.name.as_str().to_owned()).collect()
+    };
+    assert_eq!(names(&a), ["b@127.0.0.1"]);
+    assert_eq!(names(&b), ["a@127.0.0.1"]);
+    assert!(!a.ping("nobody@127.0.0.1", PATIENCE).wait());
+    assert!(a.disconnect("b@127.0.0.1").wait());
+    assert!(names(&a).is_empty());
+    stop([a, b]);
+}
+
+#[test]
+fn a_send_connects_and_answers_come_back_in_order_over_any_number_of_shards() {
+    for shards in [1, 2, 5] {
+        let (a, b) = pair(shards);
+        for shard in 0..shards {
+            let name = format!("echo{shard}");
+            b.spawn_on(shard, Some(&name), echo).wait().expect("a process");
+        }
+        let (done, finished) = mpsc::channel();
+        for from in 0..shards {
+            let done = done.clone();
+            let run = move |mut me: Process| async move {
+                for to in 0..shards {
+                    let name = format!("echo{to}");
+                    for number in 0..500_u64 {
+                        me.send((name.as_str(), "b@127.0.0.1"), &(me.pid(), number)).await?;
+                    }
+                    for number in 0..500_u64 {
+                        assert_eq!(me.recv().await?.message::<u64>()?, number);
+                    }
+                }
+                done.send(from)?;
+                Ok(())
+            };
+            a.spawn_on(from, None, run).wait().expect("a process");
+        }
+        let mut all: Vec<usize> =
+            (0..shards).map(|_| finished.recv_timeout(PATIENCE).expect("it finishes")).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..shards).collect::<Vec<_>>());
+        stop([a, b]);
+    }
+}
+
+#[test]
+fn a_large_message_arrives_whole() {
+    let (a, b) = pair(2);
+    b.spawn("echo", echo).expect("a process");
+    let mut mailbox = a.mailbox(None).wait().expect("a mailbox");
+    let bytes: Vec<u8> = (0..9_000_000_u32).map(|i| (i % 251) as u8).collect();
+    let large = Term::Binary(bytes.into());
+    mailbox
+        .send_blocking(("echo", "b@127.0.0.1"), &(mailbox.pid(), large.clone()))
+        .expect("it is sent");
+    assert!(message(&mut mailbox).term().expect("a term") == large, "the same bytes");
+    drop(mailbox);
+    stop([a, b]);
+}
+
+#[test]
+fn a_node_without_a_name_works_alone_and_comes_alive_later() {
+    let cookie = Cookie::new("secret").expect("a cookie");
+    let node = Node::anonymous()
+        .cookie(cookie)
+        .epmd_port(free_port())
+        .start()
+        .expect("a node needs no name");
+    assert!(!node.is_alive() && node.name().is_none());
+    node.spawn("echo", echo).expect("a process");
+    let mut mailbox = node.mailbox(Some("me")).wait().expect("a mailbox");
+    let before = mailbox.pid();
+    mailbox.send_blocking("echo", &(before.clone(), 1)).expect("sent");
+    assert_eq!(message(&mut mailbox).message::<u8>().expect("a number"), 1);
+    assert!(matches!(
+        mailbox.send_blocking(("echo", "b@127.0.0.1"), &1),
+        Err(SendError::NoConnection { .. })
+    ));
+    node.start("late@127.0.0.1").wait().expect("it comes alive");
+    assert_eq!(node.name().expect("a name").as_str(), "late@127.0.0.1");
+    // The pid from before names the same process.
+    mailbox.send_blocking("echo", &(before, 2)).expect("sent");
+    assert_eq!(message(&mut mailbox).message::<u8>().expect("a number"), 2);
+    assert!(matches!(node.start("x@127.0.0.1").wait(), Err(StartError::State(_))));
+    drop(mailbox);
+    node.stop().wait();
+}
+
+#[test]
+fn names_are_unique_and_free_again_after_their_process() {
+    let (a, b) = pair(2);
+    let mailbox = a.mailbox(Some("one")).wait().expect("a mailbox");
+    assert_eq!(a.whereis("one").wait(), Some(mailbox.pid()));
+    assert_eq!(
+        a.spawn("one", echo).expect_err("taken"),
+        SpawnError::NameTaken(Atom::from_static("one"))
+    );
+    for bad in ["", "undefined"] {
+        assert!(matches!(a.spawn(bad, echo), Err(SpawnError::BadName(_))), "{bad:?}");
+    }
+    drop(mailbox);
+    // The removal is ordered before this on the way to the kernel, but not the process's end.
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while a.spawn("one", echo).is_err() {
+        assert!(std::time::Instant::now() < deadline, "the name is never free again");
+        std::thread::yield_now();
+    }
+    stop([a, b]);
+}
+
+#[test]
+fn subscribers_see_nodeup_then_messages_then_nodedown() {
+    let (a, b) = pair(2);
+    let (events, seen) = mpsc::channel();
+    a.spawn("watcher", move |mut me| async move {
+        me.monitor_nodes(true);
+        events.send("ready".to_owned())?;
+        while let Ok(signal) = me.recv().await {
+            events.send(match signal {
+                Signal::NodeUp { node, .. } => format!("up {}", node.as_str()),
+                Signal::NodeDown { node, reason, .. } => {
+                    format!("down {} {}", node.as_str(), reason.atom().as_str())
+                }
+                other => other.message::<String>()?,
+            })?;
+        }
+        Ok(())
+    })
+    .expect("a process");
+    let next = || seen.recv_timeout(PATIENCE).expect("an event comes");
+    assert_eq!(next(), "ready");
+    for text in ["one", "two"] {
+        b.send(("watcher", "a@127.0.0.1"), text).wait().expect("sent");
+    }
+    assert_eq!(next(), "up b@127.0.0.1");
+    assert_eq!(next(), "one");
+    assert_eq!(next(), "two");
+    b.stop().wait();
+    assert_eq!(next(), "down b@127.0.0.1 connection_closed");
+    assert_eq!(NodeDownReason::ConnectionClosed.atom().as_str(), "connection_closed");
+    a.stop().wait();
+}
+
+#[test]
+fn sends_do_not_connect_when_told_so() {
+    let epmd = free_port();
+    let a = builder("a@127.0.0.1", epmd).auto_connect(AutoConnect::Never).start().expect("a node");
+    let b = builder("b@127.0.0.1", epmd).start().expect("a node");
+    let to_b = ("nobody", "b@127.0.0.1");
+    assert!(matches!(a.send(to_b, &1).wait(), Err(SendError::NoConnection { .. })));
+    assert!(a.connect("b@127.0.0.1").wait());
+    a.send(to_b, &1).wait().expect("connected now");
+    stop([a, b]);
+}
+
+#[test]
+fn another_cookie_is_no_way_in() {
+    let epmd = free_port();
+    let a = builder("a@127.0.0.1", epmd).start().expect("a node");
+    let other = Cookie::new("other").expect("a cookie");
+    let b = builder("b@127.0.0.1", epmd).cookie(other).start().expect("a node");
+    assert!(!b.connect("a@127.0.0.1").wait());
+    assert!(!a.connect("b@127.0.0.1").wait());
+    stop([a, b]);
+}
+
+#[test]
+fn a_full_mailbox_drops_or_ends_its_process_as_it_chose() {
+    let (a, b) = pair(1);
+    let (report, reports) = mpsc::channel();
+    let limits = MailboxLimits { bytes_max: 10_000, overflow: Overflow::DropNewest };
+    a.spawn("slow", move |mut me| async move {
+        me.set_mailbox_limits(limits);
+        report.send(0)?;
+        // The first message says that all others are there.
+        while me.recv().await?.message::<u64>()? != 999 {
+            if me.messages_dropped() > 0 {
+                break;
+            }
+        }
+        report.send(me.messages_dropped())?;
+        me.recv().await?;
+        Ok(())
+    })
+    .expect("a process");
+    assert_eq!(reports.recv_timeout(PATIENCE), Ok(0));
+    a.spawn_on(0, None, |me| async move {
+        // One turn: the receiver cannot run in between.
+        for number in 0..1000_u64 {
+            me.try_send("slow", &number)?;
+        }
+        Ok(())
+    })
+    .wait()
+    .expect("a process");
+    let dropped = reports.recv_timeout(PATIENCE).expect("a report");
+    assert!((900..1000).contains(&dropped), "{dropped} dropped");
+    stop([a, b]);
+}
+
+#[test]
+fn a_panic_ends_its_process_only() {
+    let (a, b) = pair(1);
+    a.spawn("bad", |mut me| async move {
+        let signal = me.recv().await?;
+        panic!("told to: {:?}", signal.message::<String>());
+    })
+    .expect("a process");
+    a.spawn("echo", echo).expect("a process");
+    let mut mailbox = b.mailbox(None).wait().expect("a mailbox");
+    mailbox.send_blocking(("bad", "a@127.0.0.1"), "now").expect("sent");
+    mailbox.send_blocking(("echo", "a@127.0.0.1"), &(mailbox.pid(), 7)).expect("sent");
+    assert_eq!(message(&mut mailbox).message::<u8>().expect("a number"), 7);
+    drop(mailbox);
+    stop([a, b]);
+}
+
+#[test]
+fn a_stopped_node_says_so() {
+    let (a, b) = pair(1);
+    let mut mailbox = a.mailbox(None).wait().expect("a mailbox");
+    a.stop().wait();
+    assert!(mailbox.recv_timeout(PATIENCE).is_err());
+    assert!(matches!(a.send("x", &1).wait(), Err(SendError::Stopped)));
+    assert!(matches!(a.spawn("x", echo), Err(SpawnError::Stopped)));
+    b.stop().wait();
+}
