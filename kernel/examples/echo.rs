@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! $ cargo run --release --example echo
-//! 10000 round trips, median 12.3 µs
+//! 2000 round trips, median 12.3 µs
 //! ```
 
 use std::error::Error;
@@ -12,7 +12,7 @@ use std::time::Instant;
 use krarup::term::Pid;
 use krarup::{Cookie, Node, Process, ProcessResult};
 
-const ROUND_TRIPS: usize = 10_000;
+const ROUND_TRIPS: usize = 2_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let cookie = Cookie::new("echo")?;

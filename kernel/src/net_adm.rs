@@ -49,10 +49,10 @@ async fn ask(me: &mut Process, own: &Atom, node: &Atom, deadline: Instant) -> Op
         match me.recv_timeout(left()).await.ok()?? {
             Signal::Message(message) => {
                 let Ok(Term::Tuple(answer)) = message.term() else { continue };
-                if let [reference, answer] = answer.as_slice() {
-                    if *reference == tag {
-                        return Some(*answer == atom("yes"));
-                    }
+                if let [reference, answer] = answer.as_slice()
+                    && *reference == tag
+                {
+                    return Some(*answer == atom("yes"));
                 }
             }
             Signal::NodeDown { node: down, .. } if down == *node => return Some(false),

@@ -84,7 +84,7 @@ impl Builder {
         self
     }
 
-    /// epmd's port, 4369 unless set (OTP: `ERL_EPMD_PORT`).
+    /// epmd's port; unless set, what `ERL_EPMD_PORT` says, else 4369.
     pub fn epmd_port(mut self, port: u16) -> Self {
         self.config.epmd_port = port;
         self

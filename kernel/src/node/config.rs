@@ -7,7 +7,7 @@ use std::time::Duration;
 use krarup_transport::handshake::Cookie;
 use krarup_transport::io::SocketOptions;
 
-use crate::epmd::EpmdMode;
+use crate::epmd::{DEFAULT_PORT, EpmdMode};
 
 /// Whether names have dots in their host part (OTP: `-name` and `-sname`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -50,7 +50,7 @@ pub struct NodeConfig {
     pub shards: usize,
     /// Where to register.
     pub epmd: EpmdMode,
-    /// epmd's port (OTP: `ERL_EPMD_PORT`).
+    /// epmd's port; by default what `ERL_EPMD_PORT` says, else 4369.
     pub epmd_port: u16,
     /// Addresses an epmd started by this node listens on beside loopback; empty means all
     /// (OTP: `ERL_EPMD_ADDRESS`).
@@ -89,7 +89,7 @@ impl Default for NodeConfig {
             auto_connect: AutoConnect::Always,
             shards: 1,
             epmd: EpmdMode::Auto,
-            epmd_port: 4369,
+            epmd_port: epmd_port(),
             epmd_addresses: Vec::new(),
             epmd_daemon: None,
             listen_ports: 0..=0,
@@ -103,4 +103,10 @@ impl Default for NodeConfig {
             services: false,
         }
     }
+}
+
+/// OTP nodes follow this variable, and those who set it mean all nodes of a host.
+fn epmd_port() -> u16 {
+    let variable = std::env::var("ERL_EPMD_PORT").ok();
+    variable.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_PORT)
 }

@@ -74,11 +74,11 @@ impl Node {
     fn start_with(config: NodeConfig) -> Result<Node, StartError> {
         let name = config.name.clone();
         let node = shard::start(config)?;
-        if let Some(name) = name {
-            if let Err(error) = node.start(name).wait() {
-                node.stop().wait();
-                return Err(error);
-            }
+        if let Some(name) = name
+            && let Err(error) = node.start(name).wait()
+        {
+            node.stop().wait();
+            return Err(error);
         }
         Ok(node)
     }

@@ -416,14 +416,14 @@ impl KernelShard {
     pub(super) fn admit(&self) -> Rc<Leash> {
         let leash = Rc::<Leash>::default();
         let mut strangers = self.strangers.borrow_mut();
-        if strangers.len() >= STRANGERS_MAX {
-            if let Some(oldest) = strangers.pop_front() {
-                tracing::warn!(
-                    limit = STRANGERS_MAX,
-                    "too many connections without a handshake, the oldest is closed"
-                );
-                oldest.pull();
-            }
+        if strangers.len() >= STRANGERS_MAX
+            && let Some(oldest) = strangers.pop_front()
+        {
+            tracing::warn!(
+                limit = STRANGERS_MAX,
+                "too many connections without a handshake, the oldest is closed"
+            );
+            oldest.pull();
         }
         strangers.push_back(Rc::clone(&leash));
         leash

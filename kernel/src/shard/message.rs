@@ -36,8 +36,11 @@ pub(crate) enum ShardMessage {
     /// End a link.
     Close { connection: ConnectionId, reason: NodeDownReason },
     /// Anything else that a handle asks of a shard.
-    Run(Box<dyn FnOnce(&Rc<Shard>) + Send>),
+    Run(Work),
 }
+
+/// What a handle asks of a shard, done on its thread.
+pub(crate) type Work = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 
 /// Whom a delivered signal is for.
 #[derive(Clone, Debug, PartialEq, Eq)]

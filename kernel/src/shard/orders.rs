@@ -60,10 +60,10 @@ impl Shard {
             ShardMessage::Attach(link) => self.attach_link(*link),
             ShardMessage::StartReading { connection } => {
                 let link = self.links.borrow().get(&connection).cloned();
-                if let Some(link) = link {
-                    if let Some(key) = link.key() {
-                        self.io().handle().resume_reading(key);
-                    }
+                if let Some(link) = link
+                    && let Some(key) = link.key()
+                {
+                    self.io().handle().resume_reading(key);
                 }
             }
             ShardMessage::Close { connection, reason } => {

@@ -40,7 +40,10 @@ pub(crate) enum Outcome {
 /// Where a destination is.
 enum Place {
     Here(Here),
-    There(Route, WireDestination),
+    /// Behind a link of this shard.
+    Near(Rc<LinkEntry>, WireDestination),
+    /// Behind a link of another shard.
+    Far(Route, WireDestination),
     Unreachable(Atom),
 }
 
@@ -60,7 +63,7 @@ impl Shard {
         message: &T,
     ) -> Result<Outcome, SendError> {
         match self.place(to) {
-            Place::There(Route { link: Some(link), .. }, to) => {
+            Place::Near(link, to) => {
                 let control = self.message_from(from, to);
                 let encode = |buffer: &mut Vec<u8>| term::to_bytes(message, buffer);
                 let sender = sender_key(from);
@@ -75,7 +78,7 @@ impl Shard {
                 self.deliver_here(from, here, payload_of([bytes.into()]));
                 Ok(Outcome::Sent)
             }
-            Place::There(route, to) => self.forward(from, &route, to, Encoded::new(message)?),
+            Place::Far(route, to) => self.forward(from, &route, to, Encoded::new(message)?),
             Place::Unreachable(node) => Ok(Outcome::NoRoute(node)),
         }
     }
@@ -88,7 +91,7 @@ impl Shard {
         message: &Encoded,
     ) -> Result<Outcome, SendError> {
         match self.place(to) {
-            Place::There(Route { link: Some(link), .. }, to) => {
+            Place::Near(link, to) => {
                 let control = self.message_from(from, to);
                 let outgoing = Outgoing::Chunks(message.chunks.clone());
                 let sender = sender_key(from);
@@ -101,7 +104,7 @@ impl Shard {
                 self.deliver_here(from, here, payload_of(message.chunks.iter().cloned()));
                 Ok(Outcome::Sent)
             }
-            Place::There(route, to) => self.forward(from, &route, to, message.clone()),
+            Place::Far(route, to) => self.forward(from, &route, to, message.clone()),
             Place::Unreachable(node) => Ok(Outcome::NoRoute(node)),
         }
     }
@@ -217,13 +220,13 @@ impl Shard {
         Control::Send { from: Some(self.pid(from)), to, priority: false, token: None }
     }
 
-    fn sent_on<E: fmt::Display>(
+    fn sent_on<E>(
         self: &Rc<Self>,
         link: &Rc<LinkEntry>,
         sent: Option<Result<(), LinkSendError<E>>>,
     ) -> Result<Outcome, SendError>
     where
-        E: Into<SendError>,
+        E: Into<SendError> + fmt::Display,
     {
         let Some(sent) = sent else { return Ok(Outcome::NoRoute(link.node().clone())) };
         match sent {
@@ -259,34 +262,40 @@ impl Shard {
     #[inline]
     fn place(&self, to: &Destination) -> Place {
         match to {
-            Destination::Pid(pid) => match self.route(&pid.node) {
-                Some(route) => Place::There(route, WireDestination::Process(pid.clone())),
-                None if self.is_here(&pid.node) => Place::Here(Here::Process(pid.clone())),
-                None => Place::Unreachable(pid.node.clone()),
-            },
             Destination::Name(name) => Place::Here(Here::Name(name.clone())),
-            Destination::Remote { name, node } => match self.route(node) {
-                Some(route) => Place::There(route, WireDestination::Name(name.clone())),
-                None if self.is_here(node) => Place::Here(Here::Name(name.clone())),
-                None => Place::Unreachable(node.clone()),
-            },
-            Destination::Alias(alias) => match self.route(&alias.node) {
-                Some(route) => Place::There(route, WireDestination::Alias(alias.clone())),
-                None if self.is_here(&alias.node) => Place::Here(Here::Alias(alias.clone())),
-                None => Place::Unreachable(alias.node.clone()),
-            },
+            Destination::Pid(pid) => {
+                let here = || Here::Process(pid.clone());
+                self.place_on(&pid.node, || WireDestination::Process(pid.clone()), here)
+            }
+            Destination::Remote { name, node } => {
+                let here = || Here::Name(name.clone());
+                self.place_on(node, || WireDestination::Name(name.clone()), here)
+            }
+            Destination::Alias(alias) => {
+                let here = || Here::Alias(alias.clone());
+                self.place_on(&alias.node, || WireDestination::Alias(alias.clone()), here)
+            }
         }
     }
 
     #[inline]
-    fn route(&self, node: &Atom) -> Option<Route> {
+    fn place_on(
+        &self,
+        node: &Atom,
+        there: impl FnOnce() -> WireDestination,
+        here: impl FnOnce() -> Here,
+    ) -> Place {
         let routes = self.routes.borrow();
-        let route = routes.get(node)?;
-        // A link that has ended but is not unrouted yet takes nothing more.
-        if route.link.as_ref().is_some_and(|link| !link.is_open()) {
-            return None;
+        match routes.get(node) {
+            // A link that has ended but is not unrouted yet takes nothing more.
+            Some(Route { link: Some(link), .. }) if link.is_open() => {
+                Place::Near(Rc::clone(link), there())
+            }
+            Some(Route { link: Some(_), .. }) => Place::Unreachable(node.clone()),
+            Some(route) => Place::Far(route.clone(), there()),
+            None if self.is_here(node) => Place::Here(here()),
+            None => Place::Unreachable(node.clone()),
         }
-        Some(route.clone())
     }
 
     fn is_here(&self, node: &Atom) -> bool {
