@@ -5,7 +5,10 @@
 
 use std::path::Path;
 
+pub mod control;
 pub mod epmd;
+pub mod fragments;
+pub mod frame;
 pub mod handshake;
 
 /// Runs a target's body on every file of its corpus; gives how many there were.

@@ -11,3 +11,18 @@ fn epmd() {
 fn handshake() {
     assert!(fuzz::replay("handshake", fuzz::handshake::run) > 0);
 }
+
+#[test]
+fn control() {
+    assert!(fuzz::replay("control", fuzz::control::run) > 0);
+}
+
+#[test]
+fn fragments() {
+    assert!(fuzz::replay("fragments", fuzz::fragments::run) > 0);
+}
+
+#[test]
+fn frame() {
+    assert!(fuzz::replay("frame", fuzz::frame::run) > 0);
+}
