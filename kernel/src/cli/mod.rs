@@ -1,10 +1,15 @@
 //! The verbs of the `krarup` command. Each returns what the process exits with: 0 for done, 1 for
 //! failed, 2 for wrong usage.
 
+mod config;
+mod demo;
 mod detach;
 mod epmd;
+mod erl;
 mod names;
+mod node;
 mod output;
+mod ping;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -37,11 +42,20 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Show it working: two nodes, real traffic, a table of latency and throughput
+    Demo(demo::Arguments),
+    /// Run a node
+    Node(Box<node::Arguments>),
     /// Run epmd, or talk to one; takes the flags of OTP's epmd (see krarup epmd -help)
     #[command(disable_help_flag = true)]
     Epmd,
     /// List the nodes registered on a host
     Names(names::Arguments),
+    /// Ask a node whether it accepts us: pong or pang
+    Ping(ping::Arguments),
+    /// The peer of the demo's bare sockets
+    #[command(hide = true)]
+    DemoFloor,
 }
 
 /// Runs the command with the arguments of this process.
@@ -75,18 +89,28 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
         return epmd::run(rest);
     }
     let (verb, rest) = match rest.split_first() {
+        // What slave and peer start has erl's flags and no verb.
+        Some((first, _)) if erl::erl_flag(first).is_some() => (Some("node"), rest),
         Some((first, following)) => (Some(first.as_str()), following),
         None => (None, rest),
     };
     if verb == Some("epmd") {
         return epmd::run(rest);
     }
+    let translated = match verb {
+        Some("node" | "ping") => erl::translate(rest).map_err(Failure::Usage)?,
+        _ => erl::Translation { arguments: rest.to_vec(), notes: Vec::new() },
+    };
     let verb = verb.map(str::to_owned);
-    let full = std::iter::once(program).chain(verb).chain(rest.iter().cloned());
+    let full = std::iter::once(program).chain(verb).chain(translated.arguments);
     match Arguments::try_parse_from(full) {
         Ok(Arguments { verb }) => match verb {
+            Verb::Demo(arguments) => demo::run(&arguments),
+            Verb::Node(arguments) => node::run(*arguments, &translated.notes),
             Verb::Epmd => Ok(()),
             Verb::Names(arguments) => names::run(&arguments),
+            Verb::Ping(arguments) => ping::run(&arguments),
+            Verb::DemoFloor => demo::serve_floor(),
         },
         Err(error) => {
             // Help and version go to stdout and are no mistake.

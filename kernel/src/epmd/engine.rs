@@ -130,11 +130,14 @@ impl Engine {
 
     fn expire(&mut self, now: Instant) {
         while let Some(&first) = self.pending.first() {
-            let deadline = self.sockets.get(&first).and_then(|one| one.connection.deadline());
-            if deadline.is_some_and(|deadline| deadline > now) {
-                return;
+            match self.sockets.get(&first).and_then(|socket| socket.connection.deadline()) {
+                Some(deadline) if deadline > now => return,
+                Some(_) => self.close(first),
+                // Registered meanwhile.
+                None => {
+                    self.pending.remove(&first);
+                }
             }
-            self.close(first);
         }
     }
 

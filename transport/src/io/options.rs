@@ -1,9 +1,11 @@
 //! The options that every distribution socket gets.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, TcpKeepalive};
+use krarup_tuning::option::SocketOption;
+use socket2::{Domain, SockRef, Socket, TcpKeepalive};
 
 /// Options set on a socket before it connects, or after it was accepted.
 ///
@@ -27,6 +29,8 @@ pub struct SocketOptions {
     pub type_of_service: Option<u32>,
     /// Device of the only interface to use, by name.
     pub interface: Option<String>,
+    /// Options by their names in `inet:setopts`, set after the others and therefore winning.
+    pub more: Vec<SocketOption>,
 }
 
 /// When and how often a silent connection is probed.
@@ -51,6 +55,7 @@ impl Default for SocketOptions {
             unsent_bytes_low: None,
             type_of_service: None,
             interface: None,
+            more: Vec::new(),
         }
     }
 }
@@ -74,7 +79,7 @@ impl SocketOptions {
         }
         let domain = socket.domain()?;
         if domain == Domain::UNIX {
-            return Ok(());
+            return self.apply_more(&socket);
         }
         named("nodelay", socket.set_tcp_nodelay(self.nodelay))?;
         match self.keepalive {
@@ -98,7 +103,13 @@ impl SocketOptions {
         if let Some(interface) = &self.interface {
             named("bind_to_device", socket.bind_device(Some(interface.as_bytes())))?;
         }
-        Ok(())
+        self.apply_more(&socket)
+    }
+
+    fn apply_more(&self, socket: &Socket) -> io::Result<()> {
+        self.more
+            .iter()
+            .try_for_each(|option| named(option.name().as_str(), option.apply(socket.as_fd())))
     }
 }
 

@@ -1,0 +1,474 @@
+//! The settings of `krarup node`: one set of keys for flags, environment, file and defaults, in
+//! this order of precedence.
+
+use clap::Args;
+use krarup_tuning::nearest::suggestion;
+use krarup_tuning::option::SocketOption;
+use krarup_tuning::profile::Profile;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// One layer of settings: what the flags, the environment or the file say. Absent is unsaid.
+///
+/// The field names, with `-` for `_`, are the flags and the keys of the file.
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Layer {
+    /// Full (long) node name, such as shop@127.0.0.1 or shop@host.example.org
+    #[arg(long, value_name = "NAME@HOST", conflicts_with = "sname")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+
+    /// Short node name, such as shop or shop@host
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sname: Option<String>,
+
+    /// The cookie; without it the cookie file is used, or made
+    #[arg(long, value_name = "COOKIE", conflicts_with = "cookie_file")]
+    #[serde(skip_serializing)]
+    pub(super) cookie: Option<String>,
+
+    /// Cookie file to read instead of ~/.erlang.cookie
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cookie_file: Option<PathBuf>,
+
+    /// Cookie for one peer
+    #[arg(long, value_name = "NODE=COOKIE")]
+    #[serde(default, skip_serializing)]
+    pub(super) cookie_for: Vec<String>,
+
+    /// Connect without showing up in other nodes' nodes()
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hidden: Option<bool>,
+
+    /// Whether this node joins the cluster of the nodes it meets, once it serves global
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) connect_all: Option<bool>,
+
+    /// When a message to an unconnected node connects: always, never, or until it once was lost
+    #[arg(long, value_enum, value_name = "WHEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dist_auto_connect: Option<AutoConnect>,
+
+    /// Nodes to connect to once started
+    #[arg(long, value_name = "NODE", num_args = 1..)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) connect: Vec<String>,
+
+    /// Lowest port to listen on; alone it is the only one
+    #[arg(long, value_name = "PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) listen_min: Option<u16>,
+
+    /// Highest port to listen on
+    #[arg(long, value_name = "PORT", requires = "listen_min")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) listen_max: Option<u16>,
+
+    /// Address to listen on; a name on a loopback host listens on loopback only
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) listen_address: Option<IpAddr>,
+
+    /// The port all nodes listen on, so that no epmd is needed
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["listen_min", "listen_max"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dist_port: Option<u16>,
+
+    /// Seconds after which a silent peer is down
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) net_ticktime: Option<u32>,
+
+    /// Ticks within the tick time
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(4..=1000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) net_tickintensity: Option<u32>,
+
+    /// Seconds each step of a connection setup may take
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=120))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) net_setuptime: Option<u32>,
+
+    /// Executors to run, each on its core; the default follows affinity and the cgroup quota
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=255))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) shards: Option<u16>,
+
+    /// Set of socket options: balanced, latency, throughput or wan
+    #[arg(long, value_name = "PROFILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) profile: Option<Profile>,
+
+    /// Socket option of every link, such as nodelay=true; wins over the profile
+    #[arg(long, value_name = "OPTION=VALUE")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) setopt: Vec<String>,
+
+    /// Where names are registered
+    #[arg(long, value_enum, value_name = "MODE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) epmd: Option<Epmd>,
+
+    /// Port of epmd
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) epmd_port: Option<u16>,
+
+    /// Leave out the services echo and sink
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) no_services: Option<bool>,
+}
+
+/// When a message to a node without a connection makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AutoConnect {
+    /// Always.
+    True,
+    /// Never: only explicit connects do.
+    Never,
+    /// Until a connection to the node was lost.
+    Once,
+}
+
+/// Where the node registers its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Epmd {
+    /// The epmd that answers; else one is started that outlives this node
+    Auto,
+    /// The epmd that answers; else one within this process
+    Embedded,
+    /// An epmd started by somebody else
+    External,
+    /// Nowhere: others cannot find this node by name
+    None,
+}
+
+/// Every key of the file, in the order of [`Layer`].
+const KEYS: &[&str] = &[
+    "name",
+    "sname",
+    "cookie",
+    "cookie-file",
+    "cookie-for",
+    "hidden",
+    "connect-all",
+    "dist-auto-connect",
+    "connect",
+    "listen-min",
+    "listen-max",
+    "listen-address",
+    "dist-port",
+    "net-ticktime",
+    "net-tickintensity",
+    "net-setuptime",
+    "shards",
+    "profile",
+    "setopt",
+    "epmd",
+    "epmd-port",
+    "no-services",
+];
+
+impl Layer {
+    /// Reads the text of a TOML file.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the user with `path` in it. An unknown key names the nearest known one.
+    pub(super) fn from_toml(text: &str, path: &Path) -> Result<Self, String> {
+        let path = path.display();
+        let wrong = |error: toml::de::Error| format!("{path}: {}", error.to_string().trim_end());
+        let table: toml::Table = text.parse().map_err(wrong)?;
+        if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            let hint = suggestion(key, KEYS.iter().copied());
+            return Err(format!("{path}: unknown key {key:?}{hint}"));
+        }
+        let layer: Self = toml::from_str(text).map_err(wrong)?;
+        layer.check().map_err(|error| format!("{path}: {error}"))?;
+        Ok(layer)
+    }
+
+    /// What the environment says: `ERL_EPMD_PORT` and `ERL_DIST_PORT`, as OTP uses them.
+    ///
+    /// # Errors
+    ///
+    /// A variable whose value is no port.
+    pub(super) fn from_environment(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
+        let port = |name: &str| match variable(name).filter(|value| !value.is_empty()) {
+            Some(value) => match value.parse::<u16>() {
+                Ok(port) if port > 0 => Ok(Some(port)),
+                _ => Err(format!("{name}: expected a port from 1 to 65535, got {value:?}")),
+            },
+            None => Ok(None),
+        };
+        Ok(Self {
+            epmd_port: port("ERL_EPMD_PORT")?,
+            dist_port: port("ERL_DIST_PORT")?,
+            ..Self::default()
+        })
+    }
+
+    /// This layer, with what it leaves unsaid taken from `lower`.
+    ///
+    /// Settings that exclude each other (a name and a short name, a cookie and its file, one port
+    /// and a range) count as one: a layer that says one of them hides the others below it.
+    pub(super) fn over(self, lower: Self) -> Self {
+        let names = self.name.is_some() || self.sname.is_some();
+        let cookies = self.cookie.is_some() || self.cookie_file.is_some();
+        let ports = self.dist_port.is_some() || self.listen_min.is_some();
+        let unless = |said: bool| !said;
+        Self {
+            name: self.name.or(lower.name.filter(|_| unless(names))),
+            sname: self.sname.or(lower.sname.filter(|_| unless(names))),
+            cookie: self.cookie.or(lower.cookie.filter(|_| unless(cookies))),
+            cookie_file: self.cookie_file.or(lower.cookie_file.filter(|_| unless(cookies))),
+            cookie_for: first(self.cookie_for, lower.cookie_for),
+            hidden: self.hidden.or(lower.hidden),
+            connect_all: self.connect_all.or(lower.connect_all),
+            dist_auto_connect: self.dist_auto_connect.or(lower.dist_auto_connect),
+            connect: first(self.connect, lower.connect),
+            listen_min: self.listen_min.or(lower.listen_min.filter(|_| unless(ports))),
+            listen_max: self.listen_max.or(lower.listen_max.filter(|_| unless(ports))),
+            listen_address: self.listen_address.or(lower.listen_address),
+            dist_port: self.dist_port.or(lower.dist_port.filter(|_| unless(ports))),
+            net_ticktime: self.net_ticktime.or(lower.net_ticktime),
+            net_tickintensity: self.net_tickintensity.or(lower.net_tickintensity),
+            net_setuptime: self.net_setuptime.or(lower.net_setuptime),
+            shards: self.shards.or(lower.shards),
+            profile: self.profile.or(lower.profile),
+            setopt: first(self.setopt, lower.setopt),
+            epmd: self.epmd.or(lower.epmd),
+            epmd_port: self.epmd_port.or(lower.epmd_port),
+            no_services: self.no_services.or(lower.no_services),
+        }
+    }
+
+    /// The settings nobody has to give.
+    pub(super) fn defaults() -> Self {
+        Self {
+            hidden: Some(false),
+            connect_all: Some(true),
+            dist_auto_connect: Some(AutoConnect::True),
+            net_ticktime: Some(60),
+            net_tickintensity: Some(4),
+            net_setuptime: Some(7),
+            shards: Some(u16::try_from(krarup_tuning::host::usable_cores().min(255)).unwrap_or(1)),
+            profile: Some(Profile::default()),
+            epmd: Some(Epmd::Auto),
+            epmd_port: Some(krarup::epmd::DEFAULT_PORT),
+            no_services: Some(false),
+            ..Self::default()
+        }
+    }
+
+    /// Checks what the types do not: the texts within lists, and settings that exclude each other.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the key.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.socket_options()?;
+        self.peer_cookies()?;
+        let exclusive = [
+            ("name", self.name.is_some(), "sname", self.sname.is_some()),
+            ("cookie", self.cookie.is_some(), "cookie-file", self.cookie_file.is_some()),
+            ("dist-port", self.dist_port.is_some(), "listen-min", self.listen_min.is_some()),
+        ];
+        for (left, left_said, right, right_said) in exclusive {
+            if left_said && right_said {
+                return Err(format!("{left} and {right} exclude each other: give one"));
+            }
+        }
+        match (self.listen_min, self.listen_max) {
+            (None, Some(_)) => return Err("listen-max needs listen-min".into()),
+            (Some(min), Some(max)) if min > max => {
+                return Err(format!("listen-min {min} is above listen-max {max}"));
+            }
+            _ => {}
+        }
+        let ranges = [
+            ("net-ticktime", self.net_ticktime, 1, u32::MAX),
+            ("net-tickintensity", self.net_tickintensity, 4, 1000),
+            ("net-setuptime", self.net_setuptime, 1, 120),
+            ("shards", self.shards.map(u32::from), 1, 255),
+            ("epmd-port", self.epmd_port.map(u32::from), 1, 65_535),
+            ("dist-port", self.dist_port.map(u32::from), 1, 65_535),
+        ];
+        for (key, value, min, max) in ranges {
+            if let Some(value) = value.filter(|value| !(min..=max).contains(value)) {
+                return Err(format!("{key}: expected {min} to {max}, got {value}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The options of `setopt`.
+    ///
+    /// # Errors
+    ///
+    /// The first that is none.
+    pub(super) fn socket_options(&self) -> Result<Vec<SocketOption>, String> {
+        self.setopt
+            .iter()
+            .map(|text| text.parse().map_err(|error| format!("setopt: {error}")))
+            .collect()
+    }
+
+    /// The cookies of `cookie-for`, by node.
+    ///
+    /// # Errors
+    ///
+    /// An entry without `=`, or a node given twice.
+    pub(super) fn peer_cookies(&self) -> Result<BTreeMap<String, String>, String> {
+        let mut cookies = BTreeMap::new();
+        for entry in &self.cookie_for {
+            let Some((node, cookie)) = entry.split_once('=').filter(|(node, _)| !node.is_empty())
+            else {
+                return Err("cookie-for: expected NODE=COOKIE".into());
+            };
+            if cookies.insert(node.to_owned(), cookie.to_owned()).is_some() {
+                return Err(format!("cookie-for: {node} is given twice"));
+            }
+        }
+        Ok(cookies)
+    }
+
+    /// The settings as TOML that [`Layer::from_toml`] accepts. Cookies stay out.
+    pub(super) fn to_toml(&self) -> Result<String, String> {
+        let mut text = toml::to_string(self).map_err(|error| error.to_string())?;
+        if self.cookie.is_some() || !self.cookie_for.is_empty() {
+            text.push_str("# cookies are given, and not shown\n");
+        }
+        Ok(text)
+    }
+}
+
+fn first(upper: Vec<String>, lower: Vec<String>) -> Vec<String> {
+    if upper.is_empty() { lower } else { upper }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        layer: Layer,
+    }
+
+    fn flags(text: &str) -> Layer {
+        Flags::try_parse_from(std::iter::once("x").chain(text.split_whitespace())).unwrap().layer
+    }
+
+    fn file(text: &str) -> Result<Layer, String> {
+        Layer::from_toml(text, Path::new("krarup.toml"))
+    }
+
+    #[test]
+    fn flags_come_before_environment_before_file_before_defaults() {
+        let environment = |name: &str| (name == "ERL_EPMD_PORT").then(|| "5000".to_owned());
+        let merged = flags("--net-ticktime 8 --name a@127.0.0.1")
+            .over(Layer::from_environment(environment).unwrap())
+            .over(
+                file("epmd-port = 6000\nnet-ticktime = 30\nsname = \"b\"\nhidden = true").unwrap(),
+            )
+            .over(Layer::defaults());
+        assert_eq!(merged.net_ticktime, Some(8), "the flag wins");
+        assert_eq!(merged.epmd_port, Some(5000), "the environment beats the file");
+        assert_eq!(merged.hidden, Some(true), "the file beats the default");
+        assert_eq!(merged.connect_all, Some(true), "the default remains");
+        assert_eq!((merged.name.as_deref(), &merged.sname), (Some("a@127.0.0.1"), &None));
+        merged.check().unwrap();
+    }
+
+    #[test]
+    fn exclusive_settings_hide_each_other() {
+        let merged = flags("--dist-port 4400 --cookie-file /c")
+            .over(file("listen-min = 1\nlisten-max = 2\ncookie = \"x\"").unwrap());
+        assert_eq!((merged.listen_min, merged.listen_max), (None, None));
+        assert_eq!(merged.cookie, None);
+        merged.check().unwrap();
+    }
+
+    #[test]
+    fn mistakes_in_the_file_are_named() {
+        let error = file("net-tictime = 8").unwrap_err();
+        assert_eq!(
+            error,
+            "krarup.toml: unknown key \"net-tictime\"; did you mean \"net-ticktime\"?"
+        );
+        assert!(file("net_ticktime = 8").unwrap_err().contains("did you mean \"net-ticktime\"?"));
+        assert!(file("shards = \"two\"").unwrap_err().contains("line 1"));
+        assert!(file("shards = 0").unwrap_err().contains("expected 1 to 255"));
+        assert!(file("name = ").unwrap_err().contains("krarup.toml"));
+        assert!(file("listen-max = 3").unwrap_err().contains("needs listen-min"));
+        assert!(file("listen-min = 9\nlisten-max = 3").unwrap_err().contains("above"));
+        assert!(file("setopt = [\"nodley=true\"]").unwrap_err().contains("nodelay"));
+        assert!(file("profile = \"fast\"").is_err());
+        assert!(file("name = \"a@h\"\nsname = \"a\"").unwrap_err().contains("exclude"));
+        assert!(file("cookie-for = [\"x\"]").unwrap_err().contains("NODE=COOKIE"));
+    }
+
+    #[test]
+    fn mistakes_in_the_environment_are_named() {
+        let error = Layer::from_environment(|_| Some("high".into())).unwrap_err();
+        assert!(error.starts_with("ERL_EPMD_PORT: expected a port"), "{error}");
+    }
+
+    #[test]
+    fn what_is_printed_is_accepted_back() {
+        let merged = flags(
+            "--name a@127.0.0.1 --hidden --connect b@h c@h --setopt nodelay=true --setopt linger=5 \
+             --profile wan --listen-min 9000 --listen-max 9005 --listen-address ::1 --epmd none \
+             --dist-auto-connect once",
+        )
+        .over(Layer::defaults());
+        let text = merged.to_toml().unwrap();
+        assert_eq!(file(&text).unwrap(), merged, "{text}");
+    }
+
+    #[test]
+    fn cookies_are_not_printed() {
+        let merged = flags("--cookie secret --cookie-for b@h=secret");
+        let text = merged.to_toml().unwrap();
+        assert!(!text.contains("secret"), "{text}");
+        file(&text).unwrap();
+    }
+
+    #[test]
+    fn every_field_is_a_known_key() {
+        // A key the table forgets would be refused as unknown; one too many would be accepted.
+        let all = "name=''\nsname=''\ncookie=''\ncookie-file=''\ncookie-for=[]\nhidden=true\n\
+                   connect-all=true\ndist-auto-connect='once'\nconnect=[]\nlisten-min=1\n\
+                   listen-max=1\nlisten-address='::'\ndist-port=1\nnet-ticktime=1\n\
+                   net-tickintensity=4\nnet-setuptime=1\nshards=1\nprofile='wan'\nsetopt=[]\n\
+                   epmd='auto'\nepmd-port=1\nno-services=true\n";
+        let table: toml::Table = all.parse().unwrap();
+        assert_eq!(table.len(), KEYS.len());
+        assert!(table.keys().all(|key| KEYS.contains(&key.as_str())));
+        toml::from_str::<Layer>(all).unwrap();
+        let mut flags: Vec<String> = <Flags as clap::CommandFactory>::command()
+            .get_arguments()
+            .filter_map(|argument| argument.get_long().map(str::to_owned))
+            .filter(|flag| flag != "help")
+            .collect();
+        flags.sort();
+        let mut keys = KEYS.to_vec();
+        keys.sort_unstable();
+        assert_eq!(flags, keys);
+    }
+}

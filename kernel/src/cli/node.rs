@@ -1,0 +1,238 @@
+//! `krarup node`: runs a node until a signal ends it.
+
+use super::config::{AutoConnect, Epmd, Layer};
+use super::{Failure, detach, output};
+use krarup::epmd::EpmdMode;
+use krarup::{Builder, Node};
+use krarup_transport::handshake::Cookie;
+use krarup_tuning::option::SocketOption;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    settings: Layer,
+
+    /// Settings in TOML, with the names of these flags as keys
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print the settings in effect as TOML, and end
+    #[arg(long)]
+    print_config: bool,
+
+    /// Run in the background
+    #[arg(long)]
+    detached: bool,
+}
+
+/// Runs the verb. `notes` are what erl's flags said and nothing here heeds.
+pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure> {
+    let Arguments { settings, config, print_config, detached } = arguments;
+    let settings = settle(settings, config, |name| std::env::var(name).ok())?;
+    if print_config {
+        output::line(settings.to_toml().map_err(Failure::Failed)?.trim_end());
+        return Ok(());
+    }
+    if settings.name.is_none() && settings.sname.is_none() {
+        return Err(Failure::Usage("a node needs a name: give --name or --sname".into()));
+    }
+    if detached && !detach::is_detached() {
+        output::line(&detach::start()?);
+        return Ok(());
+    }
+    if detached {
+        detach::leave_session();
+    }
+    output::start_logging("info");
+    for note in notes {
+        tracing::debug!("{note}");
+    }
+    let (is_ready, ended) = listen_for_signals()?;
+    let node = builder(&settings)?.start().map_err(Failure::of)?;
+    is_ready.store(true, Ordering::SeqCst);
+    let ready = ready_line(&node);
+    if detached {
+        detach::announce(&ready);
+    } else {
+        output::line(&ready);
+    }
+    for peer in settings.connect {
+        let node = node.clone();
+        std::thread::spawn(move || {
+            if !node.connect(&peer).wait() {
+                tracing::warn!(%peer, "not connected");
+            }
+        });
+    }
+    // The sender lives as long as the process.
+    let signal = ended.recv().ok();
+    tracing::info!(?signal, "stopping");
+    node.stop().wait();
+    Ok(())
+}
+
+/// Catches SIGTERM and SIGINT from now on. The first one is handed on, once the flag says that
+/// there is a node to stop; before that it ends the process, and so does a second one: whoever asks
+/// twice does not want to wait for the peers.
+fn listen_for_signals() -> Result<(Arc<AtomicBool>, mpsc::Receiver<i32>), Failure> {
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Failure::of)?;
+    let is_ready = Arc::new(AtomicBool::new(false));
+    let (tell, ended) = mpsc::channel();
+    let seen = Arc::clone(&is_ready);
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for (count, signal) in signals.forever().enumerate() {
+                if count > 0 {
+                    std::process::exit(1);
+                }
+                if !seen.load(Ordering::SeqCst) || tell.send(signal).is_err() {
+                    std::process::exit(0);
+                }
+            }
+        })
+        .map_err(Failure::of)?;
+    Ok((is_ready, ended))
+}
+
+/// Puts the layers together and checks the whole.
+fn settle(
+    flags: Layer,
+    file: Option<PathBuf>,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Layer, Failure> {
+    let environment = Layer::from_environment(environment).map_err(Failure::Usage)?;
+    let file = match file {
+        Some(path) => {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+            Layer::from_toml(&text, &path).map_err(Failure::Usage)?
+        }
+        None => Layer::default(),
+    };
+    let settings = flags.over(environment).over(file).over(Layer::defaults());
+    settings.check().map_err(Failure::Usage)?;
+    Ok(settings)
+}
+
+fn builder(settings: &Layer) -> Result<Builder, Failure> {
+    let (name, is_short) = full_name(settings)?;
+    let mut config = krarup::NodeConfig { name: Some(name), ..krarup::NodeConfig::default() };
+    if is_short {
+        config.name_type = krarup::NameType::Short;
+    }
+    config.cookie = Some(cookie(settings.cookie.as_deref(), settings.cookie_file.as_deref())?);
+    for (peer, text) in settings.peer_cookies().map_err(Failure::Usage)? {
+        config.peer_cookies.push((peer, Cookie::new(&text).map_err(Failure::of)?));
+    }
+    config.hidden = settings.hidden.unwrap_or(false);
+    config.auto_connect = match settings.dist_auto_connect {
+        None | Some(AutoConnect::True) => krarup::AutoConnect::Always,
+        Some(AutoConnect::Never) => krarup::AutoConnect::Never,
+        Some(AutoConnect::Once) => krarup::AutoConnect::Once,
+    };
+    config.shards = settings.shards.map_or(1, usize::from);
+    config.listen_address = settings.listen_address;
+    if let Some(min) = settings.listen_min {
+        config.listen_ports = min..=settings.listen_max.unwrap_or(min);
+    }
+    let seconds = |value: Option<u32>, default| {
+        value.map_or(default, |seconds| Duration::from_secs(seconds.into()))
+    };
+    config.net_ticktime = seconds(settings.net_ticktime, config.net_ticktime);
+    config.setup_time = seconds(settings.net_setuptime, config.setup_time);
+    if let Some(intensity) = settings.net_tickintensity {
+        config.net_tickintensity = intensity;
+    }
+    config.epmd = match settings.epmd {
+        None | Some(Epmd::Auto) => EpmdMode::Auto,
+        Some(Epmd::Embedded) => EpmdMode::Embedded,
+        Some(Epmd::External) => EpmdMode::External,
+        Some(Epmd::None) => EpmdMode::None,
+    };
+    if let Some(port) = settings.epmd_port {
+        config.epmd_port = port;
+    }
+    // This very command, so that the epmd outlives the node.
+    config.epmd_daemon = std::env::current_exe()
+        .ok()
+        .and_then(|path| path.into_os_string().into_string().ok())
+        .map(|path| vec![path, "epmd".into(), "-daemon".into()]);
+    if let Some(port) = settings.dist_port {
+        // OTP: erl_epmd, -erl_epmd_port: all nodes have this port, and nobody asks epmd.
+        config.listen_ports = port..=port;
+        config.peer_port = Some(port);
+        config.epmd = EpmdMode::None;
+    }
+    let profile = settings.profile.unwrap_or_default();
+    let explicit = settings.socket_options().map_err(Failure::Usage)?;
+    try_out(&explicit)?;
+    config.socket_options.more = profile.options(&explicit);
+    // The default spin depends on shards and cores, which the node knows.
+    if profile != krarup_tuning::profile::Profile::Balanced {
+        config.spin = Some(profile.spin());
+    }
+    config.services = !settings.no_services.unwrap_or(false);
+    Ok(Builder::from_config(config))
+}
+
+/// Sets the options on a socket that is thrown away, so that what this host refuses is told at the
+/// start and not at every connection.
+fn try_out(options: &[SocketOption]) -> Result<(), Failure> {
+    let socket = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))
+        .map_err(|error| Failure::Failed(format!("socket: {error}")))?;
+    for option in options {
+        option
+            .apply(socket.as_fd())
+            .map_err(|error| Failure::Failed(format!("setopt {option}: {error}")))?;
+    }
+    Ok(())
+}
+
+/// The name with a host part, and whether it is a short one.
+fn full_name(settings: &Layer) -> Result<(String, bool), Failure> {
+    match (&settings.sname, &settings.name) {
+        (Some(name), _) if name.contains('@') => Ok((name.clone(), true)),
+        (Some(name), _) => {
+            let host = krarup_tuning::host::name().map_err(Failure::of)?;
+            Ok((format!("{name}@{}", host.split('.').next().unwrap_or(&host)), true))
+        }
+        (None, Some(name)) if name.contains('@') => Ok((name.clone(), false)),
+        (None, Some(name)) => {
+            let host = krarup_tuning::host::full_name()
+                .map_err(|error| Failure::Failed(format!("--name {name}: {error}")))?;
+            Ok((format!("{name}@{host}"), false))
+        }
+        (None, None) => Err(Failure::Usage("a node needs a name: give --name or --sname".into())),
+    }
+}
+
+/// The cookie as given, else of the file as given, else of the user's own file.
+pub(super) fn cookie(
+    text: Option<&str>,
+    file: Option<&std::path::Path>,
+) -> Result<Cookie, Failure> {
+    match (text, file) {
+        (Some(text), _) => Cookie::new(text).map_err(Failure::of),
+        (None, Some(path)) => krarup::cookie::read(path).map_err(Failure::of),
+        (None, None) => krarup::cookie::from_home().map_err(Failure::of),
+    }
+}
+
+fn ready_line(node: &Node) -> String {
+    let name = node.name().map(|name| name.as_str().to_owned()).unwrap_or_default();
+    let epmd = node.epmd().map_or_else(|| "none".to_owned(), |address| address.to_string());
+    format!(
+        "ready name={name} port={} shards={} epmd={epmd} pid={}",
+        node.port().unwrap_or(0),
+        node.shards(),
+        std::process::id()
+    )
+}
