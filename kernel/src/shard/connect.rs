@@ -15,11 +15,11 @@ use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use krarup_transport::epmd::client::{ClientError as EpmdError, Found, Location, Lookup};
 use krarup_transport::handshake::{
-    Acceptor, AcceptorConfig, AcceptorStep, Challenge, Claim, Decision as Verdict, Established,
-    Initiator, InitiatorConfig, InitiatorStep, NodeName,
+    Acceptor, AcceptorConfig, AcceptorStep, Challenge, Claim, Established, Initiator,
+    InitiatorConfig, InitiatorStep, NodeName,
 };
 use krarup_transport::io::{Listener, PeerAddress, Socket, SocketOptions, within};
-use krarup_transport::term::Atom;
+use krarup_transport::term::{Atom, Creation};
 
 use super::KernelShard;
 use crate::net_kernel::AttemptId;
@@ -178,8 +178,7 @@ async fn drive_acceptor(
         if let Ok(AcceptorStep::Decide(applicant)) = &step {
             let verdict = match &applicant.claim {
                 Claim::Node(name) => kernel.decide(name, leash, attempt),
-                // Names are given by nodes that have many to give; this one has not.
-                Claim::NameMe { .. } => Verdict::NotAllowed,
+                Claim::NameMe { host } => kernel.decide_name(host, leash, attempt),
             };
             step = machine.decide(now, verdict);
         }
@@ -395,4 +394,43 @@ pub(super) fn fresh_challenge() -> io::Result<Challenge> {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(Challenge(u32::from_ne_bytes(bytes)))
+}
+
+/// A name nobody has, for a node that asks for one: 64 random bits in base 36, as OTP makes them,
+/// with a random creation above the reserved ones.
+pub(super) fn fresh_name(host: &str) -> Result<(NodeName, Creation), String> {
+    let mut bytes = [0; 12];
+    getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
+    let (number, creation) = bytes.split_at(8);
+    let number = number.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let creation = creation.iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+    let name = NodeName::new(&base_36(number), host).map_err(|error| error.to_string())?;
+    Ok((name, Creation(creation.max(4))))
+}
+
+fn base_36(mut number: u64) -> String {
+    let mut digits = Vec::with_capacity(13);
+    loop {
+        let digit = u32::try_from(number % 36).unwrap_or(0);
+        digits.extend(char::from_digit(digit, 36).map(|digit| digit.to_ascii_uppercase()));
+        number /= 36;
+        if number == 0 {
+            return digits.iter().rev().collect();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_given_are_valid_and_differ() {
+        assert_eq!(base_36(0), "0");
+        assert_eq!(base_36(u64::MAX), "3W5E11264SGSF");
+        let (one, _) = fresh_name("h").expect("a name");
+        let (two, creation) = fresh_name("h").expect("a name");
+        assert_ne!(one.as_str(), two.as_str());
+        assert!(creation.0 > 3);
+    }
 }

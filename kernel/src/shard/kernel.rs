@@ -461,6 +461,23 @@ impl KernelShard {
         }
     }
 
+    /// The verdict on a peer that asks for a name on its host (OTP: `-name undefined`).
+    pub(super) fn decide_name(
+        self: &Rc<Self>,
+        host: &str,
+        leash: &Rc<Leash>,
+        attempt: &mut Option<AttemptId>,
+    ) -> Verdict {
+        let Ok((name, creation)) = connect::fresh_name(host) else { return Verdict::NotAllowed };
+        match self.decide(&name, leash, attempt) {
+            Verdict::Accept(Accept::Ok, cookie) => {
+                Verdict::Accept(Accept::Named { name, creation }, cookie)
+            }
+            // A name of 64 random bits is not taken; whoever has it keeps it.
+            _ => Verdict::NotAllowed,
+        }
+    }
+
     fn cookie_for(&self, node: &str) -> Option<Cookie> {
         let own = self.config.peer_cookies.iter().find(|(name, _)| name == node);
         match own {

@@ -113,15 +113,21 @@ impl Shard {
         }
     }
 
-    fn name(&self, name: Atom, process: Option<ProcessId>) {
-        if let Some(process) = process.and_then(|id| self.find(id)) {
-            process.names.borrow_mut().push(name.clone());
-        }
-        let mut names = self.names.borrow_mut();
-        match process {
-            Some(process) => names.insert(name, process),
-            None => names.remove(&name),
+    fn name(self: &Rc<Self>, name: Atom, process: Option<ProcessId>) {
+        let Some(id) = process else {
+            self.names.borrow_mut().remove(&name);
+            return;
         };
+        match self.find(id) {
+            Some(process) => process.names.borrow_mut().push(name.clone()),
+            // It ended while its name was on the way here.
+            None if usize::from(id.shard) == self.id => {
+                self.tell_kernel(KernelEvent::NameGone { name, process: id });
+                return;
+            }
+            None => {}
+        }
+        self.names.borrow_mut().insert(name, id);
     }
 
     /// Takes a link over. It can be written to at once; it is read when the kernel says so.
