@@ -17,6 +17,8 @@ mod host;
 mod links;
 mod mesh;
 mod slots;
+#[cfg(test)]
+mod tests;
 
 pub use door::Door;
 pub use driver::{Driver, DriverConfig};

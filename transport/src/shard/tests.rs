@@ -1,0 +1,474 @@
+//! Tests of the driver with real sockets and executors. A test thread gives orders through the
+//! shards' inboxes and plays the peer with blocking sockets.
+
+use std::cell::RefCell;
+use std::io::{IoSlice, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::buffer::Receiver;
+use crate::dist::frame::LENGTH_BYTES;
+use crate::dist::{FrameReader, Front};
+use crate::io::Socket;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test has a shard do.
+enum Order {
+    Add(Socket, Vec<u8>, Reading),
+    Send(LinkKey, Vec<u8>),
+    Pause(LinkKey, bool),
+    PauseAll(bool),
+    Close(LinkKey),
+    Forward(ShardId, u32),
+    Flood(ShardId, u32),
+    Word(u32),
+    Panic,
+    Count,
+    Stop,
+}
+
+/// What a shard tells the test.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Added(LinkKey),
+    Frame(LinkKey, Vec<u8>),
+    Ended(LinkKey, String),
+    Closed(usize),
+    Word(Origin, u32),
+    Counted(Counters),
+}
+
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+}
+
+impl Outbox for Queue {
+    fn queued_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn gather<'a>(&'a mut self, slices: &mut WriteSlices<'a>) {
+        // Several slices, so that vectored writes are met.
+        slices.extend(self.bytes.chunks(100_000).take(WRITE_SLICES_MAX).map(IoSlice::new));
+    }
+
+    fn written(&mut self, bytes: usize) {
+        self.bytes.drain(..bytes);
+    }
+}
+
+struct Actor {
+    log: mpsc::Sender<(ShardId, Seen)>,
+    /// Words that the mesh refused, to be pushed again.
+    backlog: RefCell<Vec<(ShardId, u32)>>,
+}
+
+impl Actor {
+    fn tell(&self, shard: &Handle<Actor>, seen: Seen) {
+        // The test may have ended.
+        let _ = self.log.send((shard.id(), seen));
+    }
+}
+
+impl Host for Actor {
+    type Link = Queue;
+    type Message = Order;
+    type Error = String;
+
+    fn received(
+        &self,
+        shard: &Handle<Actor>,
+        link: LinkKey,
+        inbox: &mut Receiver,
+    ) -> Result<(), String> {
+        loop {
+            match FrameReader::default().front(inbox.unread()) {
+                Front::NeedMore(bytes) => {
+                    inbox.expect(bytes);
+                    return Ok(());
+                }
+                Front::Frame(bytes) => {
+                    inbox.skip(LENGTH_BYTES);
+                    let frame = inbox.take(bytes).ok_or("a complete frame")?;
+                    assert_ne!(frame, b"panic", "as asked");
+                    if frame == b"refuse" {
+                        return Err("as asked".into());
+                    }
+                    if frame.starts_with(b"echo") {
+                        shard.with_link(link, |queue| queue.bytes.extend(framed(&frame)));
+                        shard.send_now(link);
+                    }
+                    self.tell(shard, Seen::Frame(link, frame.to_vec()));
+                }
+                Front::Tick => inbox.skip(LENGTH_BYTES),
+                Front::TooLarge(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    fn ended(&self, shard: &Handle<Actor>, link: LinkKey, _: Queue, end: End<String>) {
+        self.tell(shard, Seen::Ended(link, end.to_string()));
+    }
+
+    fn message(&self, shard: &Handle<Actor>, from: Origin, order: Order) {
+        match order {
+            Order::Add(socket, received, reading) => {
+                let link = shard.add(socket, Queue::default(), &received, reading).unwrap();
+                self.tell(shard, Seen::Added(link));
+            }
+            Order::Send(link, bytes) => {
+                shard.with_link(link, |queue| queue.bytes.extend(bytes));
+                shard.send_now(link);
+            }
+            Order::Pause(link, true) => shard.pause_reading(link),
+            Order::Pause(link, false) => shard.resume_reading(link),
+            Order::PauseAll(paused) => shard.pause_all(paused),
+            Order::Close(link) => {
+                let left = shard.close(link).map_or(0, |queue| queue.bytes.len());
+                self.tell(shard, Seen::Closed(left));
+            }
+            Order::Forward(to, word) => {
+                assert!(shard.push(to, Order::Word(word)).is_ok());
+            }
+            Order::Flood(to, words) => {
+                self.backlog.borrow_mut().extend((0..words).rev().map(|word| (to, word)));
+            }
+            Order::Word(word) => self.tell(shard, Seen::Word(from, word)),
+            Order::Panic => panic!("as asked"),
+            Order::Count => self.tell(shard, Seen::Counted(shard.counters())),
+            Order::Stop => shard.stop(),
+        }
+    }
+
+    fn tick(&self, _: &Handle<Actor>, _: Instant) {}
+
+    fn flush(&self, shard: &Handle<Actor>) {
+        let mut backlog = self.backlog.borrow_mut();
+        while let Some((to, word)) = backlog.pop() {
+            if shard.push(to, Order::Word(word)).is_err() {
+                backlog.push((to, word));
+                return;
+            }
+        }
+    }
+}
+
+/// Running shards; stopped and joined when dropped.
+struct Shards {
+    remotes: Vec<Remote<Order>>,
+    log: mpsc::Receiver<(ShardId, Seen)>,
+    executors: Option<Executors<()>>,
+}
+
+impl Shards {
+    fn start(shards: usize) -> Shards {
+        Shards::start_with(shards, DriverConfig::for_shards(shards), &MeshConfig::default())
+    }
+
+    fn start_with(shards: usize, config: DriverConfig, queues: &MeshConfig) -> Shards {
+        let mesh = mesh::<Order>(shards, queues);
+        let (sender, log) = mpsc::channel();
+        let executors = ExecutorsConfig { shards, ..ExecutorsConfig::default() };
+        let executors = Executors::start(&executors, mesh.seats, move |_, seat| {
+            let actor = Actor { log: sender.clone(), backlog: RefCell::default() };
+            let config = config.clone();
+            async move {
+                let driver = Driver::new(seat, Rc::new(actor), config).unwrap();
+                glommio::spawn_local(driver.run()).await;
+            }
+        });
+        Shards { remotes: mesh.remotes, log, executors: Some(executors.unwrap()) }
+    }
+
+    fn order(&self, shard: usize, order: Order) {
+        assert!(self.remotes[shard].try_push(order).is_ok(), "room in the inbox");
+    }
+
+    fn next(&self) -> Seen {
+        self.log.recv_timeout(PATIENCE).expect("the shard says something in time").1
+    }
+
+    fn add(&self, shard: usize, socket: Socket) -> LinkKey {
+        self.order(shard, Order::Add(socket, Vec::new(), Reading::On));
+        match self.next() {
+            Seen::Added(link) => link,
+            other => panic!("expected the new link, came {other:?}"),
+        }
+    }
+
+    fn counters(&self, shard: usize) -> Counters {
+        self.order(shard, Order::Count);
+        loop {
+            if let Seen::Counted(counters) = self.next() {
+                return counters;
+            }
+        }
+    }
+}
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        for remote in &self.remotes {
+            let _ = remote.try_push(Order::Stop);
+        }
+        let results = self.executors.take().map(Executors::join).unwrap_or_default();
+        if !thread::panicking() {
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+            assert!(self.remotes.iter().all(|remote| remote.door().is_closed()));
+        }
+    }
+}
+
+/// A socket for a shard and the other end for the test.
+fn pair() -> (Socket, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+    (Socket::from_fd(ours.into()).unwrap(), theirs)
+}
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    let mut frame = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
+    frame.extend_from_slice(body);
+    frame
+}
+
+fn read_frame(peer: &mut impl Read) -> Vec<u8> {
+    let mut length = [0; LENGTH_BYTES];
+    peer.read_exact(&mut length).unwrap();
+    let mut body = vec![0; u32::from_be_bytes(length) as usize];
+    peer.read_exact(&mut body).unwrap();
+    body
+}
+
+#[test]
+fn frames_arrive_and_are_answered_in_order() {
+    let shards = Shards::start(1);
+    let (socket, mut peer) = pair();
+    let link = shards.add(0, socket);
+    for round in 0..200_u32 {
+        let body = [b"echo", &round.to_be_bytes()[..]].concat();
+        peer.write_all(&framed(&body)).unwrap();
+        assert_eq!(shards.next(), Seen::Frame(link, body.clone()));
+        assert_eq!(read_frame(&mut peer), body);
+    }
+}
+
+#[test]
+fn bytes_read_with_the_handshake_come_first() {
+    let shards = Shards::start(1);
+    let (socket, mut peer) = pair();
+    let early = [framed(b"one"), framed(b"two")].concat();
+    shards.order(0, Order::Add(socket, early[..9].to_vec(), Reading::On));
+    let Seen::Added(link) = shards.next() else { panic!("the link") };
+    assert_eq!(shards.next(), Seen::Frame(link, b"one".to_vec()));
+    peer.write_all(&early[9..]).unwrap();
+    assert_eq!(shards.next(), Seen::Frame(link, b"two".to_vec()));
+}
+
+#[test]
+fn a_frame_larger_than_a_slab_arrives_whole_whatever_its_pieces() {
+    let shards = Shards::start(1);
+    let (socket, mut peer) = pair();
+    let link = shards.add(0, socket);
+    let body: Vec<u8> =
+        (0..3_000_000_u32).map(|i| i.to_be_bytes()[3] ^ i.to_be_bytes()[2]).collect();
+    let bytes = [framed(b"before"), framed(&body), framed(b"after")].concat();
+    for piece in bytes.chunks(70_001) {
+        peer.write_all(piece).unwrap();
+    }
+    assert_eq!(shards.next(), Seen::Frame(link, b"before".to_vec()));
+    assert!(shards.next() == Seen::Frame(link, body), "the same bytes");
+    assert_eq!(shards.next(), Seen::Frame(link, b"after".to_vec()));
+}
+
+#[test]
+fn a_blocked_link_sends_the_rest_when_the_peer_reads() {
+    let shards = Shards::start(1);
+    let (socket, mut peer) = pair();
+    let link = shards.add(0, socket);
+    let body: Vec<u8> = (0..4_000_000_u32).map(|i| i.to_be_bytes()[3]).collect();
+    shards.order(0, Order::Send(link, framed(&body)));
+    assert!(shards.counters(0).blocked > 0);
+    // Others are served meanwhile.
+    let (other, mut other_peer) = pair();
+    let other = shards.add(0, other);
+    other_peer.write_all(&framed(b"hello")).unwrap();
+    assert_eq!(shards.next(), Seen::Frame(other, b"hello".to_vec()));
+    assert!(read_frame(&mut peer) == body, "the same bytes");
+    shards.order(0, Order::Send(link, framed(b"next")));
+    assert_eq!(read_frame(&mut peer), b"next");
+}
+
+#[test]
+fn a_paused_link_keeps_its_bytes_and_loses_none() {
+    let shards = Shards::start(1);
+    let (socket, mut peer) = pair();
+    shards.order(0, Order::Add(socket, framed(b"early"), Reading::Paused));
+    let Seen::Added(link) = shards.next() else { panic!("the link") };
+    peer.write_all(&framed(b"one")).unwrap();
+    // Several passes later nothing of it was delivered.
+    for _ in 0..5 {
+        shards.order(0, Order::Count);
+        assert!(matches!(shards.next(), Seen::Counted(_)));
+    }
+    shards.order(0, Order::Pause(link, false));
+    assert_eq!(shards.next(), Seen::Frame(link, b"early".to_vec()));
+    assert_eq!(shards.next(), Seen::Frame(link, b"one".to_vec()));
+    for paused in [true, false] {
+        shards.order(0, Order::PauseAll(paused));
+        peer.write_all(&framed(&[u8::from(paused)])).unwrap();
+        if paused {
+            shards.counters(0);
+        }
+    }
+    assert_eq!(shards.next(), Seen::Frame(link, vec![1]));
+    assert_eq!(shards.next(), Seen::Frame(link, vec![0]));
+}
+
+#[test]
+fn a_link_ends_for_the_reason_there_is() {
+    let shards = Shards::start(1);
+    let ended = |bytes: &[u8]| {
+        let (socket, mut peer) = pair();
+        let link = shards.add(0, socket);
+        peer.write_all(bytes).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        loop {
+            match shards.next() {
+                Seen::Ended(ended, reason) => {
+                    assert_eq!(ended, link);
+                    // The other end sees the end too.
+                    assert_eq!(peer.read(&mut [0]).unwrap_or(0), 0);
+                    return reason;
+                }
+                Seen::Frame(..) => {}
+                other => panic!("expected the end, came {other:?}"),
+            }
+        }
+    };
+    assert_eq!(ended(&framed(b"last words")), "closed by the peer");
+    assert_eq!(ended(&framed(b"refuse")), "as asked");
+    assert!(ended(&framed(b"panic")).contains("as asked"));
+    assert!(ended(&[0xff; 4]).contains("4294967295 bytes"));
+    assert_eq!(shards.counters(0).panics, 1);
+}
+
+#[test]
+fn what_arrived_before_a_reset_is_delivered_before_the_end() {
+    let shards = Shards::start(1);
+    let (socket, mut peer) = pair();
+    shards.order(0, Order::Add(socket, Vec::new(), Reading::Paused));
+    let Seen::Added(link) = shards.next() else { panic!("the link") };
+    peer.write_all(&framed(b"last")).unwrap();
+    drop(peer);
+    // Fails with EPIPE while the frame is still unread.
+    shards.order(0, Order::Send(link, framed(b"too late")));
+    shards.order(0, Order::Pause(link, false));
+    assert_eq!(shards.next(), Seen::Frame(link, b"last".to_vec()));
+    assert!(matches!(shards.next(), Seen::Ended(ended, _) if ended == link));
+}
+
+#[test]
+fn closing_sends_what_is_queued_and_frees_the_descriptor() {
+    let shards = Shards::start(1);
+    let (socket, mut peer) = pair();
+    let link = shards.add(0, socket);
+    shards.order(0, Order::Send(link, framed(b"bye")));
+    shards.order(0, Order::Close(link));
+    assert_eq!(shards.next(), Seen::Closed(0));
+    assert_eq!(read_frame(&mut peer), b"bye");
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+    // A key that is gone does nothing.
+    shards.order(0, Order::Send(link, framed(b"late")));
+    shards.order(0, Order::Close(link));
+    assert_eq!(shards.next(), Seen::Closed(0));
+}
+
+#[test]
+fn a_panic_over_a_message_leaves_links_alone() {
+    let shards = Shards::start(1);
+    let (socket, mut peer) = pair();
+    let link = shards.add(0, socket);
+    shards.order(0, Order::Panic);
+    peer.write_all(&framed(b"still here")).unwrap();
+    assert_eq!(shards.next(), Seen::Frame(link, b"still here".to_vec()));
+    assert_eq!(shards.counters(0).panics, 1);
+}
+
+#[test]
+fn many_links_with_few_active_are_all_heard() {
+    let shards = Shards::start(1);
+    let mut peers: Vec<_> = (0..200)
+        .map(|_| {
+            let (socket, peer) = pair();
+            (shards.add(0, socket), peer)
+        })
+        .collect();
+    for round in 0..5 {
+        for (link, peer) in peers.iter_mut().skip(round).step_by(7) {
+            peer.write_all(&framed(b"echo me")).unwrap();
+            assert_eq!(shards.next(), Seen::Frame(*link, b"echo me".to_vec()));
+            assert_eq!(read_frame(peer), b"echo me");
+        }
+    }
+    // All at once.
+    for (_, peer) in &mut peers {
+        peer.write_all(&framed(b"echo me")).unwrap();
+    }
+    for (_, peer) in &mut peers {
+        assert_eq!(read_frame(peer), b"echo me");
+    }
+}
+
+#[test]
+fn parked_shards_are_woken_by_each_other() {
+    // More shards than this machine is likely to have processors, and no spinning.
+    let config = DriverConfig {
+        spin: Duration::ZERO,
+        spin_after_send: Duration::ZERO,
+        ..DriverConfig::default()
+    };
+    let shards = Shards::start_with(5, config, &MeshConfig::default());
+    for round in 0..40 {
+        for from in 0..5 {
+            let to = ShardId::at((from + round) % 5).unwrap();
+            shards.order(from, Order::Forward(to, 7));
+            let from = Origin::Shard(ShardId::at(from).unwrap());
+            assert_eq!(shards.log.recv_timeout(PATIENCE), Ok((to, Seen::Word(from, 7))));
+        }
+    }
+}
+
+#[test]
+fn a_refused_push_is_made_good_once_there_is_room() {
+    const WORDS: u32 = 3_000;
+    let queues = MeshConfig { data_messages_max: 8, ..MeshConfig::default() };
+    let shards = Shards::start_with(2, DriverConfig::for_shards(2), &queues);
+    let to = ShardId::new(1);
+    shards.order(0, Order::Flood(to, WORDS));
+    for word in 0..WORDS {
+        assert_eq!(shards.next(), Seen::Word(Origin::Shard(ShardId::new(0)), word));
+    }
+}
+
+#[test]
+fn an_idle_shard_parks() {
+    let shards = Shards::start(1);
+    let (socket, _peer) = pair();
+    shards.add(0, socket);
+    let before = shards.counters(0);
+    let deadline = Instant::now() + PATIENCE;
+    while !shards.remotes[0].door().is_parked() {
+        assert!(Instant::now() < deadline, "still running");
+        thread::yield_now();
+    }
+    let after = shards.counters(0);
+    assert!(after.parks > before.parks, "{after:?}");
+}
