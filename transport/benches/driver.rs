@@ -24,8 +24,8 @@ use krarup_transport::shard::{
 
 /// Bytes of a frame's body.
 const BODY_BYTES: usize = 16;
-const WARM_UP: usize = 20_000;
-const ROUND_TRIPS: usize = 100_000;
+const WARM_UP: usize = 5_000;
+const ROUND_TRIPS: usize = 30_000;
 
 fn main() {
     let rounds = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(5);
@@ -39,7 +39,7 @@ fn main() {
         table.add("tcp driver, not spinning", ping_pong(tcp_pair(), Answer::Inline, false));
     }
     table.print();
-    for (size, count) in [(16, 20_000_000), (1024, 2_000_000), (65_536, 100_000)] {
+    for (size, count) in [(16, 5_000_000), (1024, 1_000_000), (65_536, 30_000)] {
         let rates: Vec<f64> = (0..rounds).map(|_| stream(tcp_pair(), size, count)).collect();
         let rate = median(rates);
         println!(
@@ -264,7 +264,10 @@ fn run(sockets: (Socket, Socket), works: [Work; 2], config: DriverConfig) -> Vec
     let mesh = mesh::<()>(2, &MeshConfig::default());
     let sockets = [sockets.0, sockets.1];
     let seats: Vec<_> = mesh.seats.into_iter().zip(sockets).zip(works).collect();
-    let executors = ExecutorsConfig { shards: 2, ..ExecutorsConfig::default() };
+    let mut executors = ExecutorsConfig { shards: 2, ..ExecutorsConfig::default() };
+    if let Some(us) = std::env::var("PREEMPT_US").ok().and_then(|text| text.parse().ok()) {
+        executors.preempt = Duration::from_micros(us);
+    }
     let (result, results) = mpsc::channel();
     let body = move |_: ShardId, ((seat, socket), work): ((Seat<()>, Socket), Work)| {
         peer(seat, socket, work, config.clone(), result.clone())

@@ -12,10 +12,14 @@ mod listener;
 mod options;
 mod readiness;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod wait;
+mod watch;
 
 pub use listener::{ListenConfig, ListenError, Listener};
 pub use options::{Keepalive, SocketOptions};
 pub use readiness::{Event, Events, Interest, Readiness};
 pub use socket::{PeerAddress, Socket};
 pub use wait::{Wait, sleep, within};
+pub use watch::Watch;

@@ -22,6 +22,8 @@ pub enum Interest {
     Read,
     /// Something arrived, or there is room to send again.
     ReadWrite,
+    /// There is room to send again.
+    Write,
 }
 
 /// What happened to one socket.
@@ -129,6 +131,7 @@ impl Readiness {
             Interest::ReadWrite => {
                 libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLET | libc::EPOLLOUT
             }
+            Interest::Write => libc::EPOLLET | libc::EPOLLOUT,
         };
         let mut event = libc::epoll_event { events: edges.cast_unsigned(), u64: key };
         // SAFETY: the event outlives the call.

@@ -11,15 +11,28 @@ use futures_util::future::{Either, select};
 use glommio::io::{PollState, PollableFd};
 use glommio::timer::Timer;
 
+use super::readiness::Interest;
+use super::watch::{Registration, Watch};
+
 /// A wait for one descriptor to become readable or writable, which can be kept and polled.
 ///
-/// It registers a one-shot poll with the ring of the executor that first polls it. Dropping it
-/// withdraws the registration. The descriptor must stay open while the wait is in use.
+/// It registers once with the driver of the shard it is polled in, or, where none runs (or the
+/// descriptor is in use there already), with glommio's ring. Dropping it withdraws the
+/// registration. The descriptor must stay open while the wait is in use.
 #[derive(Debug)]
 pub struct Wait {
     fd: Descriptor,
     direction: Direction,
-    armed: Option<(PollableFd<Descriptor>, PollState)>,
+    armed: Option<Armed>,
+}
+
+/// Where a wait is registered.
+#[derive(Debug)]
+enum Armed {
+    /// With the set that the driver of this thread looks at.
+    Watch(Registration),
+    /// With glommio's ring.
+    Ring(PollableFd<Descriptor>, PollState),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +64,7 @@ impl Wait {
         Wait { fd: Descriptor(fd.as_raw_fd()), direction: Direction::Write, armed: None }
     }
 
-    /// Whether a registration is with the ring.
+    /// Whether a registration is made and not yet told.
     #[must_use]
     pub fn is_armed(&self) -> bool {
         self.armed.is_some()
@@ -66,13 +79,38 @@ impl Wait {
     /// # Panics
     /// Outside of a glommio executor.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (fd, state) = match &mut self.armed {
+        if self.armed.is_none()
+            && let Some(watch) = Watch::current()
+        {
+            let interest = match self.direction {
+                Direction::Read => Interest::Read,
+                Direction::Write => Interest::Write,
+            };
+            if let Ok(registration) = watch.register(self.fd.0, interest, context) {
+                self.armed = Some(Armed::Watch(registration));
+                return Poll::Pending;
+            }
+        }
+        self.poll_armed(context)
+    }
+
+    /// As [`Wait::poll`], but always with the ring: for the driver, which is the one to look at
+    /// the set.
+    pub(crate) fn poll_ring(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_armed(context)
+    }
+
+    fn poll_armed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let armed = match &mut self.armed {
             Some(armed) => armed,
-            none => none.insert((PollableFd::new(self.fd)?, PollState::new())),
+            none => none.insert(Armed::Ring(PollableFd::new(self.fd)?, PollState::new())),
         };
-        let result = match self.direction {
-            Direction::Read => fd.poll_readable(context, state),
-            Direction::Write => fd.poll_writable(context, state),
+        let result = match armed {
+            Armed::Watch(registration) => registration.poll(context).map(Ok),
+            Armed::Ring(fd, state) => match self.direction {
+                Direction::Read => fd.poll_readable(context, state),
+                Direction::Write => fd.poll_writable(context, state),
+            },
         };
         if result.is_ready() {
             self.armed = None;

@@ -137,6 +137,8 @@ impl<H: Host> Driver<H> {
         let _clock = glommio::spawn_local(clock(door.clone(), self.handle.config().tick));
         let mut parking = Parking::new(&self.handle, &door);
         kick::register(&door);
+        let watch = self.handle.shared().watch.clone();
+        watch.install();
         while !self.handle.is_stopping() {
             let now = Instant::now();
             let worked = self.pass(now);
@@ -147,6 +149,7 @@ impl<H: Host> Driver<H> {
             }
         }
         drop(parking);
+        watch.close();
         self.handle.close_all();
         door.close();
     }
@@ -197,7 +200,7 @@ impl<H: Host> Driver<H> {
 
     /// Asks which links have something to do. Returns whether any has.
     fn look(&mut self) -> bool {
-        match self.handle.shared().readiness.poll(&mut self.events) {
+        match self.handle.shared().watch.readiness().poll(&mut self.events) {
             Ok(0) => false,
             Ok(_) => {
                 for event in self.events.iter() {
@@ -256,7 +259,7 @@ impl<H: Host> Driver<H> {
 
 /// Gives the door a waker that interrupts the executor's sleep whatever it believes, and returns
 /// the task behind it.
-fn rescue(door: &Arc<Door>) -> Option<glommio::Task<()>> {
+pub(super) fn rescue(door: &Arc<Door>) -> Option<glommio::Task<()>> {
     // A foreign wake of a task in a queue where latency matters always writes the eventfd that
     // the executor sleeps on. The stated latency must not be shorter than the preempt timer.
     let queue = glommio::executor().create_task_queue(
@@ -300,20 +303,20 @@ impl Parking {
     fn new<H: Host>(handle: &Handle<H>, door: &Arc<Door>) -> Parking {
         let unpark = Arc::new(Unpark { door: door.clone(), fired: AtomicBool::new(false) });
         let waker = Waker::from(unpark.clone());
-        Parking { wait: Wait::readable(&handle.shared().readiness), unpark, waker }
+        Parking { wait: Wait::readable(handle.shared().watch.readiness()), unpark, waker }
     }
 
     /// Makes sure that the wait is with the ring.
     fn arm(&mut self) -> io::Result<()> {
         let mut context = Context::from_waker(&self.waker);
         if self.unpark.fired.swap(false, Ordering::Relaxed)
-            && let Poll::Ready(result) = self.wait.poll(&mut context)
+            && let Poll::Ready(result) = self.wait.poll_ring(&mut context)
         {
             result?;
         }
         // One that is still armed is not polled again: that would add another waker each time.
         if !self.wait.is_armed()
-            && let Poll::Ready(result) = self.wait.poll(&mut context)
+            && let Poll::Ready(result) = self.wait.poll_ring(&mut context)
         {
             return result;
         }

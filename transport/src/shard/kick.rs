@@ -169,3 +169,104 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use glommio::{Latency, Shares};
+
+    use super::*;
+    use crate::shard::driver::rescue;
+    use crate::shard::{Executors, ExecutorsConfig};
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// How long the queues run. The executor's timer fires some 20,000 times meanwhile.
+    const RUN: Duration = Duration::from_secs(2);
+
+    /// Three queues of tasks that do nothing but yield, on an executor whose timer fires every
+    /// 100 us: within seconds it falls asleep with all three runnable, unless it is kicked.
+    fn yielding_queues(door: &Arc<Door>, kicked: bool) -> Executors<()> {
+        let config = ExecutorsConfig { preempt: Duration::from_micros(100), ..Default::default() };
+        let (ready, started) = mpsc::channel();
+        let seat = door.clone();
+        let executors = Executors::start(&config, vec![seat], move |_, door: Arc<Door>| {
+            let ready = ready.clone();
+            async move {
+                let _rescue = rescue(&door);
+                let started = Instant::now();
+                let tasks = [0, 1, 2].map(|number| {
+                    let door = door.clone();
+                    let queue = glommio::executor().create_task_queue(
+                        Shares::default(),
+                        Latency::NotImportant,
+                        "yielding",
+                    );
+                    let task = async move {
+                        while started.elapsed() < RUN {
+                            if number == 0 {
+                                door.set_passes(door.passes() + 1);
+                            }
+                            glommio::executor().yield_task_queue_now().await;
+                        }
+                    };
+                    glommio::spawn_local_into(task, queue).unwrap()
+                });
+                if kicked {
+                    register(&door);
+                }
+                let _ = ready.send(());
+                for task in tasks {
+                    task.await;
+                }
+                door.close();
+            }
+        })
+        .unwrap();
+        started.recv_timeout(PATIENCE).unwrap();
+        executors
+    }
+
+    #[test]
+    fn a_kicked_executor_never_stops() {
+        let door = Arc::new(Door::default());
+        let executors = yielding_queues(&door, true);
+        let deadline = Instant::now() + PATIENCE;
+        while !executors.is_finished() {
+            assert!(Instant::now() < deadline, "stopped after {door:?}");
+            thread::sleep(Duration::from_millis(10));
+        }
+        executors.join();
+        println!("{} kicks in {RUN:?}", door.kicks());
+    }
+
+    /// The same without the thread: if it stops, which is likely but not certain, one kick by hand
+    /// must set it going again.
+    #[test]
+    fn a_stopped_executor_goes_on_after_one_kick() {
+        let door = Arc::new(Door::default());
+        let executors = yielding_queues(&door, false);
+        let mut passes = 0;
+        let mut changed = Instant::now();
+        let mut stops = 0;
+        while !executors.is_finished() {
+            thread::sleep(Duration::from_millis(10));
+            if door.passes() != passes {
+                passes = door.passes();
+                changed = Instant::now();
+            } else if changed.elapsed() > Duration::from_millis(500) {
+                stops += 1;
+                door.kick();
+                let deadline = Instant::now() + PATIENCE;
+                while door.passes() == passes && !executors.is_finished() {
+                    assert!(Instant::now() < deadline, "a kick does not help");
+                    thread::sleep(Duration::from_millis(1));
+                }
+                changed = Instant::now();
+            }
+        }
+        executors.join();
+        println!("stopped {stops} times without the kicking thread");
+    }
+}

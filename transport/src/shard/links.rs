@@ -16,7 +16,7 @@ use super::host::{Counters, End, Host, LinkKey, Outbox, Reading, WriteSlices};
 use super::mesh::{Full, Outgoing};
 use super::slots::{Slot, Slots};
 use crate::buffer::{Receiver, SlabPool};
-use crate::io::{Event, Interest, Readiness, Socket};
+use crate::io::{Event, Interest, Socket, Watch};
 
 /// A shard's links and its ends of the mesh, for the tasks of that shard. Clones are cheap.
 pub struct Handle<H: Host>(Rc<Shared<H>>);
@@ -27,7 +27,7 @@ pub(super) struct Shared<H: Host> {
     slots: RefCell<Slots<H::Link>>,
     outgoing: RefCell<Outgoing<H::Message>>,
     door: Arc<Door>,
-    pub(super) readiness: Readiness,
+    pub(super) watch: Rc<Watch>,
     pool: SlabPool,
     /// Links with something to write that was not written at once.
     dirty: RefCell<Vec<Rc<Slot<H::Link>>>>,
@@ -62,7 +62,7 @@ impl<H: Host> Handle<H> {
             door: outgoing.door().clone(),
             slots: RefCell::new(Slots::new()),
             outgoing: RefCell::new(outgoing),
-            readiness: Readiness::new()?,
+            watch: Watch::new()?,
             pool: SlabPool::new(),
             dirty: RefCell::default(),
             hot: RefCell::default(),
@@ -126,7 +126,7 @@ impl<H: Host> Handle<H> {
         inbox.park();
         let mut slots = self.0.slots.borrow_mut();
         let key = slots.vacant_key()?;
-        self.0.readiness.add(&socket, key.to_u64(), Interest::Read)?;
+        self.0.watch.readiness().add(&socket, key.to_u64(), Interest::Read)?;
         let slot = Rc::new(Slot {
             key,
             socket,
@@ -376,8 +376,11 @@ impl<H: Host> Handle<H> {
         self.count(|counters| counters.blocked += 1);
         slot.blocked.set(true);
         if !slot.write_interest.replace(true) {
-            let changed =
-                self.0.readiness.change(&slot.socket, slot.key.to_u64(), Interest::ReadWrite);
+            let changed = self.0.watch.readiness().change(
+                &slot.socket,
+                slot.key.to_u64(),
+                Interest::ReadWrite,
+            );
             if let Err(error) = changed {
                 slot.failed.set(Some(error));
                 self.reheat(slot);
@@ -387,12 +390,13 @@ impl<H: Host> Handle<H> {
 
     /// Follows what was told about a socket.
     pub(super) fn follow(&self, event: Event) {
+        let Some(event) = self.0.watch.deliver(event) else { return };
         let Some(slot) = self.0.slot(LinkKey::from_u64(event.key)) else { return };
         if event.writable && slot.write_interest.get() && slot.failed_is_none() {
             if slot.socket.is_unix() {
                 // A Unix socket tells of room after every message that the peer takes.
                 slot.write_interest.set(false);
-                let _ = self.0.readiness.change(&slot.socket, event.key, Interest::Read);
+                let _ = self.0.watch.readiness().change(&slot.socket, event.key, Interest::Read);
             }
             if slot.blocked.replace(false) {
                 self.soil(&slot);
@@ -550,7 +554,7 @@ impl<H: Host> Handle<H> {
             return None;
         }
         self.0.slots.borrow_mut().vacate(slot.key);
-        self.0.readiness.remove(&slot.socket);
+        self.0.watch.readiness().remove(&slot.socket);
         slot.socket.shutdown(Shutdown::Both);
         drop(slot.inbox.take());
         let state = slot.state.borrow_mut().take();

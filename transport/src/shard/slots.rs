@@ -8,6 +8,9 @@ use super::host::{LinkKey, Outbox};
 use crate::buffer::Receiver;
 use crate::io::Socket;
 
+/// Keys stay below 2^63: what is above belongs to waits in the same readiness set.
+const GENERATION_MAX: u32 = u32::MAX >> 1;
+
 /// One link.
 pub(super) struct Slot<L> {
     pub(super) key: LinkKey,
@@ -105,8 +108,8 @@ impl<L> Slots<L> {
         if entry.generation == key.generation && entry.slot.take().is_some() {
             self.count -= 1;
             // An entry whose generations are used up is never used again.
-            if let Some(next) = entry.generation.checked_add(1) {
-                entry.generation = next;
+            if entry.generation < GENERATION_MAX {
+                entry.generation += 1;
                 self.free.push(key.index);
             }
         }
