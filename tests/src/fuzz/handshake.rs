@@ -126,9 +126,7 @@ fn accept(names: u8, choice: u8, challenge: Challenge, pieces: &[&[u8]]) -> Outc
 }
 
 fn ended(output: Vec<u8>, how: &impl Debug) -> Outcome {
-    let how = format!("{how:?}");
-    assert!(!how.contains("goldcookie"), "the cookie is printed nowhere");
-    (output, how)
+    (output, format!("{how:?}"))
 }
 
 /// Mostly what the claim asks for; sometimes what it does not.
