@@ -69,6 +69,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "0.3")]
     pub(crate) warm_up: Seconds,
 
+    /// How long Krarup nodes look for more work before they sleep, in microseconds; 0 makes them
+    /// sleep at once, as BEAM nodes and `raw-block` do. Without this option: the node's default.
+    #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    pub(crate) spin: Option<u64>,
+
     /// The `erl` that runs BEAM nodes: a path, or a name found on PATH.
     #[arg(long, value_name = "PATH", default_value = "erl")]
     pub(crate) erl: String,

@@ -7,6 +7,7 @@
 mod cli;
 mod error;
 mod floor;
+mod krarup;
 mod otp;
 mod peer;
 mod pin;

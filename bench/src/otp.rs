@@ -31,7 +31,8 @@ pub(crate) fn release(erl: &str) -> Result<String, Error> {
         .map_err(Error::io(format!("cannot start {erl:?}")))?;
     let release = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if !output.status.success() || release.is_empty() {
-        let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let reason = errors.lines().next().unwrap_or("it printed no release").to_owned();
         return Err(Error::Worker { worker: erl.to_owned(), reason });
     }
     Ok(release)

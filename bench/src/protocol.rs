@@ -69,6 +69,10 @@ pub(crate) struct WorkerConfig {
     pub(crate) window: u64,
     /// Core to run on.
     pub(crate) core: Option<usize>,
+    /// Port of the pair's own epmd, where both sides are Krarup nodes; other pairs need none.
+    pub(crate) epmd_port: Option<u16>,
+    /// How long a Krarup node polls before it sleeps, where it is not the default.
+    pub(crate) spin_us: Option<u64>,
     /// Node name and cookie; unused by sockets.
     pub(crate) node: String,
     pub(crate) cookie: String,

@@ -1,6 +1,7 @@
 //! The coordinator: which measurements run, in which order, and what their workers are told.
 
 use std::io::IsTerminal;
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cli::{Options, Size};
@@ -47,8 +48,8 @@ pub(crate) fn run(work: Work, options: &Options) -> Result<(), Error> {
                 if failures.iter().any(|failure| failure.peer == peer && failure.size == size) {
                     continue;
                 }
-                let pair = Pair { work, peer, size, pinning, cookie: cookie(), options };
-                match pair.measure() {
+                let pair = Pair::new(work, peer, size, pinning, options);
+                match pair.and_then(|pair| pair.measure()) {
                     Ok(figures) => {
                         measurements.push(Measurement { peer, size, repetition, figures });
                     }
@@ -107,10 +108,23 @@ struct Pair<'a> {
     size: Size,
     pinning: Pinning,
     cookie: String,
+    epmd_port: Option<u16>,
     options: &'a Options,
 }
 
-impl Pair<'_> {
+impl<'a> Pair<'a> {
+    fn new(
+        work: Work,
+        peer: Peer,
+        size: Size,
+        pinning: Pinning,
+        options: &'a Options,
+    ) -> Result<Pair<'a>, Error> {
+        let krarup = peer.client() == Kind::Krarup && peer.server() == Kind::Krarup;
+        let epmd_port = if krarup { Some(free_port()?) } else { None };
+        Ok(Pair { work, peer, size, pinning, cookie: cookie(), epmd_port, options })
+    }
+
     fn measure(&self) -> Result<Figures, Error> {
         let mut server = Side::start(self, Role::Server)?;
         let mut client = Side::start(self, Role::Client)?;
@@ -183,7 +197,6 @@ impl Side {
             Role::Client => (pair.peer.client(), pair.pinning.client),
             Role::Server => (pair.peer.server(), pair.pinning.server),
         };
-        let id = std::process::id();
         let nanoseconds =
             |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let window = WINDOW_BYTES / pair.size.0;
@@ -196,7 +209,10 @@ impl Side {
             duration_ns: nanoseconds(pair.options.seconds.0),
             window: window.clamp(WINDOW_MESSAGES_MIN, WINDOW_MESSAGES_MAX) as u64,
             core,
-            node: format!("krarup-bench-{}-{id}@127.0.0.1", role.name()),
+            epmd_port: pair.epmd_port,
+            spin_us: pair.options.spin,
+            // No name server knows these names but that of the pair: they need not be unique.
+            node: format!("{}@127.0.0.1", role.name()),
             cookie: pair.cookie.clone(),
         };
         let name = format!("{} {}", pair.peer, role.name());
@@ -232,6 +248,14 @@ impl Side {
         };
         self.process.write_line(&line)
     }
+}
+
+/// A port of loopback that nobody has at this moment.
+fn free_port() -> Result<u16, Error> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(Error::io("cannot find a free port on loopback"))
 }
 
 /// A cookie for nodes that live a few seconds on loopback: it keeps strays out, no more.

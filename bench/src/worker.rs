@@ -9,6 +9,7 @@ use clap::Subcommand;
 
 use crate::error::Error;
 use crate::floor;
+use crate::krarup;
 use crate::peer::Kind;
 use crate::pin;
 use crate::process::WorkerProcess;
@@ -111,7 +112,7 @@ fn obey() -> Result<(), Error> {
     }
     match config.kind {
         Kind::SocketSpin | Kind::SocketBlock => floor::work(&config),
-        Kind::Krarup => Err(Error::Usage("Krarup workers are not built in".into())),
+        Kind::Krarup => krarup::work(&config),
         Kind::Beam => Err(Error::Usage("a BEAM worker is run by erl".into())),
     }
 }

@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+/// Every peer, so that one that cannot run is a failure and not left out.
+const ALL: &str = "raw-spin,raw-block,krarup,otp,krarup-otp,otp-krarup";
+
 fn bench(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_krarup-bench"))
         .args(arguments)
@@ -30,22 +33,19 @@ fn figures(document: &serde_json::Value, figure: &str) -> Vec<(String, u64, f64)
 }
 
 #[test]
-fn round_trips_over_sockets_and_beam_nodes() {
-    let peers = "raw-spin,raw-block,otp";
-    let output =
-        bench(&["rtt", "--peers", peers, "--sizes", "16,64k", "--seconds", "0.1", "--json"]);
+fn round_trips_of_every_peer() {
+    let output = bench(&["rtt", "--peers", ALL, "--sizes", "16,64k", "--seconds", "0.1", "--json"]);
     let found = figures(&json(&output), "p50_ns");
-    assert_eq!(found.len(), 6, "{found:?}");
+    assert_eq!(found.len(), 12, "{found:?}");
     assert!(found.iter().all(|(_, _, p50)| (500.0..1e9).contains(p50)), "{found:?}");
 }
 
 #[test]
-fn streams_over_sockets_and_beam_nodes() {
-    let peers = "raw-spin,raw-block,otp";
+fn streams_of_every_peer() {
     let output =
-        bench(&["stream", "--peers", peers, "--sizes", "16,1m", "--seconds", "0.2", "--json"]);
+        bench(&["stream", "--peers", ALL, "--sizes", "16,1m", "--seconds", "0.2", "--json"]);
     let found = figures(&json(&output), "messages_per_s");
-    assert_eq!(found.len(), 6, "{found:?}");
+    assert_eq!(found.len(), 12, "{found:?}");
     assert!(found.iter().all(|(_, _, rate)| *rate > 1.0), "{found:?}");
 }
 

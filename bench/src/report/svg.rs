@@ -48,7 +48,7 @@ fn draw(report: &Report, document: &mut String) -> Result<(), String> {
         .x_label_area_size(48)
         .y_label_area_size(72)
         .build_cartesian_2d(
-            (x_min / 1.5..x_max * 1.5).log_scale(),
+            (x_min / 1.5..x_max * 1.5).log_scale().base(4.0),
             (y_min / 1.5..y_max * 2.0).log_scale(),
         )
         .map_err(text)?;
