@@ -10,6 +10,7 @@ pub mod epmd;
 pub mod fragments;
 pub mod frame;
 pub mod handshake;
+pub mod term;
 
 /// Runs a target's body on every file of its corpus; gives how many there were.
 ///

@@ -26,3 +26,8 @@ fn fragments() {
 fn frame() {
     assert!(fuzz::replay("frame", fuzz::frame::run) > 0);
 }
+
+#[test]
+fn term() {
+    assert!(fuzz::replay("term", fuzz::term::run) > 0);
+}

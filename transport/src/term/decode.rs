@@ -4,8 +4,10 @@
 //! before it has seen the bytes that pay for it: the terms still owed by all open containers never
 //! exceed the bytes that remain, and memory is charged against the limits before it is reserved.
 
+use bytes::Bytes;
+
 use super::owned::{BitString, Export, Fun, Map, Record, Term};
-use super::parts::PartsReader;
+use super::parts::{PartsReader, SharedReader};
 use super::read::{self, AtomTable, Reader, Source};
 use super::{Atom, DecodeError, DecodeErrorKind, Limits, integer, tag};
 
@@ -41,6 +43,22 @@ impl Term {
             0 => Ok(term),
             left => Err(DecodeError::new(reader.position(), DecodeErrorKind::TrailingBytes(left))),
         }
+    }
+
+    /// As [`Term::decode`], from a message that is shared by reference count: binaries of
+    /// [`Gather::THRESHOLD_BYTES`](super::Gather::THRESHOLD_BYTES) and more are not copied but
+    /// keep the message alive.
+    ///
+    /// # Errors
+    /// As [`Term::decode`].
+    pub fn decode_shared<A: AtomTable + ?Sized>(
+        message: &Bytes,
+        atoms: &A,
+        limits: &Limits,
+    ) -> Result<(Self, usize), DecodeError> {
+        let mut reader = SharedReader::new(message);
+        let term = Self::read(&mut reader, atoms, limits)?;
+        Ok((term, reader.position()))
     }
 
     /// Takes one term from any source.
@@ -249,7 +267,7 @@ impl<S: Source, A: AtomTable + ?Sized> Decoder<'_, S, A> {
         Ok(integer::from_digits(negative, &digits))
     }
 
-    fn binary(&mut self, position: usize, length: u32) -> Result<bytes::Bytes, DecodeError> {
+    fn binary(&mut self, position: usize, length: u32) -> Result<Bytes, DecodeError> {
         let bytes_max = self.limits.binary_bytes_max as u64;
         if u64::from(length) > bytes_max {
             let kind = DecodeErrorKind::BinaryTooLarge { bytes: length.into(), bytes_max };

@@ -269,8 +269,8 @@ impl FromIterator<(Term, Term)> for Map {
 
 impl Term {
     /// Levels an owned term may be nested when it comes from bytes or text: dropping, copying and
-    /// comparing terms go down level by level on the stack. [`validate`](super::validate) and the
-    /// borrowed views have no such bound.
+    /// comparing terms go down level by level on the stack, so what a program builds should stay
+    /// within it too. [`validate`](super::validate) and the borrowed views have no such bound.
     pub const DEPTH_MAX: usize = 512;
 
     /// The empty list.

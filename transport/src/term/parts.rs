@@ -1,9 +1,11 @@
-//! Reading a term that came in several pieces.
+//! Reading a term that came in several pieces, or in one that may be shared.
 
 use std::borrow::Cow;
 
-use super::read::Source;
-use super::{DecodeError, DecodeErrorKind};
+use bytes::Bytes;
+
+use super::read::{Reader, Source};
+use super::{DecodeError, DecodeErrorKind, Gather};
 
 /// Reads several slices one after the other as if they were one. Only an item that crosses from
 /// one slice to the next is copied together.
@@ -81,5 +83,45 @@ impl Source for PartsReader<'_> {
         let mut bytes = vec![0; count];
         self.fill(&mut bytes);
         Ok(Cow::Owned(bytes))
+    }
+}
+
+/// Reads a message that may be kept: big binaries are handed out as parts of it.
+pub(crate) struct SharedReader<'a> {
+    message: &'a Bytes,
+    reader: Reader<'a>,
+}
+
+impl<'a> SharedReader<'a> {
+    pub(crate) fn new(message: &'a Bytes) -> Self {
+        Self { message, reader: Reader::new(message) }
+    }
+}
+
+impl Source for SharedReader<'_> {
+    fn remaining(&self) -> usize {
+        self.reader.remaining()
+    }
+
+    fn position(&self) -> usize {
+        self.reader.position()
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.reader.array()
+    }
+
+    fn bytes(&mut self, count: usize) -> Result<Cow<'_, [u8]>, DecodeError> {
+        self.reader.take(count).map(Cow::Borrowed)
+    }
+
+    fn shared(&mut self, count: usize) -> Result<Bytes, DecodeError> {
+        let bytes = self.reader.take(count)?;
+        // A small binary that is kept should not keep the whole message with it.
+        Ok(if count < Gather::THRESHOLD_BYTES {
+            Bytes::copy_from_slice(bytes)
+        } else {
+            self.message.slice_ref(bytes)
+        })
     }
 }

@@ -350,7 +350,14 @@ fn big_binaries_are_gathered_by_reference() {
     assert_eq!(gather.parts.concat(), encode(&term));
     assert_eq!(gather.len(), encode(&term).len());
     let parts: Vec<&[u8]> = gather.parts.iter().map(|part| &part[..]).collect();
-    assert_eq!(decode_parts(&parts, &(), &Limits::DEFAULT), Ok(term));
+    assert_eq!(decode_parts(&parts, &(), &Limits::DEFAULT).as_ref(), Ok(&term));
+    // And a message that is shared gives its big binaries away by reference.
+    let message = Bytes::from(encode(&term));
+    let (shared, used) = Term::decode_shared(&message, &(), &Limits::DEFAULT).unwrap();
+    assert_eq!((&shared, used), (&term, message.len()));
+    let within = |term: &Term| message.as_ptr_range().contains(&term.as_binary().unwrap().as_ptr());
+    let elements = shared.as_tuple().unwrap();
+    assert!(within(&elements[1]) && !within(&elements[2]));
 }
 
 #[test]

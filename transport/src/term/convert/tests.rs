@@ -88,6 +88,7 @@ fn each_type_has_its_term() {
         "#{1 => <<\"a\">>,2 => <<\"b\">>}",
     );
     round(vec![Some(Request::Ping), None], "[ping,undefined]");
+    round(bytes::Bytes::from_static(b"\xff\0"), "<<255,0>>");
     assert_eq!(text("abc"), "<<\"abc\">>");
 }
 
