@@ -183,6 +183,18 @@ fn it_goes_into_the_background() {
 }
 
 #[test]
+fn it_ends_with_its_parent_when_told_to() {
+    let flags = ["node", "--name", "a@127.0.0.1", "--cookie", "c", "--epmd", "none"];
+    let mut command = krarup(&[&flags[..], &["--end-with-stdin"]].concat(), 1);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    fields(&line);
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn settings_come_from_flags_environment_and_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("node.toml");

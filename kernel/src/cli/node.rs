@@ -30,11 +30,15 @@ pub(super) struct Arguments {
     /// Run in the background
     #[arg(long)]
     detached: bool,
+
+    /// End when stdin does: for a parent that must not leave the node behind
+    #[arg(long, conflicts_with = "detached")]
+    end_with_stdin: bool,
 }
 
 /// Runs the verb. `notes` are what erl's flags said and nothing here heeds.
 pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure> {
-    let Arguments { settings, config, print_config, detached } = arguments;
+    let Arguments { settings, config, print_config, detached, end_with_stdin } = arguments;
     let settings = settle(settings, config, |name| std::env::var(name).ok())?;
     if print_config {
         output::line(settings.to_toml().map_err(Failure::Failed)?.trim_end());
@@ -54,7 +58,7 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     for note in notes {
         tracing::debug!("{note}");
     }
-    let (is_ready, ended) = listen_for_signals()?;
+    let (is_ready, ended) = listen_for_signals(end_with_stdin)?;
     let node = builder(&settings)?.start().map_err(Failure::of)?;
     is_ready.store(true, Ordering::SeqCst);
     let ready = ready_line(&node);
@@ -72,33 +76,46 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
         });
     }
     // The sender lives as long as the process.
-    let signal = ended.recv().ok();
-    tracing::info!(?signal, "stopping");
+    let cause = ended.recv();
+    tracing::info!(cause = cause.unwrap_or("nothing"), "stopping");
     node.stop().wait();
     Ok(())
 }
 
-/// Catches SIGTERM and SIGINT from now on. The first one is handed on, once the flag says that
-/// there is a node to stop; before that it ends the process, and so does a second one: whoever asks
-/// twice does not want to wait for the peers.
-fn listen_for_signals() -> Result<(Arc<AtomicBool>, mpsc::Receiver<i32>), Failure> {
+/// Catches SIGTERM and SIGINT from now on, and the end of stdin if asked to. The first cause is
+/// handed on, once the flag says that there is a node to stop; before that it ends the process. So
+/// does a second signal: whoever asks twice does not want to wait for the peers.
+fn listen_for_signals(
+    end_with_stdin: bool,
+) -> Result<(Arc<AtomicBool>, mpsc::Receiver<&'static str>), Failure> {
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Failure::of)?;
     let is_ready = Arc::new(AtomicBool::new(false));
     let (tell, ended) = mpsc::channel();
     let seen = Arc::clone(&is_ready);
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            for (count, signal) in signals.forever().enumerate() {
-                if count > 0 {
-                    std::process::exit(1);
-                }
-                if !seen.load(Ordering::SeqCst) || tell.send(signal).is_err() {
-                    std::process::exit(0);
-                }
+    let end = move |tell: &mpsc::Sender<&'static str>, cause| {
+        if !seen.load(Ordering::SeqCst) || tell.send(cause).is_err() {
+            std::process::exit(0);
+        }
+    };
+    let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+    if end_with_stdin {
+        let (end, tell) = (end.clone(), tell.clone());
+        let wait = move || {
+            // An error ends it as well: nobody can be waiting at the other side.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            end(&tell, "end of stdin");
+        };
+        thread("stdin").spawn(wait).map_err(Failure::of)?;
+    }
+    let wait = move || {
+        for (count, signal) in signals.forever().enumerate() {
+            if count > 0 {
+                std::process::exit(1);
             }
-        })
-        .map_err(Failure::of)?;
+            end(&tell, if signal == SIGTERM { "SIGTERM" } else { "SIGINT" });
+        }
+    };
+    thread("signals").spawn(wait).map_err(Failure::of)?;
     Ok((is_ready, ended))
 }
 

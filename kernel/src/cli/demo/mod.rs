@@ -75,6 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         show("starting a BEAM node");
         peers.start_beam()
     };
+    peers.remove_files();
     show("starting a Krarup node in this process");
     seats.sit_here();
     let node = Node::builder("krarup-demo-a@127.0.0.1")

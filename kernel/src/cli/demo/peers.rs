@@ -87,7 +87,7 @@ impl<'s> Peers<'s> {
     /// Starts the other side of the bare sockets, and gives its address.
     pub(super) fn start_floor(&mut self) -> Result<SocketAddr, Failure> {
         let mut command = own_command()?;
-        command.arg("demo-floor").stdin(Stdio::piped());
+        command.arg("demo-floor");
         let line = self.start(command, "the peer of the bare sockets")?;
         line.parse().map_err(Failure::of)
     }
@@ -98,13 +98,13 @@ impl<'s> Peers<'s> {
         let mut command = own_command()?;
         command
             .args(["node", "--name", name, "--shards", "1", "--epmd", "external"])
+            .arg("--end-with-stdin")
             .args(["--epmd-port", &self.epmd_port.to_string()])
             .arg("--cookie-file")
             .arg(self.directory.join(".erlang.cookie"))
             .env("KRARUP_LOG", "error")
             .env_remove("ERL_EPMD_PORT")
-            .env_remove("ERL_DIST_PORT")
-            .stdin(Stdio::null());
+            .env_remove("ERL_DIST_PORT");
         let line = self.start(command, "the Krarup node")?;
         if line.starts_with("ready ") {
             return Ok(name.to_owned());
@@ -134,7 +134,6 @@ impl<'s> Peers<'s> {
             .env_remove("ERL_FLAGS")
             .env_remove("ERL_AFLAGS")
             .env_remove("ERL_ZFLAGS")
-            .stdin(Stdio::null())
             .stderr(Stdio::null());
         match self.start(command, "erl") {
             Ok(line) if line == "ready" => Ok(name.to_owned()),
@@ -144,11 +143,18 @@ impl<'s> Peers<'s> {
         }
     }
 
+    /// Removes the files, which nobody reads once all peers run; so an interrupt leaves none.
+    pub(super) fn remove_files(&self) {
+        // What is left is in the directory for temporary files, and only this user's.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+
     /// Starts a process on the peers' processors and gives the first line it prints.
     fn start(&mut self, mut command: Command, what: &str) -> Result<String, Failure> {
         let wrong = |error: &dyn std::fmt::Display| Failure::Failed(format!("{what}: {error}"));
         self.seats.sit_there();
-        let spawned = command.stdout(Stdio::piped()).spawn();
+        // Each ends when its stdin does, also when this process is killed.
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         self.seats.sit_here();
         let mut child = match spawned {
             Ok(child) => child,
@@ -188,7 +194,7 @@ impl Drop for Peers<'_> {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let _ = fs::remove_dir_all(&self.directory);
+        self.remove_files();
     }
 }
 
@@ -203,10 +209,16 @@ pub(super) fn end_with_parent() {
 /// The services `echo` and `sink` of a Krarup node, for a BEAM node.
 const BEAM_SERVICES: &str = "
 -module(krarup_demo).
--export([start/0, echo/0, sink/2]).
+-export([start/0, echo/0, sink/2, until_eof/0]).
 start() ->
+    spawn(?MODULE, until_eof, []),
     register(echo, spawn(?MODULE, echo, [])),
     register(sink, spawn(?MODULE, sink, [0, 0])).
+until_eof() ->
+    case io:get_line(\"\") of
+        Line when is_list(Line) -> until_eof();
+        _ -> halt(0)
+    end.
 echo() ->
     receive {From, Term} -> From ! {echo, Term} end,
     echo().

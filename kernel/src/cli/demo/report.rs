@@ -160,6 +160,8 @@ impl Report {
             .build_cartesian_2d(0.0..4.0, (lowest * 0.8..highest * 1.4).log_scale())?;
         chart
             .configure_mesh()
+            .label_style(("sans-serif", 16))
+            .axis_desc_style(("sans-serif", 17))
             .x_labels(5)
             .x_label_formatter(&label)
             .x_desc("part of round trips")
@@ -180,6 +182,7 @@ impl Report {
         }
         chart
             .configure_series_labels()
+            .label_font(("sans-serif", 16))
             .position(SeriesLabelPosition::UpperLeft)
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK.mix(0.3))
