@@ -22,6 +22,10 @@ pub const FRAGMENT_HEADER_BYTES: usize = 18;
 /// used again.
 const COPIED_PART_BYTES_MAX: usize = 16 << 10;
 
+/// So are parts that keep more than so many times their own size in memory: what a peer can pin is
+/// bounded by as many times the limits.
+const PINNED_RATIO_MAX: usize = 8;
+
 /// What an open sequence costs besides its bytes, so that empty fragments are not free.
 const PART_OVERHEAD_BYTES: usize = 64;
 
@@ -355,7 +359,8 @@ impl<H> Assembler<H> {
 
 impl<H> Open<H> {
     fn keep(&mut self, part: Slice) {
-        if part.len() < COPIED_PART_BYTES_MAX {
+        let pins = part.held_bytes() / PINNED_RATIO_MAX;
+        if part.len() < COPIED_PART_BYTES_MAX.max(pins) {
             self.copied.extend_from_slice(&part);
         } else {
             self.flush_copied();

@@ -129,8 +129,16 @@ fn small_parts_do_not_pin_what_they_were_cut_from() {
     assembler.start(ids(1, 3), 0, 0, slab.slice(..10_000)).unwrap();
     assembler.continuation(ids(1, 2), slab.slice(10_000..20_000)).unwrap();
     let done = assembler.continuation(ids(1, 1), slab.slice(20_000..term.len())).unwrap().unwrap();
-    assert_eq!(done.parts.iter().map(Slice::len).collect::<Vec<_>>(), [20_000, 20_005]);
+    assert_eq!(done.parts.iter().map(Slice::len).collect::<Vec<_>>(), [term.len()]);
     assert!(done.parts[0].held_bytes() < 1 << 20);
+    // Larger ones stay where they are, but not in memory that is larger still.
+    for (slab, in_place) in [(vec![0; 256 << 10], true), (vec![0; 1 << 20], false)] {
+        let mut slab = slab;
+        slab[..term.len()].copy_from_slice(&term);
+        let slab = Slice::from(slab);
+        let done = assembler.start(ids(1, 1), 0, 0, slab.slice(..term.len())).unwrap().unwrap();
+        assert_eq!(done.parts[0].as_ptr() == slab.as_ptr(), in_place);
+    }
 }
 
 /// Sequence, term, and the parts not yet delivered with their ids, last first.

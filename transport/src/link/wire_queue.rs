@@ -226,3 +226,84 @@ impl WireQueue {
         self.pass(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Append(usize),
+        GiveUp(usize),
+        Chunk(usize),
+        Write(usize),
+        Trim,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let small = prop_oneof![4 => 1..200_usize, 1 => 20_000..90_000_usize];
+        prop_oneof![
+            6 => small.clone().prop_map(Step::Append),
+            1 => small.clone().prop_map(Step::GiveUp),
+            2 => (0..40_000_usize).prop_map(Step::Chunk),
+            4 => prop_oneof![1..500_usize, 10_000..300_000_usize].prop_map(Step::Write),
+            1 => Just(Step::Trim),
+        ]
+    }
+
+    proptest! {
+        /// What goes in comes out, in order, however it is put in and taken out.
+        #[test]
+        fn bytes_leave_in_the_order_they_came(steps in prop::collection::vec(step(), 1..120)) {
+            let mut queue = WireQueue::default();
+            let mut model = VecDeque::new();
+            let mut counter = 0_u8;
+            let mut bytes = |count| {
+                counter = counter.wrapping_add(101);
+                (0..count).map(|i| counter.wrapping_add(i as u8)).collect::<Vec<_>>()
+            };
+            for step in steps {
+                match step {
+                    Step::Append(count) => {
+                        let bytes = bytes(count);
+                        let from = queue.tail().len();
+                        queue.tail_unchanged().extend_from_slice(&bytes);
+                        queue.commit(from);
+                        model.extend(bytes);
+                    }
+                    Step::GiveUp(count) => {
+                        let bytes = bytes(count);
+                        let from = queue.tail().len();
+                        queue.tail_unchanged().extend_from_slice(&bytes);
+                        let taken = queue.take_tail(from);
+                        prop_assert_eq!(&taken[from..], &bytes);
+                    }
+                    Step::Chunk(count) => {
+                        let bytes = bytes(count);
+                        model.extend(&bytes);
+                        queue.push_chunk(Bytes::from(bytes));
+                    }
+                    Step::Write(count) => {
+                        let mut slices = IoSlices::new();
+                        queue.io_slices(&mut slices, 256 << 10);
+                        let offered: Vec<u8> = slices.iter().flat_map(|s| s.to_vec()).collect();
+                        prop_assert!(offered.len() <= 256 << 10);
+                        prop_assert!(!offered.is_empty() || model.is_empty());
+                        let slices_len = slices.len();
+                        drop(slices);
+                        let all = slices_len < IO_SLICES_MAX && model.len() <= 256 << 10;
+                        prop_assert!(!all || offered.len() == model.len());
+                        let written = count.min(offered.len());
+                        prop_assert!(model.iter().zip(&offered).all(|(a, b)| a == b));
+                        model.drain(..written);
+                        queue.written(written);
+                    }
+                    Step::Trim => queue.trim(),
+                }
+                prop_assert_eq!(queue.bytes(), model.len());
+            }
+        }
+    }
+}

@@ -7,6 +7,11 @@ use super::{SpawnRequest, Token, altact, op};
 use crate::term::{Atom, Limits, Pid, Reader, Reference, Term, tag, validate_with};
 use crate::term::{Creation, read_atom, read_pid, read_reference, read_tuple_header, read_u64};
 
+/// Most terms in one option list or trace token, and what they may take in memory: both are
+/// decoded before anybody asks for them, and OTP's have a handful.
+const OWNED_NODES_MAX: usize = 1 << 16;
+const OWNED_BYTES_MAX: usize = 4 << 20;
+
 /// The two nodes of a connection: identifiers in control messages are checked against them.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<'a> {
@@ -400,7 +405,12 @@ impl Elements<'_> {
     }
 
     fn term(&mut self) -> Result<Term, ControlError> {
-        let (term, len) = Term::decode(self.reader.rest(), self.atoms, self.limits)?;
+        let limits = Limits {
+            nodes_max: self.limits.nodes_max.min(OWNED_NODES_MAX),
+            decoded_bytes_max: self.limits.decoded_bytes_max.min(OWNED_BYTES_MAX),
+            ..*self.limits
+        };
+        let (term, len) = Term::decode(self.reader.rest(), self.atoms, &limits)?;
         self.reader.take(len)?;
         Ok(term)
     }

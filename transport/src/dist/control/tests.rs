@@ -257,6 +257,19 @@ fn malformed_control_messages() {
 }
 
 #[test]
+fn a_trace_token_cannot_fill_the_memory() {
+    let mut bytes = vec![104, 4, 97, op::SEND_SENDER_TT];
+    crate::term::write_pid(&mut bytes, &pid("peer"));
+    crate::term::write_pid(&mut bytes, &pid("local"));
+    let len = 1_000_000_u32;
+    bytes.push(108);
+    bytes.extend_from_slice(&len.to_be_bytes());
+    bytes.resize(bytes.len() + len as usize + 1, 106);
+    let error = decode(&bytes).unwrap_err();
+    assert!(matches!(&error, ControlError::Term(error) if error.is_limit()), "{error}");
+}
+
+#[test]
 fn op_37_may_be_longer_and_its_flags_of_any_size() {
     let pid_of = |node: &str, out: &mut Vec<u8>| crate::term::write_pid(out, &pid(node));
     let expected = Control::Send {
