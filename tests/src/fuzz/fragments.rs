@@ -60,9 +60,10 @@ pub fn run(mut steps: &[u8]) {
         };
         match outcome {
             Err(error) => {
+                // In one piece it is refused, too, though perhaps only for being incomplete: an
+                // atom that is too long, say, is known to be so before all of it is there.
                 if let FragmentError::Payload(_) = error {
-                    let error = validate(&joined, ENTRIES, &Limits::DEFAULT).expect_err("the same");
-                    assert!(!error.is_truncated(), "{error}");
+                    validate(&joined, ENTRIES, &Limits::DEFAULT).expect_err("the same");
                 }
                 return;
             }

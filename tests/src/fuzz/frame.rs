@@ -29,7 +29,7 @@ pub fn run(input: &[u8]) {
     let flags = shape(choice);
     let mut receiver = link(flags, OURS, peer(choice));
     // Another shape, but the same forms: what a form cannot say would not come back.
-    let onward = shape(choice + 1);
+    let onward = shape(choice.wrapping_add(1));
     let mut sender = link(onward, peer(choice), OURS);
     let mut second = link(onward, OURS, peer(choice));
     for signal in receive(&mut receiver, stream) {
