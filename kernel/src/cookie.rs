@@ -55,6 +55,15 @@ pub fn find_or_create(
         path: PathBuf::from(FILE_NAME),
         problem: CookieFileProblem::NoHome,
     })?;
+    if home.is_none() {
+        // A home that does not exist is a mistake; a directory for the configuration is made.
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(|error| CookieFileError {
+                path: path.clone(),
+                problem: CookieFileProblem::NotCreated(error),
+            })?;
+        }
+    }
     create(&path)?;
     // Read back, so that whoever won a race to create it decides for both.
     read(&path)
@@ -218,7 +227,6 @@ fn parse(text: &[u8]) -> Result<Cookie, CookieFileProblem> {
 fn create(path: &Path) -> Result<(), CookieFileError> {
     let attempt = || -> io::Result<()> {
         let directory = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(directory)?;
         let cookie = random_letters(CREATED_LENGTH)?;
         let draft = directory.join(format!("{FILE_NAME}.{}", random_letters(8)?));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&draft)?;
@@ -307,6 +315,10 @@ mod tests {
         let inner = config.path().join("erlang");
         let cookie = find_or_create(None, Some(&inner)).unwrap();
         assert_eq!(read(&inner.join(FILE_NAME)).unwrap(), cookie);
+        let absent = config.path().join("absent");
+        let error = find_or_create(Some(&absent), None).unwrap_err();
+        assert!(error.to_string().contains("cannot be created"), "{error}");
+        assert!(!absent.exists());
         let error = find_or_create(None, None).unwrap_err();
         assert!(error.to_string().contains("HOME"), "{error}");
     }

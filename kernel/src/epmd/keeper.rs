@@ -81,6 +81,9 @@ const START_POLL: Duration = Duration::from_millis(20);
 /// Between two attempts to register again. OTP waits 2 s; a node has to be back within that.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// An epmd may stay away for hours: then it is said once a minute.
+const ATTEMPTS_PER_WARNING: u32 = 120;
+
 /// Why a node's name was not registered.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -198,11 +201,15 @@ impl Watch {
             }
             tracing::warn!(epmd = %self.config.epmd(), "epmd went away, registering again");
             drop(registration);
+            let mut attempts = 0u32;
             registration = loop {
                 match self.register() {
                     Ok(again) => break again,
                     Err(error) => {
-                        tracing::warn!(%error, "not registered; trying again");
+                        if attempts.is_multiple_of(ATTEMPTS_PER_WARNING) {
+                            tracing::warn!(%error, "not registered; trying again");
+                        }
+                        attempts = attempts.wrapping_add(1);
                         if self.wait(None, Some(RETRY)) {
                             return;
                         }

@@ -5,7 +5,8 @@ use super::{EpmdMode, Keeper, KeeperConfig, Server, ServerConfig, ServerHandle};
 use krarup_transport::epmd::message::NodeEntry;
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -50,9 +51,17 @@ fn keeper_config(mode: EpmdMode, name: &str, epmd: SocketAddr) -> KeeperConfig {
     }
 }
 
-/// A port nobody listens on.
+/// An address nobody listens on and no outgoing connection takes: those get ports above 32767.
 fn free() -> SocketAddr {
-    serve(&config(0)).1
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 6000).unwrap() * 2;
+    loop {
+        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 #[test]
@@ -220,7 +229,7 @@ fn nonsense_ends_only_its_own_connection() {
 
 #[test]
 fn a_keeper_registers_again_with_the_next_epmd() {
-    let (first, address) = serve(&config(0));
+    let (first, address) = serve(&config(free().port()));
     let keeper = Keeper::start(keeper_config(EpmdMode::External, "kept", address)).unwrap();
     assert_eq!(keeper.address(), Some(address));
     let creation = keeper.creation();
@@ -236,7 +245,7 @@ fn a_keeper_registers_again_with_the_next_epmd() {
 
 #[test]
 fn a_keeper_takes_over_when_no_epmd_answers() {
-    let (first, address) = serve(&config(0));
+    let (first, address) = serve(&config(free().port()));
     let one = Keeper::start(keeper_config(EpmdMode::Auto, "one", address)).unwrap();
     let two = Keeper::start(keeper_config(EpmdMode::Embedded, "two", address)).unwrap();
     drop(first);

@@ -94,7 +94,11 @@ fn complete_name(name: &str, name_type: NameType) -> Result<NodeName, StartError
     };
     let parsed =
         NodeName::parse(&full).map_err(|error| StartError::Name(format!("{full:?}: {error}")))?;
-    parsed.check_mode(mode).map_err(|error| StartError::Name(format!("{full:?}: {error}")))?;
+    // OTP: net_kernel.erl, create_name/3: a stated host may have no dot in a long name, such as
+    // a@localhost; only who dials such a name is refused.
+    if mode == NameMode::Short {
+        parsed.check_mode(mode).map_err(|error| StartError::Name(format!("{full:?}: {error}")))?;
+    }
     Ok(parsed)
 }
 
