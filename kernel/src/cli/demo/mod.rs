@@ -11,7 +11,7 @@ mod traffic;
 
 use self::floor::Waiting;
 use self::peers::{Peers, Seats};
-use self::report::{FLOOR, LatencyRow, Report, STREAM_FLOOR, StreamRow};
+use self::report::{LatencyRow, Report, STREAM_FLOOR, StreamRow};
 use super::{Failure, output};
 use krarup::Node;
 use krarup::epmd::{EpmdMode, Server, ServerConfig};
@@ -53,6 +53,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         line.show(step, steps, text);
     };
 
+    // Now, rather than after everything was measured.
+    std::fs::File::create(&arguments.plot).map_err(|error| {
+        Failure::Failed(format!("the plot {} cannot be written: {error}", arguments.plot.display()))
+    })?;
     show("starting epmd");
     let epmd = Server::bind(&ServerConfig {
         port: 0,
@@ -78,19 +82,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     peers.remove_files();
     show("starting a Krarup node in this process");
     seats.sit_here();
-    let node = Node::builder("krarup-demo-a@127.0.0.1")
+    let mut builder = Node::builder("krarup-demo-a@127.0.0.1")
         .cookie(peers.cookie().clone())
         .epmd(EpmdMode::External)
-        .epmd_port(epmd.port())
-        .start()
-        .map_err(Failure::of)?;
+        .epmd_port(epmd.port());
+    let mut floors =
+        vec![(Waiting::Spinning, "raw TCP, spinning"), (Waiting::Blocking, "raw TCP, blocking")];
+    if seats.are_shared() {
+        builder = builder.spin(Duration::ZERO);
+        floors.remove(0);
+    }
+    let node = builder.start().map_err(Failure::of)?;
 
-    let mut report = Report::default();
+    let mut report = Report { floor: floors[0].1, ..Report::default() };
     let floor_failed = |error: std::io::Error| Failure::Failed(format!("bare sockets: {error}"));
     for size in ROUND_TRIP_BYTES {
-        for (waiting, path) in
-            [(Waiting::Spinning, FLOOR), (Waiting::Blocking, "raw TCP, blocking")]
-        {
+        for &(waiting, path) in &floors {
             show(&format!("round trips of {size} bytes: {path}"));
             let sample = floor::round_trips(floor_peer, size, waiting, arguments.time)
                 .map_err(floor_failed)?;

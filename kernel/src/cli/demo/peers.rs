@@ -35,6 +35,12 @@ impl Seats {
         }
     }
 
+    /// Whether this process and its peers have the same processor, so that whoever spins keeps the
+    /// other from running.
+    pub(super) fn are_shared(&self) -> bool {
+        self.own == self.peers
+    }
+
     /// Moves this thread, and those it starts from now on, to its own processor.
     pub(super) fn sit_here(&self) {
         sit(&self.own);
@@ -100,6 +106,8 @@ impl<'s> Peers<'s> {
             .args(["node", "--name", name, "--shards", "1", "--epmd", "external"])
             .arg("--end-with-stdin")
             .args(["--epmd-port", &self.epmd_port.to_string()])
+            // The profile that does not spin.
+            .args(["--profile", if self.seats.are_shared() { "wan" } else { "balanced" }])
             .arg("--cookie-file")
             .arg(self.directory.join(".erlang.cookie"))
             .env("KRARUP_LOG", "error")

@@ -28,18 +28,18 @@ pub(super) struct StreamRow {
     pub(super) stream: Stream,
 }
 
-/// Everything a run measured. The floor is the path named [`FLOOR`].
+/// Everything a run measured.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Report {
+    /// The path that the others' round trips are compared with.
+    pub(super) floor: &'static str,
     /// Round trips, in the order they are shown.
     pub(super) latencies: Vec<LatencyRow>,
     /// Streams, in the order they are shown.
     pub(super) streams: Vec<StreamRow>,
 }
 
-/// The path that the others are compared with.
-pub(super) const FLOOR: &str = "raw TCP, spinning";
-/// The floor of streams.
+/// The path that the others' streams are compared with.
 pub(super) const STREAM_FLOOR: &str = "raw TCP, 64 KiB writes";
 
 impl Report {
@@ -195,7 +195,7 @@ impl Report {
         let floor = self
             .latencies
             .iter()
-            .find(|other| other.path == FLOOR && other.message_bytes == row.message_bytes)?;
+            .find(|other| other.path == self.floor && other.message_bytes == row.message_bytes)?;
         Some(row.sample.p50().as_secs_f64() / floor.sample.p50().as_secs_f64().max(1e-9))
     }
 
@@ -262,8 +262,9 @@ mod tests {
             stream: Stream { messages, message_bytes: 1024, elapsed: Duration::from_secs(2) },
         };
         Report {
+            floor: "raw",
             latencies: vec![
-                latency(FLOOR, &[6_000, 6_000, 7_000]),
+                latency("raw", &[6_000, 6_000, 7_000]),
                 latency("krarup - krarup", &[9_000, 9_000, 20_000]),
             ],
             streams: vec![stream(STREAM_FLOOR, 4_000_000), stream("krarup - krarup", 3_000_000)],
