@@ -7,17 +7,19 @@
 
 use std::error::Error;
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use krarup::term::Pid;
 use krarup::{Cookie, Node, Process, ProcessResult};
 
 const ROUND_TRIPS: usize = 2_000;
+/// Two busy threads of one process wake each other slowly, so neither should sleep in between.
+const SPIN: Duration = Duration::from_millis(1);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let cookie = Cookie::new("echo")?;
-    let server = Node::builder("server@127.0.0.1").cookie(cookie.clone()).start()?;
-    let client = Node::builder("client@127.0.0.1").cookie(cookie).start()?;
+    let node = |name| Node::builder(name).cookie(cookie.clone()).spin(SPIN).start();
+    let (server, client) = (node("server@127.0.0.1")?, node("client@127.0.0.1")?);
     server.spawn("mirror", mirror)?;
     let (done, times) = mpsc::channel();
     client.spawn("prober", move |me| async move {

@@ -69,6 +69,29 @@ pub(super) struct Finished {
     pub(super) established: Box<Established>,
 }
 
+/// A challenge of ours in a handshake that is not over. Also an attempt that is dropped half-way
+/// takes it back.
+struct Outstanding {
+    kernel: Rc<KernelShard>,
+    challenge: Challenge,
+}
+
+impl Outstanding {
+    fn new(kernel: &Rc<KernelShard>, challenge: Challenge) -> Self {
+        kernel.challenges.borrow_mut().push(challenge);
+        Outstanding { kernel: Rc::clone(kernel), challenge }
+    }
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        let mut challenges = self.kernel.challenges.borrow_mut();
+        if let Some(at) = challenges.iter().position(|ours| *ours == self.challenge) {
+            challenges.swap_remove(at);
+        }
+    }
+}
+
 /// What a waiting handshake is woken by.
 enum Event {
     Bytes(usize),
@@ -124,12 +147,11 @@ pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Listener, stop: Rc
 /// The accepting side of one connection.
 async fn answer(kernel: Rc<KernelShard>, socket: Socket, address: PeerAddress, leash: Rc<Leash>) {
     let Some(config) = kernel.acceptor_config() else { return };
-    let challenge = config.challenge;
-    kernel.challenges.borrow_mut().push(challenge);
+    let outstanding = Outstanding::new(&kernel, config.challenge);
     let _ = kernel.socket_options().apply(&socket);
     let mut attempt = None;
     let outcome = drive_acceptor(&kernel, &socket, config, &leash, &mut attempt).await;
-    kernel.challenges.borrow_mut().retain(|ours| *ours != challenge);
+    drop(outstanding);
     kernel.dismiss(&leash);
     match (outcome, attempt) {
         (Ok(Some(established)), Some(attempt)) => {
@@ -270,11 +292,8 @@ async fn drive_initiator(
     peer_wins: &mut bool,
 ) -> Result<Box<Established>, String> {
     let config = kernel.initiator_config(peer, hidden).ok_or("the node is not alive")?;
-    let challenge = config.challenge;
-    kernel.challenges.borrow_mut().push(challenge);
-    let outcome = initiate(kernel, socket, config, leash, peer_wins).await;
-    kernel.challenges.borrow_mut().retain(|ours| *ours != challenge);
-    outcome
+    let _outstanding = Outstanding::new(kernel, config.challenge);
+    initiate(kernel, socket, config, leash, peer_wins).await
 }
 
 async fn initiate(
