@@ -199,7 +199,8 @@ impl KrarupNode {
     ///
     /// When it does not in time.
     pub fn wait_nodedown(&self, start: usize, peer: &str, within: Duration) -> String {
-        let node = format!("node={peer} ");
+        // Names are printed as Erlang prints atoms: most need quotes.
+        let node = format!("node='{peer}' ");
         self.process.line_after(start, &format!("nodedown of {peer}"), within, |line| {
             let (_, fields) = line.split_once("nodedown ")?;
             let (_, reason) = fields.strip_prefix(&node)?.split_once("reason=")?;

@@ -18,8 +18,10 @@ pub const FRAME_BYTES_HARD_MAX: u32 = (1 << 31) - 5;
 /// The longest frame accepted unless configured otherwise.
 ///
 /// With fragments a frame has little more than 64 KiB; without them it is a whole message, and
-/// memory for it is committed while it arrives.
-pub const FRAME_BYTES_MAX_DEFAULT: u32 = 64 << 20;
+/// memory for it is committed while it arrives. OTP also sends a message whole, whatever its size
+/// and the flags, when it was sent before the connection was up (and made it be set up): so this
+/// is the bound of one message in fragments as well.
+pub const FRAME_BYTES_MAX_DEFAULT: u32 = 256 << 20;
 
 /// Bytes of control message and payload in one fragment, as OTP sends them.
 pub const FRAGMENT_BYTES: usize = 64 << 10;

@@ -64,7 +64,7 @@ pub struct LinkLimits {
 }
 
 impl LinkLimits {
-    /// 64 MiB a frame; 1 MiB high and 512 KiB low water mark (as OTP's `+zdbbl`), 16 MiB reserve;
+    /// 256 MiB a frame; 1 MiB high and 512 KiB low water mark (as OTP's `+zdbbl`), 16 MiB reserve;
     /// 256 KiB a write.
     pub const DEFAULT: LinkLimits = LinkLimits {
         frame_bytes_max: FRAME_BYTES_MAX_DEFAULT,
