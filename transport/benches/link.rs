@@ -81,19 +81,29 @@ fn encode(c: &mut Criterion) {
     group.finish();
 }
 
+/// A link that has received from another, and a batch of frames that it can receive again and
+/// again: all atoms are in its cache.
+fn prepared(flags: Flags) -> (Link, Slice) {
+    let mut sender = link(flags, "alpha@127.0.0.1", "omega@127.0.0.1");
+    let mut receiver = link(flags, "omega@127.0.0.1", "alpha@127.0.0.1");
+    let mut batches = [Vec::new(), Vec::new()];
+    for batch in &mut batches {
+        send_batch(&mut sender, &message());
+        write_all(&mut sender, |bytes| batch.extend_from_slice(bytes));
+    }
+    let [mut first, second] = batches.map(Slice::from);
+    while let Front::Frame(len) = receiver.frame_reader().front(&first) {
+        first.advance(LENGTH_BYTES);
+        receiver.receive(first.split_to(len)).expect("valid");
+    }
+    (receiver, second)
+}
+
 fn receive(c: &mut Criterion) {
     let mut group = c.benchmark_group("receive 16 B");
     group.throughput(Throughput::Elements(BATCH));
     for (name, flags) in SHAPES {
-        let mut sender = link(flags, "alpha@127.0.0.1", "omega@127.0.0.1");
-        let mut receiver = link(flags, "omega@127.0.0.1", "alpha@127.0.0.1");
-        // The second batch refers to atoms that the first has put into the cache.
-        let mut batches = [Vec::new(), Vec::new()];
-        for batch in &mut batches {
-            send_batch(&mut sender, &message());
-            write_all(&mut sender, |bytes| batch.extend_from_slice(bytes));
-        }
-        let [first, second] = batches.map(Slice::from);
+        let (mut receiver, second) = prepared(flags);
         let mut run = |batch: &Slice| {
             let mut rest = batch.clone();
             while let Front::Frame(len) = receiver.frame_reader().front(&rest) {
@@ -103,11 +113,33 @@ fn receive(c: &mut Criterion) {
             }
             assert!(rest.is_empty());
         };
-        run(&first);
         group.bench_function(name, |b| b.iter(|| run(&second)));
     }
     group.finish();
 }
 
-criterion_group!(benches, encode, receive);
+/// As `receive`, by way of [`Link::receive_plain`].
+fn receive_plain(c: &mut Criterion) {
+    let mut group = c.benchmark_group("receive plain 16 B");
+    group.throughput(Throughput::Elements(BATCH));
+    for (name, flags) in SHAPES {
+        let (mut receiver, second) = prepared(flags);
+        let mut run = |batch: &Slice| {
+            let mut rest = batch.clone();
+            while let Front::Frame(len) = receiver.frame_reader().front(&rest) {
+                rest.advance(LENGTH_BYTES);
+                let mut frame = rest.split_to(len);
+                let message = receiver.receive_plain(&frame).expect("a plain message");
+                frame.truncate(message.payload.end);
+                frame.advance(message.payload.start);
+                black_box((message, frame));
+            }
+            assert!(rest.is_empty());
+        };
+        group.bench_function(name, |b| b.iter(|| run(&second)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, encode, receive, receive_plain);
 criterion_main!(benches);

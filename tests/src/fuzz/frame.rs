@@ -5,8 +5,9 @@ use std::time::Instant;
 use krarup_transport::buffer::Slice;
 use krarup_transport::dist::frame::{Front, LENGTH_BYTES};
 use krarup_transport::dist::header::HeaderReader;
+use krarup_transport::dist::{Control, Destination};
 use krarup_transport::handshake::Flags;
-use krarup_transport::link::{IoSlices, Link, LinkConfig, Outgoing, Signal};
+use krarup_transport::link::{IoSlices, Link, LinkConfig, Outgoing, PlainMessage, Signal};
 use krarup_transport::term::{Atom, Limits};
 
 /// The names in the recordings.
@@ -110,9 +111,17 @@ fn receive(link: &mut Link, stream: &[u8]) -> Vec<Signal> {
             }
             Front::Frame(len) => {
                 rest.advance(LENGTH_BYTES);
-                match link.receive(rest.split_to(len)) {
-                    Ok(signal) => signals.extend(signal),
+                let frame = rest.split_to(len);
+                let plain = link.receive_plain(&frame);
+                match link.receive(frame.clone()) {
+                    Ok(signal) => {
+                        if let Some(plain) = plain {
+                            same(&plain, &frame, signal.as_ref().expect("a message"));
+                        }
+                        signals.extend(signal);
+                    }
                     Err(error) => {
+                        assert_eq!(plain, None);
                         assert_eq!(error.nodedown_reason(), "killed");
                         assert!(!error.to_string().is_empty());
                         break;
@@ -124,6 +133,23 @@ fn receive(link: &mut Link, stream: &[u8]) -> Vec<Signal> {
         assert!(sequences <= SEQUENCES_MAX && bytes <= CONNECTION_BYTES_MAX);
     }
     signals
+}
+
+/// Both ways of receiving say the same.
+fn same(plain: &PlainMessage, frame: &[u8], signal: &Signal) {
+    let Control::Send { from: Some(from), to: Destination::Process(to), priority, token } =
+        &signal.control
+    else {
+        panic!("{:?}", signal.control)
+    };
+    assert!(!priority && token.is_none());
+    for (plain, pid) in [(plain.from, from), (plain.to, to)] {
+        assert_eq!((plain.id, plain.serial, plain.creation), (pid.id, pid.serial, pid.creation));
+        assert_eq!(plain.to_pid(&pid.node, &pid.node), *pid);
+    }
+    let payload = signal.payload.as_ref().expect("a message");
+    assert_eq!(payload.contiguous(), frame.get(plain.payload.clone()));
+    assert!(payload.atoms.is_empty());
 }
 
 fn drain(link: &mut Link) -> Vec<u8> {

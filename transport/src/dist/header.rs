@@ -144,11 +144,19 @@ impl HeaderReader {
                 self.clear();
                 Ok(1)
             }
-            Some(_) if !self.last.is_empty() && bytes.starts_with(&self.last) => {
-                Ok(self.last.len())
-            }
-            Some(&references) => self.read_references(bytes, usize::from(references)),
+            Some(&references) => match self.known(bytes) {
+                Some(len) => Ok(len),
+                None => self.read_references(bytes, usize::from(references)),
+            },
         }
+    }
+
+    /// The length of the header at the start of `bytes` if it names the same atoms, by the same
+    /// bytes, as the one read last. Changes nothing.
+    #[inline]
+    pub(crate) fn known(&self, bytes: &[u8]) -> Option<usize> {
+        let is_known = !self.last.is_empty() && bytes.starts_with(&self.last);
+        is_known.then_some(self.last.len())
     }
 
     /// Reads a header of a connection without atom cache: it must name no atoms.

@@ -2,6 +2,7 @@
 
 use smallvec::smallvec;
 
+use super::plain::{PlainMessage, PlainPid};
 use super::{LinkError, Payload, Signal};
 use crate::buffer::Slice;
 use crate::dist::control::{Control, Names, PlainSend, Reason};
@@ -82,6 +83,26 @@ impl Inbound {
                 Err(LinkError::WrongShape { first, len: bytes.len() })
             }
         }
+    }
+
+    /// What a frame says if it is a plain message between the two nodes; see
+    /// [`Link::receive_plain`](super::Link::receive_plain).
+    #[inline]
+    pub(super) fn receive_plain(&self, frame: &[u8], names: Names<'_>) -> Option<PlainMessage> {
+        let control_at = match (self.shape, frame) {
+            (Shape::PlainHeader, [VERSION, NORMAL_HEADER, 0, ..]) => 3,
+            (Shape::CachedHeader, [VERSION, NORMAL_HEADER, rest @ ..]) => {
+                2 + self.header.known(rest)?
+            }
+            (Shape::PassThrough, [_, VERSION, ..]) => 2,
+            _ => return None,
+        };
+        let send = PlainSend::read(&frame[control_at..], self.header.atoms(), names)?;
+        let [from, to] = [send.from, send.to].map(|pid| PlainPid::of(pid, names));
+        let (from, to) = (from?, to?);
+        let term = self.payload_behind(frame, control_at + send.len).ok()?;
+        let payload = term.at..term.at + term.len;
+        (!term.uses_atom_cache).then_some(PlainMessage { from, to, payload })
     }
 
     /// A frame with a whole signal, whose control message begins at `control_at`.

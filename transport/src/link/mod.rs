@@ -18,6 +18,7 @@ mod bulk;
 mod error;
 mod inbound;
 mod outbound;
+mod plain;
 #[cfg(test)]
 mod tests;
 mod wire_queue;
@@ -38,6 +39,7 @@ use crate::term::{Atom, DecodeError, Limits, Term};
 
 pub use bulk::SenderKey;
 pub use error::{Busy, LinkError, SendError};
+pub use plain::{PlainMessage, PlainPid, Side};
 pub use wire_queue::{IO_SLICES_MAX, IoSlices};
 
 use inbound::Inbound;
@@ -111,7 +113,8 @@ impl LinkConfig {
     }
 }
 
-/// A validated payload: exactly one term, in one part or, if it came in fragments, several.
+/// A validated payload: exactly one term, in one part or, if it came in fragments, several. In
+/// several parts, keys or record fields that occur twice are found by [`Payload::decode`] only.
 #[derive(Clone, Debug, Default)]
 pub struct Payload {
     /// The bytes of the term in order, without version byte.
@@ -147,13 +150,21 @@ impl Payload {
     /// The owned term.
     ///
     /// # Errors
-    /// When it exceeds a limit; it is known to be well-formed.
+    /// When it exceeds a limit, or what only decoding can find is wrong with it.
     pub fn decode(&self, limits: &Limits) -> Result<Term, DecodeError> {
         if let [part] = self.parts.as_slice() {
             return Term::decode(part, &self.atoms, limits).map(|(term, _)| term);
         }
         let parts: SmallVec<[&[u8]; 8]> = self.parts.iter().map(Slice::as_slice).collect();
         crate::term::decode_parts(&parts, &self.atoms, limits)
+    }
+}
+
+/// A payload of one part without cache references. The bytes must be one valid term.
+impl From<Slice> for Payload {
+    #[inline]
+    fn from(term: Slice) -> Payload {
+        Payload { parts: Parts::from_buf([term]), atoms: Atoms::NONE }
     }
 }
 
@@ -262,6 +273,20 @@ impl Link {
         let signal = self.inbound.receive(frame, names);
         self.counters.received_signals += u64::from(matches!(signal, Ok(Some(_))));
         signal
+    }
+
+    /// Looks whether a frame is a plain message between processes of the two nodes, and if so
+    /// takes it. For anything else, and for what is wrong, there is no answer and nothing has
+    /// changed: [`Link::receive`] is to be called with the frame.
+    ///
+    /// It does what `receive` does for such a message, the validation of the payload included, but
+    /// what it gives is small and owns nothing, while a [`Signal`] is large to build and to move.
+    #[inline]
+    pub fn receive_plain(&mut self, frame: &[u8]) -> Option<PlainMessage> {
+        let names = Names { local: &self.local, peer: &self.peer };
+        let message = self.inbound.receive_plain(frame, names)?;
+        self.counters.received_signals += 1;
+        Some(message)
     }
 
     /// Sends a signal, encoding its payload straight into the outbox: `encode` appends one term

@@ -130,6 +130,47 @@ fn a_small_message_in_each_shape() {
 }
 
 #[test]
+fn a_plain_message_is_taken_without_building_a_signal() {
+    for flags in [BASE, FRAGMENTS, CACHED] {
+        let (mut a, mut b) = pair(flags);
+        let frame = |control: &Control, a: &mut Link| {
+            a.send_with(control, |out| write_integer(out, 5)).unwrap();
+            write_some(a, usize::MAX)[LENGTH_BYTES..].to_vec()
+        };
+        // The first two name the atoms and are headers not seen before.
+        for _ in 0..2 {
+            let frame = frame(&message(1, 2), &mut a);
+            if flags == CACHED {
+                assert_eq!(b.receive_plain(&frame), None);
+            }
+            b.receive(Slice::from(frame)).unwrap();
+        }
+        let mut bytes = frame(&message(1, 2), &mut a);
+        bytes.extend_from_slice(b"what stands behind");
+        let plain = b.receive_plain(&bytes).expect("a plain message");
+        let (local, peer) = (atom(PEER), atom(LOCAL));
+        assert_eq!(plain.from.to_pid(&local, &peer), pid(LOCAL, 1));
+        assert_eq!(plain.to.to_pid(&local, &peer), pid(PEER, 2));
+        assert_eq!((plain.from.node, plain.to.node), (Side::Peer, Side::Local));
+        assert_eq!(bytes[plain.payload], [97, 5]);
+        assert_eq!(b.counters().received_signals, 3);
+        // Anything else is left to `receive`.
+        let exit = Control::Exit { from: pid(LOCAL, 1), to: pid(PEER, 2), token: None };
+        assert_eq!(b.receive_plain(&frame(&exit, &mut a)), None);
+        let mut third = message(1, 2);
+        if let Control::Send { to, .. } = &mut third {
+            *to = Destination::Process(pid("third@host", 2));
+        }
+        assert_eq!(b.receive_plain(&frame(&third, &mut a)), None);
+        let mut bytes = frame(&message(1, 2), &mut a);
+        bytes.truncate(bytes.len() - 1);
+        assert_eq!(b.receive_plain(&bytes), None);
+        assert!(b.receive(Slice::from(bytes)).is_err());
+        assert_eq!(b.receive_plain(&[]), None);
+    }
+}
+
+#[test]
 fn known_node_names_are_not_repeated() {
     let (mut a, _) = pair(CACHED);
     let mut sizes = Vec::new();

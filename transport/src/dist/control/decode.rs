@@ -65,19 +65,19 @@ impl Control {
 /// without making a copy of anything, so that the control message is built once, in its place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlainSend<'a> {
-    from: KnownPid<'a>,
-    to: KnownPid<'a>,
+    pub(crate) from: KnownPid<'a>,
+    pub(crate) to: KnownPid<'a>,
     /// Bytes of the control message.
     pub(crate) len: usize,
 }
 
 /// A pid whose node's name is at hand.
 #[derive(Clone, Copy, Debug)]
-struct KnownPid<'a> {
-    node: &'a Atom,
-    id: u32,
-    serial: u32,
-    creation: Creation,
+pub(crate) struct KnownPid<'a> {
+    pub(crate) node: &'a Atom,
+    pub(crate) id: u32,
+    pub(crate) serial: u32,
+    pub(crate) creation: Creation,
 }
 
 impl<'a> PlainSend<'a> {

@@ -15,8 +15,8 @@ mod tests;
 
 use crate::term::{Atom, Pid, Reference, Term};
 
-pub(crate) use decode::PlainSend;
 pub use decode::{Decoded, Names, Reason};
+pub(crate) use decode::{KnownPid, PlainSend};
 pub use encode::{ControlWriter, PayloadPlace};
 pub use error::{ControlError, NotNegotiated};
 pub use spawn::{SPAWN_FLAG_LINK, SPAWN_FLAG_MONITOR, SpawnOption, SpawnReply, SpawnRequest};
