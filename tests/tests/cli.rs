@@ -119,6 +119,29 @@ fn a_node_that_cannot_start_says_why() {
 }
 
 #[test]
+fn a_node_without_io_uring_names_the_cause_and_the_remedy() {
+    let lab = Lab::without_epmd();
+    let mut command = std::process::Command::new("prlimit");
+    command.arg("--memlock=0:0").arg(krarup_command()).env("HOME", lab.home());
+    command.args(["node", "--name", "a@127.0.0.1", "--cookie", "c", "--epmd", "none"]);
+    let outcome = krarup_tests::Outcome::of(&mut command, SOON).expect_code(1);
+    for part in ["io_uring", "RLIMIT_MEMLOCK", "remedy", "ulimit -l"] {
+        assert!(outcome.stderr.contains(part), "{part}: {outcome:?}");
+    }
+}
+
+#[test]
+fn shards_follow_the_cores_a_node_may_use() {
+    let lab = Lab::without_epmd();
+    let mut command = std::process::Command::new("taskset");
+    command.args(["-c", "0"]).arg(krarup_command()).env("HOME", lab.home());
+    command.args(["node", "--name", "a@127.0.0.1", "--cookie", "c", "--epmd", "none"]);
+    let process = Process::start("krarup node", &mut command);
+    let ready = process.line_after(0, "its ready line", SOON, Ready::parse);
+    assert_eq!(ready.shards, 1);
+}
+
+#[test]
 fn the_cookie_comes_from_the_home_folder() {
     let lab = Lab::new();
     let arguments = ["node", "--name", "a@127.0.0.1", "--epmd", "external"];

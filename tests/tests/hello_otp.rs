@@ -8,6 +8,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 for_each_release!(
     all_kinds_ping_both_ways,
+    two_that_connect_at_once_share_one_link,
     echo_gives_back_what_it_got,
     sink_counts_and_forgets,
     what_is_not_there_is_answered_as_otp_does,
@@ -45,6 +46,26 @@ fn all_kinds_ping_both_ways(release: Release) {
         let own = if short { "p@localhost" } else { "p@127.0.0.1" };
         let outcome = lab.run(["ping", otp.name(), kind, own, "--cookie", "c"]).expect_code(0);
         assert_eq!(outcome.stdout.trim(), "pong");
+    }
+}
+
+fn two_that_connect_at_once_share_one_link(release: Release) {
+    // The attempt of the greater name survives: once Krarup's, once Erlang's.
+    for name in ["a", "z"] {
+        let lab = Lab::new();
+        let mut otp = lab.otp(release, "b").start();
+        otp.eval("krarup_peer:watch_nodes().");
+        for _ in 0..3 {
+            // It says that it is ready and connects; Erlang connects as soon as it hears that.
+            let krarup = lab.krarup(name).args(["--connect", otp.name()]).start();
+            let full_name = krarup.name().to_owned();
+            assert_eq!(otp.eval(&format!("net_adm:ping('{full_name}').")), "pong");
+            assert_eq!(otp.eval("nodes()."), format!("['{full_name}']"));
+            let flood = format!("krarup_peer:flood_echo({{echo, '{full_name}'}}, 4, 100, 5000).");
+            assert_eq!(otp.eval(&flood), "ok");
+            krarup.stop();
+            otp.eval_until("nodes().", "[]", SOON);
+        }
     }
 }
 
