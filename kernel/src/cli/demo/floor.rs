@@ -3,7 +3,7 @@
 //! The peer of a floor runs in a process of its own, as the nodes of the demo do, so that both
 //! pay for the same switches between address spaces.
 
-use super::measure::{Sample, Stream};
+use super::measure::{Sample, Span, Stream};
 use hdrhistogram::Histogram;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -80,17 +80,16 @@ pub(super) fn round_trips(
     stream.set_nonblocking(waiting == Waiting::Spinning)?;
     let mut buffer = vec![7u8; size];
     let mut histogram = new_histogram()?;
-    let warm = Instant::now() + duration / 10;
-    let end = Instant::now() + duration;
+    let span = Span::new(duration);
     loop {
         let start = Instant::now();
         write_full(&mut stream, &buffer, waiting)?;
         read_full(&mut stream, &mut buffer, waiting)?;
         let now = Instant::now();
-        if now > warm {
+        if span.counts(now) {
             histogram.saturating_record(nanoseconds(now - start));
         }
-        if now > end {
+        if span.is_over(now, histogram.len()) {
             return Ok(Sample::new(histogram));
         }
     }

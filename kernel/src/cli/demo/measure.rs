@@ -1,7 +1,7 @@
 //! What a measurement gives: latencies of round trips, rates of streams.
 
 use hdrhistogram::Histogram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The latencies of many round trips.
 #[derive(Clone, Debug)]
@@ -33,6 +33,35 @@ impl Sample {
     /// The value that this part of all round trips stays below, from 0 to 1.
     pub(super) fn quantile(&self, part: f64) -> Duration {
         Duration::from_nanos(self.histogram.value_at_quantile(part))
+    }
+}
+
+/// When a measurement of round trips is over: after its time, but not with a handful of trips
+/// because the machine was busy elsewhere, unless that lasts.
+pub(super) struct Span {
+    end: Instant,
+    last_end: Instant,
+    warm: Instant,
+}
+
+/// So many round trips make a median that is worth showing.
+const TRIPS_MIN: u64 = 1000;
+
+impl Span {
+    /// A measurement that begins now.
+    pub(super) fn new(duration: Duration) -> Self {
+        let now = Instant::now();
+        Self { end: now + duration, last_end: now + 3 * duration, warm: now + duration / 10 }
+    }
+
+    /// Whether a trip that ended now counts; the first ones warm things up.
+    pub(super) fn counts(&self, now: Instant) -> bool {
+        now > self.warm
+    }
+
+    /// Whether to stop after `trips`.
+    pub(super) fn is_over(&self, now: Instant, trips: u64) -> bool {
+        now > self.last_end || (now > self.end && trips >= TRIPS_MIN)
     }
 }
 

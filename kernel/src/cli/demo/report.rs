@@ -101,6 +101,7 @@ impl Report {
                     "round_trips": row.sample.count(),
                     "p50_ns": nanoseconds(row.sample.p50()),
                     "p99_ns": nanoseconds(row.sample.p99()),
+                    "max_ns": nanoseconds(row.sample.quantile(1.0)),
                     "to_floor": self.latency_ratio(row),
                 })
             })

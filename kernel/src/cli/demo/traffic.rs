@@ -1,7 +1,7 @@
 //! Traffic of a process on a node with the services `echo` and `sink` of another.
 
 use super::floor::{nanoseconds, new_histogram};
-use super::measure::{Sample, Stream};
+use super::measure::{Sample, Span, Stream};
 use bytes::Bytes;
 use krarup::term::{Atom, Term};
 use krarup::{Destination, Node, Process};
@@ -81,17 +81,16 @@ async fn echo(mut me: Process, peer: Atom, size: usize, duration: Duration) -> O
         return Err("echo answered with something else".into());
     }
     let mut histogram = new_histogram()?;
-    let warm = Instant::now() + duration / 10;
-    let end = Instant::now() + duration;
+    let span = Span::new(duration);
     loop {
         let start = Instant::now();
         me.send(to.clone(), &question).await?;
         me.recv().await?;
         let now = Instant::now();
-        if now > warm {
+        if span.counts(now) {
             histogram.saturating_record(nanoseconds(now - start));
         }
-        if now > end {
+        if span.is_over(now, histogram.len()) {
             return Ok(Sample::new(histogram));
         }
     }
