@@ -143,7 +143,7 @@ impl<H: Host> Driver<H> {
             let now = Instant::now();
             let worked = self.pass(now);
             if worked || now < self.spin_until || !self.is_quiet() {
-                Yield(false).await;
+                Yield::default().await;
             } else {
                 self.park(&mut parking, &door).await;
             }
@@ -336,7 +336,8 @@ impl Wake for Unpark {
 }
 
 /// Lets every task that is ready run once.
-struct Yield(bool);
+#[derive(Default)]
+pub(super) struct Yield(bool);
 
 impl Future for Yield {
     type Output = ();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::ShardId;
 use super::door::Door;
-use super::driver::DriverConfig;
+use super::driver::{DriverConfig, Yield};
 use super::guard::Panicked;
 use super::host::{Counters, End, Host, LinkKey, Outbox, Reading, WriteSlices};
 use super::mesh::{Full, Outgoing};
@@ -273,6 +273,14 @@ impl<H: Host> Handle<H> {
         if self.0.door.is_parked() {
             self.0.door.unpark();
         }
+    }
+
+    /// Lets every task of this shard that is ready, and the driver, run before the calling task goes
+    /// on. A task that computes for long should call it about every millisecond: it also tells the
+    /// thread that watches the shards that this one has work.
+    pub async fn yield_now(&self) {
+        self.wake();
+        Yield::default().await;
     }
 
     /// Ends the driver after its current pass. It closes all links.

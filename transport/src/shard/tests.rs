@@ -511,3 +511,10 @@ fn other_descriptors_are_heard_while_the_driver_spins() {
     });
     assert!(executors.unwrap().join().iter().all(Result::is_ok));
 }
+
+#[test]
+fn an_idle_link_is_small() {
+    // Beside it there is nothing: no slab, no task, no registration with the ring.
+    let bytes = size_of::<super::slots::Slot<()>>();
+    assert!(bytes <= 384, "a slot has {bytes} bytes");
+}
