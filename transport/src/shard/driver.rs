@@ -30,8 +30,8 @@ use crate::io::{Events, Wait, sleep};
 /// were told to have something.
 const HOT_LINKS_MAX: usize = 8;
 
-/// Passes between two looks at all other links, while nothing happens.
-const LOOK_PASSES: u64 = 4;
+/// Time between two looks at all other links, while nothing happens.
+const LOOK_INTERVAL_IDLE: Duration = Duration::from_micros(5);
 
 /// Time between two looks at all other links, while something happens in every pass.
 const LOOK_INTERVAL: Duration = Duration::from_micros(20);
@@ -165,10 +165,11 @@ impl<H: Host> Driver<H> {
 
         let mut worked = self.handle.write_dirty(&mut self.scratch);
         worked |= self.read_hot(u32::MAX);
+        let since_look = now.duration_since(self.last_look);
         let look = if worked {
-            now.duration_since(self.last_look) >= LOOK_INTERVAL
+            since_look >= LOOK_INTERVAL
         } else {
-            self.handle.hot_links() == 0 || passes.is_multiple_of(LOOK_PASSES)
+            self.handle.hot_links() == 0 || since_look >= LOOK_INTERVAL_IDLE
         };
         if look {
             self.last_look = now;
