@@ -169,13 +169,19 @@ fn wrong_usage_is_2_and_names_the_remedy() {
     assert_eq!(krarup(&["nmaes"], 4369).status.code(), Some(2));
     assert_eq!(krarup(&["names", "--prot"], 4369).status.code(), Some(2));
     assert_eq!(krarup(&[], 4369).status.code(), Some(2));
-    for help in [&["--help"][..], &["epmd", "-help"], &["names", "--help"]] {
+    for help in [&["--help"][..], &["epmd", "-help"], &["names", "--help"], &["help", "epmd"]] {
         let shown = krarup(help, 4369);
         assert_eq!(shown.status.code(), Some(0), "{help:?}");
         assert!(text(&shown.stdout).contains("Usage: krarup"), "{help:?}");
     }
     let nowhere = krarup(&["names", "host.invalid"], 4369);
     assert_eq!(nowhere.status.code(), Some(1));
+    // Accepted by the kernel, and never answered.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let late = krarup(&["names", "--timeout", "1"], port);
+    assert_eq!(late.status.code(), Some(1));
+    assert!(text(&late.stderr).contains("did not answer within"), "{}", text(&late.stderr));
 }
 
 #[test]

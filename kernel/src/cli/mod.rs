@@ -94,8 +94,10 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
         Some((first, following)) => (Some(first.as_str()), following),
         None => (None, rest),
     };
-    if verb == Some("epmd") {
-        return epmd::run(rest);
+    match (verb, rest) {
+        (Some("epmd"), arguments) => return epmd::run(arguments),
+        (Some("help"), [verb]) if verb == "epmd" => return epmd::run(&["-help".to_owned()]),
+        _ => {}
     }
     let translated = match verb {
         Some("node" | "ping") => erl::translate(rest).map_err(Failure::Usage)?,
