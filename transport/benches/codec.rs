@@ -45,7 +45,7 @@ fn walk(term: TermRef<'_>) -> u64 {
         TermRef::Atom(name) => name.len() as u64,
         TermRef::Binary(bytes) => bytes.len() as u64,
         TermRef::Pid(pid) => u64::from(pid.id),
-        TermRef::Reference(reference) => u64::from(reference.words()[0]),
+        TermRef::Reference(reference) => reference.words().map(u64::from).sum(),
         TermRef::Tuple(tuple) => tuple.iter().fold(0, |sum, term| sum.wrapping_add(walk(term))),
         TermRef::List(list) => {
             let mut items = list.iter();

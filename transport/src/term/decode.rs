@@ -71,16 +71,8 @@ impl Term {
         limits: &Limits,
     ) -> Result<Self, DecodeError> {
         let depth_max = limits.depth_max.min(Self::DEPTH_MAX);
-        let decoder = Decoder {
-            source,
-            atoms,
-            limits,
-            depth_max,
-            stack: Vec::new(),
-            owed: 1,
-            nodes: 0,
-            memory: 0,
-        };
+        let decoder =
+            Decoder { source, atoms, limits, depth_max, stack: Vec::new(), owed: 1, memory: 0 };
         decoder.run()
     }
 }
@@ -103,32 +95,29 @@ pub fn decode_parts<A: AtomTable + ?Sized>(
 }
 
 /// A container of which elements are still missing.
-enum Frame {
-    Tuple {
-        left: usize,
-        elements: Vec<Term>,
-    },
-    /// The tail follows the last element, when `left` is 0.
+struct Frame {
+    kind: Kind,
+    /// Terms still to come, the tail of a list included.
+    left: usize,
+    /// What has come; keys and values of a map in turn.
+    elements: Vec<Term>,
+    /// Offset of the container.
+    position: usize,
+}
+
+enum Kind {
+    /// Not a container: the term itself.
+    Root,
+    Tuple,
     List {
-        left: usize,
-        elements: Vec<Term>,
-        tail: Option<Term>,
+        /// Whether the end of the list has come, which is no element.
+        is_proper: bool,
     },
-    Map {
-        left: usize,
-        position: usize,
-        key: Option<Term>,
-        pairs: Vec<(Term, Term)>,
-    },
-    Fun {
-        left: usize,
-        fun: Box<Fun>,
-    },
-    Record {
-        left: usize,
-        names: std::vec::IntoIter<Atom>,
-        record: Box<Record>,
-    },
+    Map,
+    /// Its values are still missing.
+    Fun(Box<Fun>),
+    /// Its fields are still missing, of which these are the names.
+    Record(Box<Record>, Vec<Atom>),
 }
 
 struct Decoder<'s, S, A: ?Sized> {
@@ -136,53 +125,162 @@ struct Decoder<'s, S, A: ?Sized> {
     atoms: &'s A,
     limits: &'s Limits,
     depth_max: usize,
+    /// The containers around the current one.
     stack: Vec<Frame>,
     /// Terms that must still come for all open containers to be complete.
     owed: usize,
-    nodes: usize,
     memory: usize,
-}
-
-/// What reading one tag led to.
-enum Step {
-    /// A complete term.
-    Value(Term),
-    /// A container was opened; its first element is next.
-    Opened,
 }
 
 impl<S: Source, A: AtomTable + ?Sized> Decoder<'_, S, A> {
     fn run(mut self) -> Result<Term, DecodeError> {
+        let mut frame = Frame { kind: Kind::Root, left: 1, elements: Vec::new(), position: 0 };
+        let mut nodes = 0_usize;
         loop {
-            let mut value = match self.step()? {
-                Step::Opened => continue,
-                Step::Value(value) => value,
-            };
-            // Hand the value to the container it belongs to; that may complete it, and so on.
-            loop {
-                let Some(mut frame) = self.stack.pop() else { return Ok(value) };
-                if !frame.accept(value) {
-                    self.stack.push(frame);
-                    break;
+            let position = self.source.position();
+            let tag = self.source.u8()?;
+            nodes += 1;
+            if nodes > self.limits.nodes_max {
+                let nodes_max = self.limits.nodes_max;
+                let kind = DecodeErrorKind::TooManyTerms { nodes_max };
+                return Err(DecodeError::new(position, kind));
+            }
+            // Every term that begins is one that was owed.
+            self.owed = self.owed.saturating_sub(1);
+            let opened = match tag {
+                tag::SMALL_TUPLE => {
+                    let arity = u32::from(self.source.u8()?);
+                    self.container(Kind::Tuple, position, arity, 1)?
                 }
-                value = frame.complete()?;
+                tag::LARGE_TUPLE => {
+                    let arity = self.source.u32()?;
+                    self.container(Kind::Tuple, position, arity, 1)?
+                }
+                tag::MAP => {
+                    let pairs = self.source.u32()?;
+                    self.container(Kind::Map, position, pairs, 2)?
+                }
+                tag::LIST => match self.list(position, &mut frame)? {
+                    Some(list) => list,
+                    None => continue,
+                },
+                tag::NEW_FUN => self.fun(position)?,
+                tag::RECORD => self.record(position)?,
+                tag => {
+                    // Each value is put in its place where it is made, as moving it costs more
+                    // than making it.
+                    self.leaf(position, tag, &mut frame)?;
+                    frame.left -= 1;
+                    if frame.left > 0 {
+                        continue;
+                    }
+                    match self.close(frame)? {
+                        Closed::Container(outer) => frame = outer,
+                        Closed::All(term) => return Ok(term),
+                    }
+                    continue;
+                }
+            };
+            if opened.left > 0 {
+                if self.stack.len() >= self.depth_max {
+                    let depth_max = self.depth_max;
+                    return Err(DecodeError::new(position, DecodeErrorKind::TooDeep { depth_max }));
+                }
+                self.stack.push(std::mem::replace(&mut frame, opened));
+                continue;
+            }
+            // An empty container is complete at once.
+            self.stack.push(frame);
+            match self.close(opened)? {
+                Closed::Container(outer) => frame = outer,
+                Closed::All(term) => return Ok(term),
             }
         }
     }
 
-    fn step(&mut self) -> Result<Step, DecodeError> {
-        let position = self.source.position();
-        let tag = self.source.u8()?;
-        self.nodes += 1;
-        if self.nodes > self.limits.nodes_max {
-            let nodes_max = self.limits.nodes_max;
-            return Err(DecodeError::new(position, DecodeErrorKind::TooManyTerms { nodes_max }));
+    /// A container is complete: it becomes an element of the one around it, which that may
+    /// complete as well, and so on.
+    fn close(&mut self, mut frame: Frame) -> Result<Closed, DecodeError> {
+        while frame.left == 0 {
+            let Some(mut outer) = self.stack.pop() else {
+                return frame.complete().map(Closed::All);
+            };
+            let term = frame.complete()?;
+            if matches!(outer.kind, Kind::Root) {
+                return Ok(Closed::All(term));
+            }
+            outer.elements.push(term);
+            outer.left -= 1;
+            frame = outer;
         }
-        // Every way into this function pays for one term owed.
-        self.owed = self.owed.saturating_sub(1);
-        let value = match tag {
-            tag::SMALL_INTEGER => Term::Integer(i64::from(self.source.u8()?)),
-            tag::INTEGER => Term::Integer(i64::from(i32::from_be_bytes(self.source.array()?))),
+        Ok(Closed::Container(frame))
+    }
+
+    /// A term that contains no others, put at the end of the current container.
+    #[inline]
+    fn leaf(&mut self, position: usize, tag: u8, frame: &mut Frame) -> Result<(), DecodeError> {
+        let elements = &mut frame.elements;
+        match tag {
+            tag::SMALL_INTEGER => {
+                let value = self.source.u8()?;
+                elements.push(Term::Integer(i64::from(value)));
+            }
+            tag::INTEGER => {
+                let value = i32::from_be_bytes(self.source.array()?);
+                elements.push(Term::Integer(i64::from(value)));
+            }
+            tag::SMALL_ATOM_UTF8
+            | tag::ATOM_UTF8
+            | tag::ATOM_CACHE_REF
+            | tag::SMALL_ATOM
+            | tag::ATOM => {
+                let atom = self.atom_body(tag, position)?;
+                elements.push(Term::Atom(atom));
+            }
+            tag::BINARY => {
+                let length = self.source.u32()?;
+                let bytes = self.binary(position, length)?;
+                elements.push(Term::Binary(bytes));
+            }
+            tag::NEW_FLOAT => {
+                let value = finite(position, f64::from_be_bytes(self.source.array()?))?;
+                elements.push(Term::Float(value));
+            }
+            // The usual end of a list.
+            tag::NIL => match &mut frame.kind {
+                Kind::List { is_proper } if frame.left == 1 => *is_proper = true,
+                _ => elements.push(Term::nil()),
+            },
+            tag::STRING => {
+                let length = usize::from(self.source.u16()?);
+                self.charge(position, length * size_of::<Term>())?;
+                let bytes = self.source.bytes(length)?;
+                let integers = bytes.iter().map(|&byte| Term::Integer(i64::from(byte)));
+                match &mut frame.kind {
+                    // As the tail of a list it continues and ends it.
+                    Kind::List { is_proper } if frame.left == 1 => {
+                        *is_proper = true;
+                        elements.extend(integers);
+                    }
+                    _ => elements.push(Term::List(integers.collect())),
+                }
+            }
+            tag => elements.push(self.rare_leaf(position, tag)?),
+        }
+        Ok(())
+    }
+
+    fn rare_leaf(&mut self, position: usize, tag: u8) -> Result<Term, DecodeError> {
+        Ok(match tag {
+            tag::NEW_PID | tag::PID => {
+                Term::Pid(read::read_pid_body(self.source, self.atoms, tag, position)?)
+            }
+            tag::NEWER_REFERENCE | tag::NEW_REFERENCE | tag::REFERENCE => {
+                Term::Reference(read::read_reference_body(self.source, self.atoms, tag, position)?)
+            }
+            tag::V4_PORT | tag::NEW_PORT | tag::PORT => {
+                Term::Port(read::read_port_body(self.source, self.atoms, tag, position)?)
+            }
             tag::SMALL_BIG => {
                 let length = u32::from(self.source.u8()?);
                 self.integer(position, length)?
@@ -191,56 +289,20 @@ impl<S: Source, A: AtomTable + ?Sized> Decoder<'_, S, A> {
                 let length = self.source.u32()?;
                 self.integer(position, length)?
             }
-            tag::NEW_FLOAT => {
-                Term::Float(finite(position, f64::from_be_bytes(self.source.array()?))?)
-            }
-            tag::FLOAT => Term::Float(legacy_float(position, &self.source.array::<31>()?)?),
-            tag::SMALL_ATOM_UTF8
-            | tag::ATOM_UTF8
-            | tag::ATOM_CACHE_REF
-            | tag::SMALL_ATOM
-            | tag::ATOM => Term::Atom(self.atom_body(tag, position)?),
-            tag::NEW_PID | tag::PID => {
-                Term::Pid(read::read_pid_body(self.source, self.atoms, tag, position)?)
-            }
-            tag::V4_PORT | tag::NEW_PORT | tag::PORT => {
-                Term::Port(read::read_port_body(self.source, self.atoms, tag, position)?)
-            }
-            tag::NEWER_REFERENCE | tag::NEW_REFERENCE | tag::REFERENCE => {
-                Term::Reference(read::read_reference_body(self.source, self.atoms, tag, position)?)
-            }
-            tag::BINARY => {
-                let length = self.source.u32()?;
-                Term::Binary(self.binary(position, length)?)
-            }
             tag::BIT_BINARY => {
                 let length = self.source.u32()?;
                 let bits = self.source.u8()?;
                 self.bit_string(position, length, bits)?
             }
-            tag::NIL => Term::nil(),
-            tag::STRING => return self.string(position),
-            tag::SMALL_TUPLE => {
-                let arity = u32::from(self.source.u8()?);
-                return self.tuple(position, arity);
-            }
-            tag::LARGE_TUPLE => {
-                let arity = self.source.u32()?;
-                return self.tuple(position, arity);
-            }
-            tag::LIST => return self.list(position),
-            tag::MAP => return self.map(position),
-            tag::NEW_FUN => return self.fun(position),
+            tag::FLOAT => Term::Float(legacy_float(position, &self.source.array::<31>()?)?),
             tag::EXPORT => {
                 let module = self.atom()?;
                 let function = self.atom()?;
                 let arity = read::read_arity(self.source)?;
                 Term::Export(Box::new(Export { module, function, arity }))
             }
-            tag::RECORD => return self.record(position),
             _ => return Err(read::no_term(position, tag)),
-        };
-        Ok(Step::Value(value))
+        })
     }
 
     fn atom(&mut self) -> Result<Atom, DecodeError> {
@@ -288,54 +350,36 @@ impl<S: Source, A: AtomTable + ?Sized> Decoder<'_, S, A> {
         })
     }
 
-    /// A list of bytes; also as the tail of a list, which it then completes.
-    fn string(&mut self, position: usize) -> Result<Step, DecodeError> {
-        let length = usize::from(self.source.u16()?);
-        self.charge(position, length * size_of::<Term>())?;
-        let bytes = self.source.bytes(length)?;
-        let integers = bytes.iter().map(|&byte| Term::Integer(i64::from(byte)));
-        if let Some(Frame::List { left: 0, elements, .. }) = self.stack.last_mut() {
-            elements.extend(integers);
-            return Ok(Step::Value(Term::nil()));
-        }
-        Ok(Step::Value(Term::List(integers.collect())))
-    }
-
-    fn tuple(&mut self, position: usize, arity: u32) -> Result<Step, DecodeError> {
-        let left = self.owe(position, arity, 1, 0)?;
-        if left == 0 {
-            return Ok(Step::Value(Term::Tuple(Vec::new())));
-        }
+    /// A tuple or map whose count has been read.
+    #[inline]
+    fn container(
+        &mut self,
+        kind: Kind,
+        position: usize,
+        count: u32,
+        terms: usize,
+    ) -> Result<Frame, DecodeError> {
+        let left = self.owe(position, count, terms, 0)?;
         self.charge(position, left * size_of::<Term>())?;
-        self.open(position, Frame::Tuple { left, elements: Vec::with_capacity(left) })
+        Ok(Frame { kind, left, elements: Vec::with_capacity(left), position })
     }
 
-    fn list(&mut self, position: usize) -> Result<Step, DecodeError> {
+    /// A list; nothing if it continues the current one, whose tail it is.
+    fn list(&mut self, position: usize, frame: &mut Frame) -> Result<Option<Frame>, DecodeError> {
         let count = self.source.u32()?;
         let count = self.owe(position, count, 1, 1)?;
         self.charge(position, count * size_of::<Term>())?;
-        if let Some(Frame::List { left: left @ 0, elements, .. }) = self.stack.last_mut() {
-            // A list as the tail of a list continues it.
-            elements.reserve(count);
-            *left = count;
-            return Ok(Step::Opened);
+        let left = count + 1;
+        if frame.left == 1 && matches!(frame.kind, Kind::List { .. }) {
+            frame.elements.reserve(count);
+            frame.left = left;
+            return Ok(None);
         }
         let elements = Vec::with_capacity(count);
-        self.open(position, Frame::List { left: count, elements, tail: None })
+        Ok(Some(Frame { kind: Kind::List { is_proper: false }, left, elements, position }))
     }
 
-    fn map(&mut self, position: usize) -> Result<Step, DecodeError> {
-        let count = self.source.u32()?;
-        let left = self.owe(position, count, 2, 0)? / 2;
-        if left == 0 {
-            return Ok(Step::Value(Term::Map(Map::new())));
-        }
-        self.charge(position, left * 2 * size_of::<Term>())?;
-        let pairs = Vec::with_capacity(left);
-        self.open(position, Frame::Map { left, position, key: None, pairs })
-    }
-
-    fn fun(&mut self, position: usize) -> Result<Step, DecodeError> {
+    fn fun(&mut self, position: usize) -> Result<Frame, DecodeError> {
         // OTP 23 and later may encode the size too large, so only the parts count.
         let _size = self.source.u32()?;
         let arity = self.source.u8()?;
@@ -349,17 +393,13 @@ impl<S: Source, A: AtomTable + ?Sized> Decoder<'_, S, A> {
         let old_index = read::read_i64(self.source)?;
         let old_uniq = read::read_i64(self.source)?;
         let pid = read::read_pid(self.source, self.atoms)?;
-        let left = self.owe(position, free, 1, 0)?;
-        self.charge(position, left * size_of::<Term>() + size_of::<Fun>())?;
-        let free = Vec::with_capacity(left);
-        let fun = Box::new(Fun { arity, uniq, index, module, old_index, old_uniq, pid, free });
-        if left == 0 {
-            return Ok(Step::Value(Term::Fun(fun)));
-        }
-        self.open(position, Frame::Fun { left, fun })
+        self.charge(position, size_of::<Fun>())?;
+        let values = Vec::new();
+        let fun = Fun { arity, uniq, index, module, old_index, old_uniq, pid, free: values };
+        self.container(Kind::Fun(Box::new(fun)), position, free, 1)
     }
 
-    fn record(&mut self, position: usize) -> Result<Step, DecodeError> {
+    fn record(&mut self, position: usize) -> Result<Frame, DecodeError> {
         let count = self.source.u32()?;
         let flags = self.source.u8()?;
         if flags > 1 {
@@ -369,19 +409,16 @@ impl<S: Source, A: AtomTable + ?Sized> Decoder<'_, S, A> {
         let name = self.atom()?;
         // The names are read here, the values are owed.
         let left = self.owe(position, count, 2, 0)? / 2;
-        self.charge(position, left * size_of::<(Atom, Term)>() + size_of::<Record>())?;
+        self.charge(position, left * 2 * size_of::<(Atom, Term)>() + size_of::<Record>())?;
         let mut names = Vec::with_capacity(left);
         for _ in 0..left {
             names.push(self.atom()?);
         }
         self.owed = self.owed.saturating_sub(left);
         read::check_distinct(&names, position)?;
-        let fields = Vec::with_capacity(left);
-        let record = Box::new(Record { exported: flags == 1, module, name, fields });
-        if left == 0 {
-            return Ok(Step::Value(Term::Record(record)));
-        }
-        self.open(position, Frame::Record { left, names: names.into_iter(), record })
+        let record = Record { exported: flags == 1, module, name, fields: Vec::new() };
+        let kind = Kind::Record(Box::new(record), names);
+        Ok(Frame { kind, left, elements: Vec::with_capacity(left), position })
     }
 
     /// Notes that `count` elements of `terms` terms each, and `more` terms, must follow, each of
@@ -420,68 +457,46 @@ impl<S: Source, A: AtomTable + ?Sized> Decoder<'_, S, A> {
         }
         Ok(())
     }
+}
 
-    fn open(&mut self, position: usize, frame: Frame) -> Result<Step, DecodeError> {
-        if self.stack.len() >= self.depth_max {
-            let depth_max = self.depth_max;
-            return Err(DecodeError::new(position, DecodeErrorKind::TooDeep { depth_max }));
-        }
-        self.stack.push(frame);
-        Ok(Step::Opened)
-    }
+/// What is left to do when something is complete.
+enum Closed {
+    /// This container is the current one.
+    Container(Frame),
+    /// Nothing.
+    All(Term),
 }
 
 impl Frame {
-    /// Takes the next element; whether that was the last thing missing.
-    fn accept(&mut self, value: Term) -> bool {
-        let left = match self {
-            Self::Tuple { left, elements } => {
-                elements.push(value);
-                left
-            }
-            Self::List { left: 0, tail, .. } => {
-                *tail = Some(value);
-                return true;
-            }
-            Self::List { left, elements, .. } => {
-                elements.push(value);
-                *left -= 1;
-                return false;
-            }
-            Self::Map { left, key, pairs, .. } => {
-                match key.take() {
-                    None => {
-                        *key = Some(value);
-                        return false;
-                    }
-                    Some(key) => pairs.push((key, value)),
-                }
-                left
-            }
-            Self::Fun { left, fun } => {
-                fun.free.push(value);
-                left
-            }
-            Self::Record { left, names, record } => {
-                record.fields.extend(names.next().map(|name| (name, value)));
-                left
-            }
-        };
-        *left -= 1;
-        *left == 0
-    }
-
     /// The container, when nothing is missing any more.
+    #[inline]
     fn complete(self) -> Result<Term, DecodeError> {
-        Ok(match self {
-            Self::Tuple { elements, .. } => Term::Tuple(elements),
-            Self::List { elements, tail: None, .. } => Term::List(elements),
-            Self::List { elements, tail: Some(tail), .. } => Term::improper_list(elements, tail),
-            Self::Map { position, pairs, .. } => Map::from_pairs(pairs)
-                .map(Term::Map)
-                .map_err(|_| DecodeError::new(position, DecodeErrorKind::DuplicateKey))?,
-            Self::Fun { fun, .. } => Term::Fun(fun),
-            Self::Record { record, .. } => Term::Record(record),
+        let Self { kind, mut elements, position, .. } = self;
+        Ok(match kind {
+            Kind::Tuple => Term::Tuple(elements),
+            Kind::List { is_proper: true } => Term::List(elements),
+            Kind::List { is_proper: false } | Kind::Root => {
+                let last = elements.pop().unwrap_or(Term::nil());
+                Term::improper_list(elements, last)
+            }
+            Kind::Map => {
+                let mut pairs = Vec::with_capacity(elements.len() / 2);
+                let mut elements = elements.into_iter();
+                while let (Some(key), Some(value)) = (elements.next(), elements.next()) {
+                    pairs.push((key, value));
+                }
+                Map::from_pairs(pairs)
+                    .map(Term::Map)
+                    .map_err(|_| DecodeError::new(position, DecodeErrorKind::DuplicateKey))?
+            }
+            Kind::Fun(mut fun) => {
+                fun.free = elements;
+                Term::Fun(fun)
+            }
+            Kind::Record(mut record, names) => {
+                record.fields = names.into_iter().zip(elements).collect();
+                Term::Record(record)
+            }
         })
     }
 }

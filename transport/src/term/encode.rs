@@ -113,7 +113,7 @@ impl Sink for GatherSink {
 
 fn encode<S: Sink>(term: &Term, sink: &mut S) {
     match term {
-        Term::Integer(value) => write::write_integer(sink.buffer(), *value),
+        Term::Integer(value) => write::write_i64(sink.buffer(), *value),
         Term::BigInteger(value) => {
             write::write_magnitude(sink.buffer(), value.is_negative(), &value.to_digits());
         }
@@ -169,6 +169,7 @@ fn encode_all<S: Sink>(elements: &[Term], sink: &mut S) {
 }
 
 /// A list of bytes goes as a string where it fits, as OTP sends it.
+#[inline]
 fn encode_list<S: Sink>(elements: &[Term], sink: &mut S) {
     let byte = |element: &Term| match element {
         Term::Integer(value) => u8::try_from(*value).ok(),

@@ -80,7 +80,8 @@ fn check_complex<A: AtomTable + ?Sized>(
 enum Key<'a> {
     Integer(i64),
     Float(u64),
-    Atom(&'a str),
+    /// The name in UTF-8.
+    Atom(&'a [u8]),
     /// An entry of a table that is not at hand.
     AtomEntry(u8),
     Binary(&'a [u8]),
@@ -91,26 +92,29 @@ impl<'a> Key<'a> {
     #[inline]
     fn read<A: AtomTable + ?Sized>(bytes: &'a [u8], atoms: &'a A) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        let length = match reader.u8().ok()? {
-            tag::SMALL_ATOM_UTF8 => usize::from(reader.u8().ok()?),
-            tag::ATOM_UTF8 => usize::from(reader.u16().ok()?),
-            tag::SMALL_INTEGER => return Some(Self::Integer(i64::from(reader.u8().ok()?))),
-            tag::INTEGER | tag::SMALL_BIG => {
-                return read::read_i64(&mut Reader::new(bytes)).ok().map(Self::Integer);
-            }
-            tag::NEW_FLOAT => return Some(Self::Float(reader.u64().ok()?)),
-            tag::BINARY => {
-                let length = reader.u32().ok()? as usize;
-                return reader.take(length).ok().map(Self::Binary);
-            }
-            tag::ATOM_CACHE_REF => {
-                let index = reader.u8().ok()?;
-                let atom = atoms.entry(index);
-                return Some(atom.map_or(Self::AtomEntry(index), |atom| Self::Atom(atom.as_str())));
-            }
-            _ => return None,
-        };
-        std::str::from_utf8(reader.take(length).ok()?).ok().map(Self::Atom)
+        let length =
+            match reader.u8().ok()? {
+                tag::SMALL_ATOM_UTF8 => usize::from(reader.u8().ok()?),
+                tag::ATOM_UTF8 => usize::from(reader.u16().ok()?),
+                tag::SMALL_INTEGER => return Some(Self::Integer(i64::from(reader.u8().ok()?))),
+                tag::INTEGER | tag::SMALL_BIG => {
+                    return read::read_i64(&mut Reader::new(bytes)).ok().map(Self::Integer);
+                }
+                tag::NEW_FLOAT => return Some(Self::Float(reader.u64().ok()?)),
+                tag::BINARY => {
+                    let length = reader.u32().ok()? as usize;
+                    return reader.take(length).ok().map(Self::Binary);
+                }
+                tag::ATOM_CACHE_REF => {
+                    let index = reader.u8().ok()?;
+                    let atom = atoms.entry(index);
+                    return Some(atom.map_or(Self::AtomEntry(index), |atom| {
+                        Self::Atom(atom.as_str().as_bytes())
+                    }));
+                }
+                _ => return None,
+            };
+        reader.take(length).ok().map(Self::Atom)
     }
 
     fn hash(&self) -> u64 {
@@ -118,7 +122,7 @@ impl<'a> Key<'a> {
             Self::Integer(value) => mix(1, value.cast_unsigned()),
             Self::Float(bits) => mix(2, bits),
             Self::AtomEntry(index) => mix(3, u64::from(index)),
-            Self::Atom(name) => hash_bytes(4, name.as_bytes()),
+            Self::Atom(name) => hash_bytes(4, name),
             Self::Binary(bytes) => hash_bytes(5, bytes),
         }
     }

@@ -273,6 +273,7 @@ pub fn read_atom<S: Source, A: AtomTable + ?Sized>(
 }
 
 /// Reads an atom whose tag has been taken; `position` is where the tag was.
+#[inline]
 pub(crate) fn read_atom_body<S: Source, A: AtomTable + ?Sized>(
     source: &mut S,
     atoms: &A,

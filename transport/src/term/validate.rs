@@ -51,7 +51,6 @@ pub fn validate_with<A: AtomTable + ?Sized>(
         bytes,
         atoms,
         limits,
-        owed: 1,
         uses_atom_cache: false,
         outer: SmallVec::new(),
         keys: SmallVec::new(),
@@ -103,8 +102,6 @@ struct Check<'a, A: ?Sized> {
     bytes: &'a [u8],
     atoms: &'a A,
     limits: &'a Limits,
-    /// Terms still to come for all open containers.
-    owed: usize,
     uses_atom_cache: bool,
     /// The containers around the current one.
     outer: SmallVec<[Frame; 16]>,
@@ -114,112 +111,126 @@ struct Check<'a, A: ?Sized> {
 
 impl<A: AtomTable + ?Sized> Check<'_, A> {
     fn run(&mut self) -> Result<(), DecodeError> {
+        // What changes with every term is kept out of `self`, so that it can live in registers.
+        let mut reader = self.reader;
+        let mut owed = 1_usize;
+        let mut nodes = 0_usize;
         let mut frame =
             Frame { left: 1, kind: Kind::Plain, keys_base: 0, position: 0, in_key: false };
-        let mut nodes = 0_usize;
         loop {
-            let position = self.reader.position();
-            let tag = self.reader.u8()?;
+            let position = reader.position();
+            let tag = reader.u8()?;
             nodes += 1;
-            if nodes > self.limits.nodes_max {
-                let nodes_max = self.limits.nodes_max;
-                let kind = DecodeErrorKind::TooManyTerms { nodes_max };
-                return Err(DecodeError::new(position, kind));
-            }
-            self.owed = self.owed.saturating_sub(1);
+            owed = owed.saturating_sub(1);
             if frame.kind == Kind::KeyedMap && frame.left.is_multiple_of(2) {
                 self.keys.push(position);
             }
             match tag {
-                tag::SMALL_INTEGER => self.skip(1)?,
+                tag::SMALL_INTEGER => drop(reader.take(1)?),
                 tag::SMALL_ATOM_UTF8 => {
-                    let length = usize::from(self.reader.u8()?);
-                    self.utf8(position, length)?;
+                    let length = usize::from(reader.u8()?);
+                    let text = reader.take(length)?;
+                    if length > self.limits.atom_characters_max || !text.is_ascii() {
+                        check_atom_text(position, text, self.limits.atom_characters_max)?;
+                    }
                 }
                 tag::NIL => {}
-                tag::INTEGER => self.skip(4)?,
-                tag::SMALL_TUPLE => {
-                    let arity = usize::from(self.reader.u8()?);
-                    if self.open(&mut frame, position, arity, Kind::Plain)? {
-                        continue;
-                    }
-                }
-                tag::LIST => {
-                    let count = self.reader.u32()? as usize;
-                    self.check_count(position, count)?;
-                    let left = count.saturating_add(1);
-                    if frame.kind == Kind::List && frame.left == 1 {
-                        // A list as the tail of a list continues it.
-                        self.owe(position, left)?;
-                        frame.left = left;
-                        continue;
-                    }
-                    self.open(&mut frame, position, left, Kind::List)?;
-                    continue;
-                }
+                tag::INTEGER => drop(reader.take(4)?),
                 tag::BINARY => {
-                    let length = self.reader.u32()?;
-                    self.binary(position, length)?;
+                    let length = reader.u32()?;
+                    check_binary(position, length, self.limits)?;
+                    reader.take(length as usize)?;
                 }
                 tag::NEW_FLOAT => {
-                    let bits = self.reader.u64()?;
-                    if !f64::from_bits(bits).is_finite() {
+                    if !f64::from_bits(reader.u64()?).is_finite() {
                         let kind = DecodeErrorKind::NotAFiniteFloat;
                         return Err(DecodeError::new(position, kind));
                     }
                 }
+                tag::SMALL_TUPLE => {
+                    let arity = usize::from(reader.u8()?);
+                    if arity > 0 {
+                        check_count(position, arity, self.limits)?;
+                        owe(&mut owed, arity, &reader, position)?;
+                        self.open(&mut frame, position, arity, Kind::Plain)?;
+                        continue;
+                    }
+                }
+                tag::LIST => {
+                    let count = reader.u32()? as usize;
+                    check_count(position, count, self.limits)?;
+                    let left = count.saturating_add(1);
+                    owe(&mut owed, left, &reader, position)?;
+                    if frame.kind == Kind::List && frame.left == 1 {
+                        // A list as the tail of a list continues it.
+                        frame.left = left;
+                    } else {
+                        self.open(&mut frame, position, left, Kind::List)?;
+                    }
+                    continue;
+                }
                 tag::MAP => {
-                    let pairs = self.reader.u32()? as usize;
-                    self.check_count(position, pairs)?;
-                    let kind = if pairs > 1 { Kind::KeyedMap } else { Kind::Map };
-                    if self.open(&mut frame, position, pairs.saturating_mul(2), kind)? {
+                    let pairs = reader.u32()? as usize;
+                    check_count(position, pairs, self.limits)?;
+                    if pairs > 0 {
+                        let left = pairs.saturating_mul(2);
+                        owe(&mut owed, left, &reader, position)?;
+                        let kind = if pairs > 1 { Kind::KeyedMap } else { Kind::Map };
+                        self.open(&mut frame, position, left, kind)?;
                         continue;
                     }
                 }
-                tag::LARGE_TUPLE => {
-                    let arity = self.reader.u32()? as usize;
-                    self.check_count(position, arity)?;
-                    if self.open(&mut frame, position, arity, Kind::Plain)? {
+                tag => {
+                    self.reader = reader;
+                    let left = self.rare(position, tag, owed)?;
+                    reader = self.reader;
+                    if left > 0 {
+                        owe(&mut owed, left, &reader, position)?;
+                        self.open(&mut frame, position, left, Kind::Plain)?;
                         continue;
                     }
                 }
-                tag::NEW_FUN => {
-                    let free = self.fun_head(position)?;
-                    if self.open(&mut frame, position, free, Kind::Plain)? {
-                        continue;
-                    }
-                }
-                tag::RECORD => {
-                    let fields = self.record_head(position)?;
-                    if self.open(&mut frame, position, fields, Kind::Plain)? {
-                        continue;
-                    }
-                }
-                _ => self.leaf(position, tag)?,
             }
             frame.left -= 1;
             while frame.left == 0 {
                 if frame.kind == Kind::KeyedMap {
-                    let keys = &self.keys[frame.keys_base..];
-                    keys::check_distinct(
-                        self.bytes,
-                        keys,
-                        self.atoms,
-                        self.limits,
-                        frame.position,
-                    )?;
-                    self.keys.truncate(frame.keys_base);
+                    self.close_map(&frame)?;
                 }
                 match self.outer.pop() {
                     Some(outer) => frame = outer,
-                    None => return Ok(()),
+                    None => {
+                        self.reader = reader;
+                        return check_nodes(nodes, self.limits, position);
+                    }
                 }
                 frame.left -= 1;
             }
         }
     }
 
-    /// Makes a container of `left` terms the current one; not if it is empty.
+    /// All pairs of a map are there: compares its keys.
+    fn close_map(&mut self, frame: &Frame) -> Result<(), DecodeError> {
+        let keys = &self.keys[frame.keys_base..];
+        keys::check_distinct(self.bytes, keys, self.atoms, self.limits, frame.position)?;
+        self.keys.truncate(frame.keys_base);
+        Ok(())
+    }
+
+    /// Terms that are not frequent; returns how many terms are left of one that is a container.
+    fn rare(&mut self, position: usize, tag: u8, owed: usize) -> Result<usize, DecodeError> {
+        match tag {
+            tag::LARGE_TUPLE => {
+                let arity = self.reader.u32()? as usize;
+                check_count(position, arity, self.limits)?;
+                Ok(arity)
+            }
+            tag::NEW_FUN => self.fun_head(position),
+            tag::RECORD => self.record_head(position, owed),
+            tag => self.leaf(position, tag).map(|()| 0),
+        }
+    }
+
+    /// Makes a container of `left` terms, at least one, the current one.
     #[inline]
     fn open(
         &mut self,
@@ -227,11 +238,7 @@ impl<A: AtomTable + ?Sized> Check<'_, A> {
         position: usize,
         left: usize,
         mut kind: Kind,
-    ) -> Result<bool, DecodeError> {
-        if left == 0 {
-            return Ok(false);
-        }
-        self.owe(position, left)?;
+    ) -> Result<(), DecodeError> {
         // The frame of the term itself is no level.
         if self.outer.len() >= self.limits.depth_max {
             let depth_max = self.limits.depth_max;
@@ -242,27 +249,9 @@ impl<A: AtomTable + ?Sized> Check<'_, A> {
         if in_key && kind == Kind::KeyedMap {
             kind = Kind::Map;
         }
-        let keys_base = self.keys.len();
-        let opened = Frame { left, kind, keys_base, position, in_key };
+        let opened = Frame { left, kind, keys_base: self.keys.len(), position, in_key };
         self.outer.push(std::mem::replace(frame, opened));
-        Ok(true)
-    }
-
-    /// Notes that `terms` more terms must follow, each of which takes at least a byte.
-    #[inline]
-    fn owe(&mut self, position: usize, terms: usize) -> Result<(), DecodeError> {
-        self.owed = self.owed.saturating_add(terms);
-        let remaining = self.reader.remaining();
-        if self.owed > remaining {
-            let kind = DecodeErrorKind::CountBeyondInput { count: terms as u64, remaining };
-            return Err(DecodeError::new(position, kind));
-        }
         Ok(())
-    }
-
-    #[inline]
-    fn check_count(&self, position: usize, count: usize) -> Result<(), DecodeError> {
-        check_count(position, count, self.limits)
     }
 
     #[inline]
@@ -392,14 +381,14 @@ impl<A: AtomTable + ?Sized> Check<'_, A> {
     }
 
     /// A record up to its values; returns how many there are.
-    fn record_head(&mut self, position: usize) -> Result<usize, DecodeError> {
+    fn record_head(&mut self, position: usize, owed: usize) -> Result<usize, DecodeError> {
         let fields = self.reader.u32()? as usize;
         check_record_flags(position, self.reader.u8()?)?;
-        self.check_count(position, fields)?;
+        check_count(position, fields, self.limits)?;
         self.atom()?;
         self.atom()?;
         let remaining = self.reader.remaining();
-        if self.owed.saturating_add(fields.saturating_mul(2)) > remaining {
+        if owed.saturating_add(fields.saturating_mul(2)) > remaining {
             let kind = DecodeErrorKind::CountBeyondInput { count: fields as u64, remaining };
             return Err(DecodeError::new(position, kind));
         }
@@ -415,6 +404,32 @@ impl<A: AtomTable + ?Sized> Check<'_, A> {
             result => result.map(|()| fields),
         }
     }
+}
+
+/// Notes that `terms` more terms must follow, each of which takes at least a byte.
+#[inline]
+fn owe(
+    owed: &mut usize,
+    terms: usize,
+    reader: &Reader<'_>,
+    position: usize,
+) -> Result<(), DecodeError> {
+    *owed = owed.saturating_add(terms);
+    let remaining = reader.remaining();
+    if *owed > remaining {
+        let kind = DecodeErrorKind::CountBeyondInput { count: terms as u64, remaining };
+        return Err(DecodeError::new(position, kind));
+    }
+    Ok(())
+}
+
+/// The limit on terms is looked at once, as what exceeds it has been passed at no cost.
+fn check_nodes(nodes: usize, limits: &Limits, position: usize) -> Result<(), DecodeError> {
+    let nodes_max = limits.nodes_max;
+    if nodes > nodes_max {
+        return Err(DecodeError::new(position, DecodeErrorKind::TooManyTerms { nodes_max }));
+    }
+    Ok(())
 }
 
 #[inline]

@@ -16,7 +16,10 @@ pub fn write_atom(out: &mut Vec<u8>, atom: &Atom) {
 pub(crate) fn write_atom_text(out: &mut Vec<u8>, name: &str) {
     // An atom has at most 255 characters, so at most 1,020 bytes.
     match u8::try_from(name.len()) {
-        Ok(length) => out.extend_from_slice(&[tag::SMALL_ATOM_UTF8, length]),
+        Ok(length) => {
+            out.reserve(2 + name.len());
+            out.extend_from_slice(&[tag::SMALL_ATOM_UTF8, length]);
+        }
         Err(_) => {
             let [high, low] = (name.len() as u16).to_be_bytes();
             out.extend_from_slice(&[tag::ATOM_UTF8, high, low]);
@@ -53,6 +56,19 @@ pub fn write_reference(out: &mut Vec<u8>, reference: &Reference) {
     out.extend_from_slice(&reference.creation.0.to_be_bytes());
     for word in reference.words() {
         out.extend_from_slice(&word.to_be_bytes());
+    }
+}
+
+/// Writes an integer of 64 bits in its shortest form.
+#[inline]
+pub(crate) fn write_i64(out: &mut Vec<u8>, value: i64) {
+    match (u8::try_from(value), i32::try_from(value)) {
+        (Ok(byte), _) => out.extend_from_slice(&[tag::SMALL_INTEGER, byte]),
+        (_, Ok(word)) => {
+            let [a, b, c, d] = word.to_be_bytes();
+            out.extend_from_slice(&[tag::INTEGER, a, b, c, d]);
+        }
+        _ => write_magnitude(out, value < 0, &value.unsigned_abs().to_le_bytes()),
     }
 }
 
@@ -123,8 +139,7 @@ pub fn write_tuple_header(out: &mut Vec<u8>, arity: usize) {
 /// When there are 2³² elements or more.
 #[inline]
 pub fn write_list_header(out: &mut Vec<u8>, count: usize) {
-    out.push(tag::LIST);
-    write_length(out, count);
+    write_head(out, tag::LIST, count);
 }
 
 /// Writes the empty list, which is also the tail of every proper one.
@@ -139,8 +154,7 @@ pub fn write_nil(out: &mut Vec<u8>) {
 /// When there are 2³² pairs or more.
 #[inline]
 pub fn write_map_header(out: &mut Vec<u8>, pairs: usize) {
-    out.push(tag::MAP);
-    write_length(out, pairs);
+    write_head(out, tag::MAP, pairs);
 }
 
 /// Writes a binary.
@@ -159,8 +173,7 @@ pub fn write_binary(out: &mut Vec<u8>, bytes: &[u8]) {
 /// When there are 4 GiB or more.
 #[inline]
 pub fn write_binary_header(out: &mut Vec<u8>, length: usize) {
-    out.push(tag::BINARY);
-    write_length(out, length);
+    write_head(out, tag::BINARY, length);
 }
 
 /// Writes a list of bytes: `STRING_EXT` where it fits, as OTP does.
@@ -183,6 +196,14 @@ pub fn write_byte_list(out: &mut Vec<u8>, bytes: &[u8]) {
             write_nil(out);
         }
     }
+}
+
+/// A tag and the 32-bit count after it.
+#[inline]
+fn write_head(out: &mut Vec<u8>, tag: u8, count: usize) {
+    let count = u32::try_from(count).expect("a term has fewer than 2^32 elements or bytes");
+    let [a, b, c, d] = count.to_be_bytes();
+    out.extend_from_slice(&[tag, a, b, c, d]);
 }
 
 #[inline]
