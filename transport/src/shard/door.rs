@@ -134,6 +134,13 @@ impl Door {
         Duration::from_millis(self.to_ms(now).saturating_sub(due))
     }
 
+    /// How long until the driver wants to run, at least a millisecond.
+    pub(super) fn until_due(&self, now: Instant) -> Duration {
+        let due = self.due_ms.load(Ordering::Relaxed);
+        // One more than the difference, which has lost the fractions.
+        Duration::from_millis(due.saturating_sub(self.to_ms(now)).saturating_add(1))
+    }
+
     /// Wakes the executor whatever it believes about its queues.
     pub(super) fn kick(&self) {
         self.kicks.fetch_add(1, Ordering::Relaxed);

@@ -134,7 +134,7 @@ impl<H: Host> Driver<H> {
         door.set_driver(poll_fn(|context| Poll::Ready(context.waker().clone())).await);
         door.set_due(self.next_tick);
         let _rescue = rescue(&door);
-        let _clock = glommio::spawn_local(clock(door.clone(), self.handle.config().tick));
+        let _clock = glommio::spawn_local(clock(door.clone()));
         let mut parking = Parking::new(&self.handle, &door);
         kick::register(&door);
         let watch = self.handle.shared().watch.clone();
@@ -279,11 +279,13 @@ pub(super) fn rescue(door: &Arc<Door>) -> Option<glommio::Task<()>> {
     task.ok()
 }
 
-/// Wakes a parked driver once per `tick`.
-async fn clock(door: Arc<Door>, tick: Duration) {
+/// Wakes a parked driver when its clock is due.
+async fn clock(door: Arc<Door>) {
     while !door.is_closed() {
-        sleep(tick).await;
+        sleep(door.until_due(Instant::now())).await;
         door.ring();
+        // The driver makes its pass, and says when it wants the next.
+        Yield::default().await;
     }
 }
 

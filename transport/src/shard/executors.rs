@@ -13,6 +13,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use super::ShardId;
 use super::guard::Panicked;
+use super::kick;
 use crate::io::probe::{self, IoUringUnavailable};
 
 /// How the executors are made.
@@ -113,6 +114,7 @@ impl<T: Send + 'static> Executors<T> {
             return Err(StartError::ShardCount(config.shards));
         }
         probe::check(config.shards).map_err(StartError::IoUring)?;
+        kick::start();
         let mut places = config.places();
         let (built, results) = mpsc::channel();
         let mut threads = Vec::with_capacity(seats.len());

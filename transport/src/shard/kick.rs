@@ -33,23 +33,30 @@ pub fn kicks() -> u64 {
     watch().kicks.load(Ordering::Relaxed)
 }
 
+/// Starts the thread if it does not run. To be called from a thread that is not pinned: the new
+/// one may run where its starter may.
+pub(super) fn start() {
+    let watch = watch();
+    let mut state = watch.state.lock().unwrap_or_else(PoisonError::into_inner);
+    if state.running {
+        return;
+    }
+    let spawned = thread::Builder::new()
+        .name("krarup-kick".into())
+        .stack_size(128 * 1024)
+        .spawn(move || watch.run());
+    match spawned {
+        Ok(_) => state.running = true,
+        // The shards work without it, but a stall would last until the next event.
+        Err(error) => tracing::warn!(%error, "cannot start the thread that watches the shards"),
+    }
+}
+
 /// Watches a shard from now on, until its door is closed or gone.
 pub(super) fn register(door: &Arc<Door>) {
     let watch = watch();
     let mut state = watch.state.lock().unwrap_or_else(PoisonError::into_inner);
     state.added.push(Arc::downgrade(door));
-    if !state.running {
-        state.running = true;
-        let spawned = thread::Builder::new()
-            .name("krarup-kick".into())
-            .stack_size(128 * 1024)
-            .spawn(move || watch.run());
-        if let Err(error) = spawned {
-            // The shards work without it, but a stall would last until the next event.
-            state.running = false;
-            tracing::warn!(%error, "cannot start the thread that watches the shards");
-        }
-    }
     watch.changed.notify_one();
 }
 
@@ -96,8 +103,8 @@ fn watch() -> &'static Watch {
 }
 
 impl Watch {
-    /// Looks at all shards until none is left.
-    fn run(&self) {
+    /// Looks at all shards, for as long as the process lives.
+    fn run(&self) -> ! {
         let mut watched: Vec<Watched> = Vec::new();
         // Looks since a shard was last seen running.
         let mut quiet_looks = 0_u32;
@@ -122,12 +129,13 @@ impl Watch {
                 still_since: now,
                 pause: STILL_MAX,
             }));
-            if watched.is_empty() {
-                state.running = false;
-                return;
-            }
             self.dozing.store(doze, Ordering::Relaxed);
-            let pause = if doze { LOOK_IDLE } else { STILL_MAX / 2 };
+            let pause = match () {
+                // Until a shard is registered.
+                () if watched.is_empty() => Duration::MAX,
+                () if doze => LOOK_IDLE,
+                () => STILL_MAX / 2,
+            };
             let (mut state, _) = self
                 .changed
                 .wait_timeout_while(state, pause, |state| !state.roused && state.added.is_empty())
