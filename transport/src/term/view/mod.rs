@@ -1,10 +1,13 @@
 //! Terms seen where they are, in the bytes they came in.
 
+mod take;
+
 use std::fmt;
 
 use num_bigint::{BigInt, Sign};
 
-use super::read::{self, Reader};
+use self::take::take;
+use super::read::Reader;
 use super::skip::skip;
 use super::{Atom, Creation, DecodeError, Limits, Reference, Term, tag};
 
@@ -156,7 +159,7 @@ impl<'a> TermRef<'a> {
     /// # Errors
     /// When the bytes were not valid after all.
     pub fn validated(bytes: &'a [u8], atoms: &'a [Atom]) -> Result<Self, DecodeError> {
-        read(&mut Reader::new(bytes), atoms).ok_or_else(|| {
+        take(&mut Reader::new(bytes), atoms).ok_or_else(|| {
             match super::validate_with(bytes, atoms, &Limits::DEFAULT) {
                 Err(error) => error,
                 // Only a reference that the table lacks can pass one and not the other.
@@ -327,7 +330,7 @@ impl<'a> TupleRef<'a> {
             return None;
         }
         skip(&mut elements.content, index).ok()?;
-        read(&mut elements.content, elements.atoms)
+        take(&mut elements.content, elements.atoms)
     }
 }
 
@@ -354,7 +357,7 @@ impl<'a> Iterator for Elements<'a> {
     #[inline]
     fn next(&mut self) -> Option<TermRef<'a>> {
         self.left = self.left.checked_sub(1)?;
-        read(&mut self.content, self.atoms)
+        take(&mut self.content, self.atoms)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -437,7 +440,7 @@ impl<'a> ListItems<'a> {
             tag::NIL => self.left = Left::Nothing,
             _ => {
                 self.left = Left::Nothing;
-                self.tail = read(&mut self.content, self.atoms);
+                self.tail = take(&mut self.content, self.atoms);
             }
         }
         Some(())
@@ -454,7 +457,7 @@ impl<'a> Iterator for ListItems<'a> {
                 Left::Terms(0) | Left::Tail => self.open_tail()?,
                 Left::Terms(count) => {
                     self.left = Left::Terms(count - 1);
-                    return read(&mut self.content, self.atoms);
+                    return take(&mut self.content, self.atoms);
                 }
                 Left::Bytes(0) | Left::Nothing => return None,
                 Left::Bytes(count) => {
@@ -538,202 +541,6 @@ impl fmt::Debug for TermRef<'_> {
     }
 }
 
-/// Takes the next term; of a container, all that is in it. Nothing if the bytes are not valid.
-///
-/// The frequent leaves are inlined into the caller, so that they stay in registers: moving a
-/// finished `TermRef` costs more than making it.
-#[inline(always)]
-fn read<'a>(reader: &mut Reader<'a>, atoms: &'a [Atom]) -> Option<TermRef<'a>> {
-    let start = *reader;
-    match reader.u8().ok()? {
-        tag::SMALL_INTEGER => Some(TermRef::Integer(i64::from(reader.u8().ok()?))),
-        tag::SMALL_ATOM_UTF8 => {
-            let length = usize::from(reader.u8().ok()?);
-            let text = reader.take(length).ok()?;
-            std::str::from_utf8(text).ok().map(TermRef::Atom)
-        }
-        tag::BINARY => {
-            let length = reader.u32().ok()? as usize;
-            reader.take(length).ok().map(TermRef::Binary)
-        }
-        tag => read_other(reader, start, atoms, tag),
-    }
-}
-
-/// Takes the rest of a term of another kind, whose tag has been taken.
-#[inline(never)]
-fn read_other<'a>(
-    reader: &mut Reader<'a>,
-    start: Reader<'a>,
-    atoms: &'a [Atom],
-    tag: u8,
-) -> Option<TermRef<'a>> {
-    Some(match tag {
-        tag::INTEGER => {
-            TermRef::Integer(i64::from(i32::from_be_bytes(read::Source::array(reader).ok()?)))
-        }
-        tag::ATOM_UTF8 | tag::SMALL_ATOM | tag::ATOM => match atom_text(reader, tag)? {
-            Some(name) => TermRef::Atom(name),
-            None => TermRef::Other(encoded(&start, reader, atoms)),
-        },
-        tag::ATOM_CACHE_REF => TermRef::Atom(cached(reader, atoms)?),
-        tag::NEW_FLOAT => TermRef::Float(f64::from_bits(reader.u64().ok()?)),
-        tag::SMALL_TUPLE => {
-            let arity = usize::from(reader.u8().ok()?);
-            skip(reader, arity).ok()?;
-            TermRef::Tuple(TupleRef { encoded: encoded(&start, reader, atoms) })
-        }
-        tag::LARGE_TUPLE => {
-            let arity = reader.u32().ok()? as usize;
-            skip(reader, arity).ok()?;
-            TermRef::Tuple(TupleRef { encoded: encoded(&start, reader, atoms) })
-        }
-        tag::NIL => TermRef::List(ListRef { encoded: encoded(&start, reader, atoms) }),
-        tag::STRING => {
-            let length = reader.u16().ok()?;
-            reader.take(length.into()).ok()?;
-            TermRef::List(ListRef { encoded: encoded(&start, reader, atoms) })
-        }
-        tag::LIST => {
-            let mut count = reader.u32().ok()? as usize;
-            // A list of no elements is its tail.
-            while count == 0 {
-                match reader.peek() {
-                    Some(tag::LIST) => {
-                        reader.u8().ok()?;
-                        count = reader.u32().ok()? as usize;
-                    }
-                    _ => return read_tail(reader, atoms),
-                }
-            }
-            skip(reader, count.saturating_add(1)).ok()?;
-            TermRef::List(ListRef { encoded: encoded(&start, reader, atoms) })
-        }
-        tag::MAP => {
-            let pairs = reader.u32().ok()? as usize;
-            skip(reader, pairs.saturating_mul(2)).ok()?;
-            TermRef::Map(MapRef { encoded: encoded(&start, reader, atoms) })
-        }
-        _ => return read_rare(reader, &start, atoms, tag),
-    })
-}
-
-/// The tail of an empty `LIST_EXT`, which is no `LIST_EXT` itself.
-#[cold]
-fn read_tail<'a>(reader: &mut Reader<'a>, atoms: &'a [Atom]) -> Option<TermRef<'a>> {
-    read(reader, atoms)
-}
-
-fn read_rare<'a>(
-    reader: &mut Reader<'a>,
-    start: &Reader<'a>,
-    atoms: &'a [Atom],
-    tag: u8,
-) -> Option<TermRef<'a>> {
-    match tag {
-        tag::SMALL_BIG | tag::LARGE_BIG => {
-            let length = if tag == tag::SMALL_BIG {
-                usize::from(reader.u8().ok()?)
-            } else {
-                reader.u32().ok()? as usize
-            };
-            let is_negative = reader.u8().ok()? != 0;
-            let digits = reader.take(length).ok()?;
-            return Some(integer(is_negative, digits));
-        }
-        tag::BIT_BINARY => {
-            let length = reader.u32().ok()? as usize;
-            let bits = reader.u8().ok()?;
-            let bytes = reader.take(length).ok()?;
-            return Some(match bits {
-                8 => TermRef::Binary(bytes),
-                bits => TermRef::BitString(bytes, bits),
-            });
-        }
-        tag::NEW_PID => {
-            if let Some(node) = node(reader, atoms)? {
-                let (id, serial) = (reader.u32().ok()?, reader.u32().ok()?);
-                let creation = Creation(reader.u32().ok()?);
-                return Some(TermRef::Pid(PidRef { node, id, serial, creation }));
-            }
-        }
-        tag::V4_PORT | tag::NEW_PORT => {
-            if let Some(node) = node(reader, atoms)? {
-                let wide = tag == tag::V4_PORT;
-                let id = if wide { reader.u64().ok()? } else { reader.u32().ok()?.into() };
-                let creation = Creation(reader.u32().ok()?);
-                return Some(TermRef::Port(PortRef { node, id, creation }));
-            }
-        }
-        tag::NEWER_REFERENCE => {
-            let count = usize::from(reader.u16().ok()?);
-            if let Some(node) = node(reader, atoms)?
-                && count <= Reference::WORDS_MAX
-            {
-                let (words, _) = reader.take(4 + 4 * count).ok()?.as_chunks();
-                return Some(TermRef::Reference(ReferenceRef { node, words }));
-            }
-        }
-        tag::FLOAT => {
-            let text = read::Source::array(reader).ok()?;
-            return super::decode::legacy_float(0, &text).ok().map(TermRef::Float);
-        }
-        _ => {}
-    }
-    // Closures and the like, and legacy forms of what is above.
-    *reader = *start;
-    skip(reader, 1).ok()?;
-    Some(TermRef::Other(encoded(start, reader, atoms)))
-}
-
-fn integer(is_negative: bool, digits: &[u8]) -> TermRef<'_> {
-    let small = read::small_magnitude(digits).and_then(|magnitude| {
-        let value = i128::from(magnitude);
-        i64::try_from(if is_negative { -value } else { value }).ok()
-    });
-    match small {
-        Some(value) => TermRef::Integer(value),
-        None => TermRef::BigInteger(BigIntegerRef { is_negative, digits }),
-    }
-}
-
-/// What lies between two states of a reader.
-#[inline]
-fn encoded<'a>(start: &Reader<'a>, end: &Reader<'a>, atoms: &'a [Atom]) -> Encoded<'a> {
-    let length = start.remaining() - end.remaining();
-    Encoded { bytes: &start.rest()[..length], atoms }
-}
-
-/// The text of an atom, unless it is in Latin-1 and not the same in UTF-8.
-#[inline]
-fn atom_text<'a>(reader: &mut Reader<'a>, tag: u8) -> Option<Option<&'a str>> {
-    let length = match tag {
-        tag::SMALL_ATOM_UTF8 | tag::SMALL_ATOM => usize::from(reader.u8().ok()?),
-        _ => usize::from(reader.u16().ok()?),
-    };
-    let text = reader.take(length).ok()?;
-    if matches!(tag, tag::SMALL_ATOM | tag::ATOM) && !text.is_ascii() {
-        return Some(None);
-    }
-    std::str::from_utf8(text).ok().map(Some)
-}
-
-fn cached<'a>(reader: &mut Reader<'a>, atoms: &'a [Atom]) -> Option<&'a str> {
-    let index = reader.u8().ok()?;
-    atoms.get(usize::from(index)).map(Atom::as_str)
-}
-
-/// The node of an identifier.
-fn node<'a>(reader: &mut Reader<'a>, atoms: &'a [Atom]) -> Option<Option<&'a str>> {
-    match reader.u8().ok()? {
-        tag::ATOM_CACHE_REF => cached(reader, atoms).map(Some),
-        tag @ (tag::SMALL_ATOM_UTF8 | tag::ATOM_UTF8 | tag::SMALL_ATOM | tag::ATOM) => {
-            atom_text(reader, tag)
-        }
-        _ => None,
-    }
-}
-
 fn atom(name: &str) -> Result<Atom, DecodeError> {
     Atom::new(name).map_err(|_| {
         let characters_max = Atom::CHARACTERS_MAX;
@@ -742,86 +549,4 @@ fn atom(name: &str) -> Result<Atom, DecodeError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::property_tests::any_term;
-    use super::super::tests::{ETF_TERMS, NEGATIVE, golden, hex};
-    use super::*;
-
-    /// Builds the owned term by walking the view.
-    fn rebuild(term: TermRef<'_>) -> Term {
-        match term {
-            TermRef::Tuple(tuple) => {
-                assert_eq!(tuple.iter().count(), tuple.len());
-                if let Some(last) = tuple.len().checked_sub(1) {
-                    let last = tuple.get(last).map(rebuild);
-                    assert_eq!(last, tuple.iter().last().map(rebuild));
-                }
-                Term::Tuple(tuple.iter().map(rebuild).collect())
-            }
-            TermRef::List(list) => {
-                let mut items = list.iter();
-                let elements: Vec<Term> = items.by_ref().map(rebuild).collect();
-                assert_eq!(list.is_empty(), elements.is_empty());
-                let tail = items.tail().map_or(Term::nil(), rebuild);
-                Term::improper_list(elements, tail)
-            }
-            TermRef::Map(map) => {
-                let pairs = map.iter().map(|(key, value)| (rebuild(key), rebuild(value)));
-                super::super::Map::from_pairs(pairs.collect()).unwrap().into()
-            }
-            leaf => leaf.to_term(&Limits::DEFAULT).unwrap(),
-        }
-    }
-
-    #[test]
-    fn views_show_what_decoding_builds() {
-        for entry in golden(ETF_TERMS).iter().chain(&golden(NEGATIVE)) {
-            let bytes = hex(entry);
-            let decoded = Term::decode(&bytes, &(), &Limits::DEFAULT);
-            let view = TermRef::decode(&bytes, &[], &Limits::DEFAULT);
-            match (decoded, view) {
-                (Ok((term, used)), Ok((view, len))) => {
-                    assert_eq!((rebuild(view), len), (term.clone(), used));
-                    assert_eq!(view.to_term(&Limits::DEFAULT), Ok(term));
-                }
-                (Err(_), Err(_)) => {}
-                (decoded, view) => panic!("{decoded:?} {view:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn patterns_and_look_ups() {
-        let bytes = b"\x68\x02\x77\x02ok\x74\0\0\0\x02\x77\x01a\x61\x01\x77\x01b\x6b\0\x02hi";
-        let (term, used) = TermRef::decode(bytes, &[], &Limits::DEFAULT).unwrap();
-        assert_eq!(used, bytes.len());
-        let Some([TermRef::Atom("ok"), TermRef::Map(map)]) = term.elements() else { panic!() };
-        assert_eq!(map.get_atom("a").and_then(|value| value.as_integer()), Some(1));
-        let Some(TermRef::List(list)) = map.get_atom("b") else { panic!() };
-        assert_eq!(list.as_bytes(), Some(&b"hi"[..]));
-        assert!(map.get_atom("c").is_none());
-        assert!(term.elements::<3>().is_none());
-    }
-
-    #[test]
-    fn bytes_that_were_never_validated_do_no_harm() {
-        for bytes in
-            [&b"\x68\x03\x61\x01"[..], b"\x6c\xff\xff\xff\xff\x61\x01", b"\x74\xff\xff\xff\xff"]
-        {
-            assert!(TermRef::validated(bytes, &[]).is_err());
-        }
-        assert!(TermRef::validated(&b"\x6c\0\0\0\0".repeat(100_000), &[]).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn any_term_is_seen_whole(term in any_term()) {
-            let mut bytes = Vec::new();
-            term.encode(&mut bytes);
-            let (view, _) = TermRef::decode(&bytes, &[], &Limits::DEFAULT).unwrap();
-            prop_assert_eq!(rebuild(view), term);
-        }
-    }
-}
+mod tests;
