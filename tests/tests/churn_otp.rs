@@ -51,7 +51,7 @@ fn many_krarup_nodes_come_and_go_at_one_erlang_node() {
     }
     let lab = Lab::new();
     let mut otp = lab.otp(Release::R29, "b").start();
-    let rounds = if cfg!(feature = "long") { 1000 } else { 20 };
+    let rounds = if cfg!(feature = "long") { 1000 } else { 200 };
     let before = otp.process().descriptors();
     for round in 0..rounds {
         let name = format!("visitor{round}@127.0.0.1");
