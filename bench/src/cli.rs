@@ -74,6 +74,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     pub(crate) spin: Option<u64>,
 
+    /// Start the client's worker under this command, such as `perf record -e cpu-clock -g` or
+    /// `valgrind --tool=callgrind`; workers that are BEAM nodes are started without it.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) wrap_client: Option<String>,
+
+    /// The same for the server's worker.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) wrap_server: Option<String>,
+
     /// The `erl` that runs BEAM nodes: a path, or a name found on PATH.
     #[arg(long, value_name = "PATH", default_value = "erl")]
     pub(crate) erl: String,

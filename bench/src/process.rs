@@ -12,6 +12,8 @@ use crate::protocol::Event;
 
 /// Lines of a worker's standard error and stray output that are kept for an error report.
 const DIAGNOSTIC_LINES_MAX: usize = 20;
+/// Pause between two looks at a worker that is about to end.
+const END_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// Events that may wait for the coordinator; a worker says five in its life.
 const EVENTS_MAX: usize = 64;
 
@@ -94,6 +96,15 @@ impl WorkerProcess {
     /// The error for a worker that answered out of turn.
     pub(crate) fn unexpected(&mut self, expected: &str, came: &Event) -> Error {
         self.failure(format!("expected {expected}, came {came:?}"))
+    }
+
+    /// Closes the worker's input, which ends it, and waits until it is gone.
+    pub(crate) fn finish(mut self, patience: Duration) {
+        self.input = None;
+        let deadline = Instant::now() + patience;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(END_LOOK_INTERVAL);
+        }
     }
 
     /// Ends the process and adds what it wrote to standard error.

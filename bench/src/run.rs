@@ -146,9 +146,8 @@ impl<'a> Pair<'a> {
             },
             Work::Stream => self.stream_figures(&mut client, &mut server, patience)?,
         };
-        for side in [&mut client, &mut server] {
-            // A worker that is done may have ended by itself.
-            let _ = side.order(&Order::Stop);
+        for side in [client, server] {
+            side.stop();
         }
         Ok(figures)
     }
@@ -218,7 +217,13 @@ impl Side {
         let name = format!("{} {}", pair.peer, role.name());
         let process = match kind {
             Kind::Beam => otp::start(name, &pair.options.erl, &config)?,
-            Kind::Krarup | Kind::SocketSpin | Kind::SocketBlock => worker::start(name, &config)?,
+            Kind::Krarup | Kind::SocketSpin | Kind::SocketBlock => {
+                let wrap = match role {
+                    Role::Client => &pair.options.wrap_client,
+                    Role::Server => &pair.options.wrap_server,
+                };
+                worker::start(name, wrap.as_deref(), &config)?
+            }
         };
         Ok(Side { process, config, port: 0 })
     }
@@ -239,6 +244,13 @@ impl Side {
             Event::Connected => Ok(()),
             event => Err(self.process.unexpected("connected", &event)),
         }
+    }
+
+    /// Lets the worker end by itself, so that a command around it can write what it found.
+    fn stop(mut self) {
+        // A worker that is done may have ended already.
+        let _ = self.order(&Order::Stop);
+        self.process.finish(PATIENCE);
     }
 
     fn order(&mut self, order: &Order) -> Result<(), Error> {

@@ -55,9 +55,22 @@ pub(crate) fn own_executable() -> Result<Command, Error> {
         .map_err(Error::io("cannot find this program's own file"))
 }
 
-/// Starts a Rust worker and gives it its configuration.
-pub(crate) fn start(name: String, config: &WorkerConfig) -> Result<WorkerProcess, Error> {
+/// Starts a Rust worker, under another command if `wrap` names one, and gives it its
+/// configuration.
+pub(crate) fn start(
+    name: String,
+    wrap: Option<&str>,
+    config: &WorkerConfig,
+) -> Result<WorkerProcess, Error> {
     let mut command = own_executable()?;
+    if let Some(wrap) = wrap {
+        let mut words = wrap.split_whitespace();
+        if let Some(program) = words.next() {
+            let own = command.get_program().to_owned();
+            command = Command::new(program);
+            command.args(words).arg(own);
+        }
+    }
     command.args(["worker", "run"]);
     let mut worker = WorkerProcess::start(name, command)?;
     worker.write_line(&json(config)?)?;

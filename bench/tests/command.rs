@@ -50,6 +50,18 @@ fn streams_of_every_peer() {
 }
 
 #[test]
+fn a_worker_runs_under_another_command() {
+    let arguments = ["rtt", "--peers", "raw-block", "--sizes", "16", "--seconds", "0.05", "--json"];
+    let wrapped = [&arguments[..], &["--wrap-server", "env -i", "--wrap-client", "env"]].concat();
+    assert_eq!(figures(&json(&bench(&wrapped)), "p50_ns").len(), 1);
+    let missing = [&arguments[..], &["--wrap-client", "/nowhere/command"]].concat();
+    let output = bench(&missing);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("/nowhere/command"), "{errors}");
+}
+
+#[test]
 fn results_are_written_in_every_form() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().to_str().expect("text");

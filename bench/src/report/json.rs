@@ -35,8 +35,21 @@ struct Entry {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum EntryFigures {
-    Rtt { p50_ns: u64, p90_ns: u64, p99_ns: u64, p99_9_ns: u64, max_ns: u64, round_trips: u64 },
-    Stream { messages_per_s: f64, bytes_per_s: f64 },
+    Rtt {
+        p50_ns: u64,
+        p90_ns: u64,
+        p99_ns: u64,
+        p99_9_ns: u64,
+        max_ns: u64,
+        round_trips: u64,
+    },
+    Stream {
+        messages_per_s: f64,
+        bytes_per_s: f64,
+        /// Counted ones; absent for medians.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        messages: Option<u64>,
+    },
 }
 
 #[derive(Serialize)]
@@ -58,7 +71,7 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
                 let (max_ns, round_trips) = (*max, *count);
                 EntryFigures::Rtt { p50_ns, p90_ns, p99_ns, p99_9_ns, max_ns, round_trips }
             }
-            Summary::Stream { rate, .. } => stream(*rate, row.size.0),
+            Summary::Stream { rate, .. } => stream(*rate, row.size.0, None),
         },
         ratio_raw_spin: row.ratio_spin,
         ratio_raw_block: row.ratio_block,
@@ -77,8 +90,8 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
                 max_ns: histogram.max(),
                 round_trips: histogram.len(),
             },
-            figures @ Figures::Stream { .. } => {
-                stream(figures.messages_per_second(), measurement.size.0)
+            figures @ Figures::Stream { messages, .. } => {
+                stream(figures.messages_per_second(), measurement.size.0, Some(*messages))
             }
         },
         ratio_raw_spin: None,
@@ -102,6 +115,7 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
     Ok(text)
 }
 
-fn stream(rate: f64, size: usize) -> EntryFigures {
-    EntryFigures::Stream { messages_per_s: rate, bytes_per_s: rate * size as f64 }
+fn stream(rate: f64, size: usize, messages: Option<u64>) -> EntryFigures {
+    let bytes_per_s = rate * size as f64;
+    EntryFigures::Stream { messages_per_s: rate, bytes_per_s, messages }
 }
