@@ -18,6 +18,12 @@ pub(crate) struct ProcessId {
 const SLOT_COUNT_MAX: u32 = 1 << 24;
 
 impl ProcessId {
+    /// The process that a pid of this node with these numbers names.
+    #[inline]
+    pub(crate) fn of(id: u32, serial: u32) -> Self {
+        ProcessId { shard: (id & 0xff) as u8, slot: id >> 8, generation: serial }
+    }
+
     /// The pid of this process on a node of that name and creation.
     pub(crate) fn pid(self, node: Atom, creation: Creation) -> Pid {
         let id = (self.slot << 8) | u32::from(self.shard);
@@ -27,7 +33,7 @@ impl ProcessId {
 
 impl From<&Pid> for ProcessId {
     fn from(pid: &Pid) -> Self {
-        ProcessId { shard: (pid.id & 0xff) as u8, slot: pid.id >> 8, generation: pid.serial }
+        ProcessId::of(pid.id, pid.serial)
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
-use krarup_transport::buffer::Receiver;
+use krarup_transport::buffer::{Receiver, Slice};
 use krarup_transport::dist::{Front, TickAction};
-use krarup_transport::link::LinkError;
+use krarup_transport::link::{LinkError, PlainMessage, Signal};
 use krarup_transport::shard::{End, Full, Handle, Host, LinkKey, Origin, ShardId};
 
 use super::links::LinkState;
@@ -16,6 +16,12 @@ use crate::net_kernel::NodeDownReason;
 
 /// The node's side of a shard's driver.
 pub(crate) struct ShardHost(pub(super) Rc<Shard>);
+
+/// What one frame held.
+enum Taken {
+    Plain(PlainMessage, Slice),
+    Other(Result<Option<Signal>, LinkError>),
+}
 
 /// Why the bytes of a link were refused.
 #[derive(Debug)]
@@ -39,7 +45,7 @@ impl Host for ShardHost {
         inbox: &mut Receiver,
     ) -> Result<(), Refused> {
         let start = handle.with_link(key, |state| {
-            state.machine.note_received(inbox.unread().len());
+            state.note_arrival(inbox.unread().len());
             (state.machine.frame_reader(), Rc::clone(&state.entry))
         });
         let Some((reader, entry)) = start else { return Ok(()) };
@@ -48,17 +54,28 @@ impl Host for ShardHost {
                 Front::Frame(bytes) => {
                     inbox.skip(krarup_transport::dist::frame::LENGTH_BYTES);
                     let Some(frame) = inbox.take(bytes) else { return Ok(()) };
-                    let signal = handle.with_link(key, |state| state.machine.receive(frame));
-                    match signal {
-                        Some(Ok(Some(signal))) => self.0.received(&entry, signal),
-                        Some(Ok(None)) => {}
-                        Some(Err(error)) => return Err(Refused(error)),
+                    // Nearly every frame is a plain message, and those are taken without building
+                    // a signal.
+                    let taken =
+                        handle.with_link(key, |state| match state.machine.receive_plain(&frame) {
+                            Some(message) => Taken::Plain(message, frame),
+                            None => Taken::Other(state.machine.receive(frame)),
+                        });
+                    match taken {
+                        Some(Taken::Plain(message, frame)) => {
+                            self.0.received_plain(&entry, message, frame);
+                        }
+                        Some(Taken::Other(Ok(Some(signal)))) => self.0.received(&entry, signal),
+                        Some(Taken::Other(Ok(None))) => {}
+                        Some(Taken::Other(Err(error))) => return Err(Refused(error)),
                         // A signal that was just handled ended the link.
                         None => return Ok(()),
                     }
                 }
                 Front::Tick => inbox.skip(krarup_transport::dist::frame::LENGTH_BYTES),
                 Front::NeedMore(bytes) => {
+                    let left = inbox.unread().len();
+                    handle.with_link(key, |state| state.keep_unread(left));
                     inbox.expect(bytes);
                     return Ok(());
                 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use krarup_transport::dist::Control;
-use krarup_transport::link::{Link, Outgoing, SendError as LinkSendError, SenderKey};
+use krarup_transport::link::{Busy, Link, Outgoing, SendError as LinkSendError, SenderKey};
 use krarup_transport::shard::{LinkKey, Outbox, WriteSlices};
 use krarup_transport::term::Atom;
 
@@ -79,6 +79,8 @@ pub(crate) struct LinkState {
     /// by the gauge, answers by what the peer asked.
     backlog: VecDeque<(SenderKey, Control, Option<Body>)>,
     backlog_bytes: usize,
+    /// Bytes of an incomplete frame, which were counted when they came.
+    unread_bytes: usize,
 }
 
 /// Answers that may wait because a peer asks and does not read; beyond it the link is ended.
@@ -90,7 +92,18 @@ pub(super) struct BacklogFull;
 
 impl LinkState {
     pub(super) fn new(entry: Rc<LinkEntry>, machine: Link) -> Self {
-        LinkState { entry, machine, backlog: VecDeque::new(), backlog_bytes: 0 }
+        LinkState { entry, machine, backlog: VecDeque::new(), backlog_bytes: 0, unread_bytes: 0 }
+    }
+
+    /// Counts what has come since the last call: the peer lives.
+    pub(super) fn note_arrival(&mut self, unread_bytes: usize) {
+        self.machine.note_received(unread_bytes.saturating_sub(self.unread_bytes));
+        self.unread_bytes = 0;
+    }
+
+    /// So many bytes wait for the rest of their frame.
+    pub(super) fn keep_unread(&mut self, bytes: usize) {
+        self.unread_bytes = bytes;
     }
 
     /// Sends, or keeps until there is room.
@@ -107,6 +120,15 @@ impl LinkState {
         self.backlog_bytes += kept_bytes(body.as_ref());
         self.backlog.push_back((sender, control, body));
         if self.backlog_bytes > BACKLOG_BYTES_MAX { Err(BacklogFull) } else { Ok(()) }
+    }
+
+    /// Refuses a message while others wait: there may be one of the same sender among them.
+    #[inline]
+    pub(super) fn check_backlog(&self) -> Result<(), Busy> {
+        if self.backlog.is_empty() {
+            return Ok(());
+        }
+        Err(Busy { queued: self.backlog_bytes, limit: BACKLOG_BYTES_MAX })
     }
 
     /// False when there is no room. What cannot be sent at all is dropped, as OTP does with

@@ -5,8 +5,9 @@
 
 use std::rc::Rc;
 
+use krarup_transport::buffer::Slice;
 use krarup_transport::dist::{Control, Destination, ProcessOrName};
-use krarup_transport::link::{Payload, SenderKey, Signal as WireSignal};
+use krarup_transport::link::{Payload, PlainMessage, SenderKey, Side, Signal as WireSignal};
 use krarup_transport::term::{Atom, Limits, Pid, Reference, Term};
 
 use super::{Body, LinkEntry, Shard, ShardMessage, Target};
@@ -14,6 +15,29 @@ use crate::net_kernel::ConnectionId;
 use crate::process::{Message, ProcessCell, ProcessId, Signal, Watcher};
 
 impl Shard {
+    /// Handles an ordinary message from a process of the peer to one of this node.
+    #[inline]
+    pub(super) fn received_plain(
+        self: &Rc<Self>,
+        link: &LinkEntry,
+        message: PlainMessage,
+        frame: Slice,
+    ) {
+        let PlainMessage { from, to, payload } = message;
+        let identity = self.identity.borrow();
+        if to.node != Side::Local || to.creation != identity.creation {
+            // For a former life of this node, or for a process of the peer itself.
+            return;
+        }
+        let sender = from.to_pid(&identity.name, link.node());
+        drop(identity);
+        let mut term = frame;
+        term.truncate(payload.end);
+        term.advance(payload.start);
+        let message = Message::new(Some(sender), Payload::from(term));
+        self.deliver(ProcessId::of(to.id, to.serial), Signal::Message(message));
+    }
+
     /// Handles one signal that a link of this shard delivered.
     pub(super) fn received(self: &Rc<Self>, link: &LinkEntry, signal: WireSignal) {
         let WireSignal { control, payload } = signal;

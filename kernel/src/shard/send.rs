@@ -67,9 +67,10 @@ impl Shard {
                 let control = self.message_from(from, to);
                 let encode = |buffer: &mut Vec<u8>| term::to_bytes(message, buffer);
                 let sender = sender_key(from);
-                let sent = self
-                    .io()
-                    .with(&link, |state| state.machine.try_send_with(sender, &control, encode));
+                let sent = self.io().with(&link, |state| {
+                    state.check_backlog()?;
+                    state.machine.try_send_with(sender, &control, encode)
+                });
                 self.sent_on(&link, sent)
             }
             Place::Here(here) => {
