@@ -263,6 +263,24 @@ fn errors_say_what_and_where() {
     assert_eq!(parse(&deepest).unwrap().to_string(), deepest);
 }
 
+/// Terms made at random by OTP 29, sorted by it with `lists:sort/1` and printed with `~0tp`.
+#[test]
+fn erlang_sorts_the_same() {
+    let text = include_str!("../../../../tests/golden/term_order.txt");
+    let terms: Vec<Term> = text
+        .lines()
+        .map(|line| {
+            let term: Term = line.parse().unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert_eq!(term.to_string(), line);
+            term
+        })
+        .collect();
+    assert!(terms.len() > 300);
+    for pair in terms.windows(2) {
+        assert!(pair[0].compare(&pair[1]).is_le(), "{} {}", pair[0], pair[1]);
+    }
+}
+
 /// The deepest term the decoder makes can be printed.
 #[test]
 fn printing_goes_as_deep_as_terms_do() {

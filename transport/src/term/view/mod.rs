@@ -13,6 +13,9 @@ use super::{Atom, Creation, DecodeError, Limits, Reference, Term, tag};
 
 /// A term in its encoded form, taken apart one level: nothing is copied and nothing allocated.
 ///
+/// To get past a container its content is passed over, so that looking at everything costs one
+/// pass for each level of nesting; messages seldom have more than a few.
+///
 /// Match on it, and iterate over what it contains:
 ///
 /// ```
