@@ -204,6 +204,8 @@ fn ten_thousand_idle_connections() {
         (process.descriptors() <= before + 1024).then_some(())
     });
     siege.expect_well("ten thousand idle connections");
+    let lines = siege.krarup.process().lines_printed();
+    assert!(lines < 1000, "{lines} lines are told about {CONNECTIONS} connections");
     // The newest are those that have a chance: a peer that speaks now gets in.
     let visitor = siege.connect(&identity("visitor@127.0.0.1"));
     drop(visitor);

@@ -163,7 +163,12 @@ async fn answer(kernel: Rc<KernelShard>, socket: Socket, address: PeerAddress, l
             }
         }
         (Err(error), attempt) => {
-            tracing::warn!(peer = %address, %error, "an inbound connection was refused");
+            if let Some(held_back) = kernel.refusal_log.admit(Instant::now()) {
+                if held_back > 0 {
+                    tracing::warn!(held_back, "more connections were refused than are told");
+                }
+                tracing::warn!(peer = %address, %error, "an inbound connection was refused");
+            }
             if let Some(attempt) = attempt {
                 kernel.attempt_failed(attempt, false);
             }

@@ -20,6 +20,7 @@ use krarup_transport::link::LinkConfig;
 use krarup_transport::term::{Atom, Creation};
 
 use super::connect::{self, Finished, Leash};
+use super::throttle::Throttle;
 use super::{Gauge, KernelEvent, NewLink, Shard, ShardMessage};
 use crate::net_kernel::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NetKernel, NodeDownReason, NodeInfo,
@@ -30,6 +31,9 @@ use crate::process::ProcessId;
 
 /// Sockets that have not proven the cookie; beyond it the oldest is closed.
 const STRANGERS_MAX: usize = 128;
+
+/// Lines a second about connections that were refused, each for a reason of its own.
+const REFUSAL_LINES_MAX: u32 = 100;
 
 /// Moments within a tick interval at which links may tick.
 const TICK_PHASES: u32 = 16;
@@ -50,6 +54,10 @@ pub(crate) struct KernelShard {
     machine: RefCell<NetKernel>,
     pub(super) challenges: RefCell<Vec<Challenge>>,
     strangers: RefCell<VecDeque<Rc<Leash>>>,
+    /// Bounds the log lines about strangers that made room.
+    crowd_log: Throttle,
+    /// Bounds the log lines about refused connections.
+    pub(super) refusal_log: Throttle,
     attempts: RefCell<HashMap<AttemptId, Rc<Leash>>>,
     finished: RefCell<HashMap<AttemptId, Finished>>,
     /// Gauges of links that are attached and not routed to yet.
@@ -88,6 +96,8 @@ impl KernelShard {
             accepting: RefCell::default(),
             challenges: RefCell::default(),
             strangers: RefCell::default(),
+            crowd_log: Throttle::new(1),
+            refusal_log: Throttle::new(REFUSAL_LINES_MAX),
             attempts: RefCell::default(),
             finished: RefCell::default(),
             gauges: RefCell::default(),
@@ -419,10 +429,13 @@ impl KernelShard {
         if strangers.len() >= STRANGERS_MAX
             && let Some(oldest) = strangers.pop_front()
         {
-            tracing::warn!(
-                limit = STRANGERS_MAX,
-                "too many connections without a handshake, the oldest is closed"
-            );
+            if let Some(held_back) = self.crowd_log.admit(Instant::now()) {
+                tracing::warn!(
+                    limit = STRANGERS_MAX,
+                    held_back,
+                    "too many connections without a handshake, the oldest is closed"
+                );
+            }
             oldest.pull();
         }
         strangers.push_back(Rc::clone(&leash));

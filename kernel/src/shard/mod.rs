@@ -16,6 +16,7 @@ mod receive;
 mod send;
 mod spawn_request;
 mod start;
+mod throttle;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
