@@ -199,6 +199,71 @@ fn a_frame_across_the_end_of_a_slab_moves_once() {
     assert_eq!(pool.counters().allocated, 2);
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 24, ..Default::default() })]
+
+    /// Frames of any size, arriving in pieces of any size, on several links that share a pool and
+    /// park in between, come out as they went in, also those that are looked at much later.
+    #[test]
+    fn frames_come_out_as_they_went_in(
+        sizes in proptest::collection::vec(frame_size(), 1..40),
+        pieces in proptest::collection::vec((1_usize..90_000, 0_u8..8), 1..60),
+    ) {
+        const LINKS: usize = 3;
+        let pool = SlabPool::new();
+        let frames: Vec<Vec<u8>> =
+            sizes.iter().zip(0_u8..).map(|(&size, seed)| pattern(size, seed)).collect();
+        let stream: Vec<u8> = frames
+            .iter()
+            .flat_map(|frame| {
+                let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
+                length.into_iter().chain(frame.iter().copied())
+            })
+            .collect();
+        let mut links: Vec<_> = (0..LINKS)
+            .map(|_| (Receiver::new(pool.clone()), &stream[..], Vec::new()))
+            .collect();
+        for (link, &(piece, after)) in (0..LINKS).cycle().zip(pieces.iter().cycle()) {
+            let (receiver, rest, taken) = &mut links[link];
+            let (now, later) = rest.split_at(piece.min(rest.len()));
+            *rest = later;
+            feed(receiver, now);
+            while let Some(length) = receiver.unread().first_chunk::<4>() {
+                let length = u32::from_be_bytes(*length) as usize;
+                if receiver.unread().len() < 4 + length {
+                    receiver.expect(4 + length);
+                    break;
+                }
+                receiver.skip(4);
+                taken.push(receiver.take(length).unwrap());
+            }
+            match after {
+                0 => receiver.park(),
+                1..6 => receiver.rest(),
+                _ => {}
+            }
+            if links.iter().all(|(_, rest, _)| rest.is_empty()) {
+                break;
+            }
+        }
+        for (receiver, _, taken) in &links {
+            proptest::prop_assert!(receiver.unread().is_empty());
+            proptest::prop_assert!(taken.iter().zip(&frames).all(|(slice, frame)| slice == frame));
+            proptest::prop_assert_eq!(taken.len(), frames.len());
+        }
+    }
+}
+
+/// Mostly small, some around the size of a slab.
+fn frame_size() -> impl proptest::strategy::Strategy<Value = usize> {
+    proptest::prop_oneof![
+        8 => 0_usize..300,
+        2 => 0_usize..70_000,
+        1 => SLAB_BYTES - 20..SLAB_BYTES + 20,
+        1 => 0_usize..600_000,
+    ]
+}
+
 /// Slices of recycled slabs go to other threads, are cloned, cut and dropped there in any order,
 /// while the owner keeps receiving: no byte may change under a handle.
 #[test]
