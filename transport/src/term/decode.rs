@@ -5,6 +5,7 @@
 //! exceed the bytes that remain, and memory is charged against the limits before it is reserved.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::owned::{BitString, Export, Fun, Map, Record, Term};
 use super::parts::{PartsReader, SharedReader};
@@ -71,8 +72,15 @@ impl Term {
         limits: &Limits,
     ) -> Result<Self, DecodeError> {
         let depth_max = limits.depth_max.min(Self::DEPTH_MAX);
-        let decoder =
-            Decoder { source, atoms, limits, depth_max, stack: Vec::new(), owed: 1, memory: 0 };
+        let decoder = Decoder {
+            source,
+            atoms,
+            limits,
+            depth_max,
+            stack: SmallVec::new(),
+            owed: 1,
+            memory: 0,
+        };
         decoder.run()
     }
 }
@@ -126,7 +134,7 @@ struct Decoder<'s, S, A: ?Sized> {
     limits: &'s Limits,
     depth_max: usize,
     /// The containers around the current one.
-    stack: Vec<Frame>,
+    stack: SmallVec<[Frame; 8]>,
     /// Terms that must still come for all open containers to be complete.
     owed: usize,
     memory: usize,
@@ -368,14 +376,15 @@ impl<S: Source, A: AtomTable + ?Sized> Decoder<'_, S, A> {
     fn list(&mut self, position: usize, frame: &mut Frame) -> Result<Option<Frame>, DecodeError> {
         let count = self.source.u32()?;
         let count = self.owe(position, count, 1, 1)?;
-        self.charge(position, count * size_of::<Term>())?;
         let left = count + 1;
+        self.charge(position, left * size_of::<Term>())?;
         if frame.left == 1 && matches!(frame.kind, Kind::List { .. }) {
             frame.elements.reserve(count);
             frame.left = left;
             return Ok(None);
         }
-        let elements = Vec::with_capacity(count);
+        // With room for a tail, as it waits there for the rest to be complete.
+        let elements = Vec::with_capacity(left);
         Ok(Some(Frame { kind: Kind::List { is_proper: false }, left, elements, position }))
     }
 

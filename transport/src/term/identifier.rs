@@ -53,7 +53,7 @@ impl PartialOrd for Pid {
 /// which means nothing elsewhere. The creation is not part of the text.
 impl fmt::Display for Pid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#Pid<{}.{}.{}>", self.node.as_str(), self.id, self.serial)
+        write!(f, "#Pid<{}.{}.{}>", Node(&self.node), self.id, self.serial)
     }
 }
 
@@ -93,7 +93,7 @@ impl PartialOrd for Port {
 /// `#Port<node.number>`.
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#Port<{}.{}>", self.node.as_str(), self.id)
+        write!(f, "#Port<{}.{}>", Node(&self.node), self.id)
     }
 }
 
@@ -184,7 +184,7 @@ impl PartialOrd for Reference {
 /// `#Ref<node.word.….word>`, the words from the last down as Erlang prints them.
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#Ref<{}", self.node.as_str())?;
+        write!(f, "#Ref<{}", Node(&self.node))?;
         for word in self.words().iter().rev() {
             write!(f, ".{word}")?;
         }
@@ -195,6 +195,28 @@ impl fmt::Display for Reference {
 impl fmt::Debug for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}/{}", self.creation)
+    }
+}
+
+/// Whether a name consists of what names of nodes consist of.
+pub(crate) fn is_node_name(name: &str) -> bool {
+    name.contains('@')
+        && name.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'@' | b'.' | b'-' | b'_' | b':')
+        })
+}
+
+/// Prints the name of a node as it is, or in quotes if it is none, so that a peer cannot make an
+/// identifier look like something else.
+struct Node<'a>(&'a Atom);
+
+impl fmt::Display for Node<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_node_name(self.0.as_str()) {
+            f.write_str(self.0.as_str())
+        } else {
+            f.write_str(&self.0.quoted())
+        }
     }
 }
 
@@ -215,6 +237,12 @@ mod tests {
             pids,
             [pid("z@h", 9, 0, 9), pid("a@h", 1, 1, 1), pid("b@h", 1, 1, 0), pid("b@h", 1, 1, 1)]
         );
+    }
+
+    #[test]
+    fn a_node_name_cannot_pretend_to_be_text() {
+        assert_eq!(pid("a@h>, [x", 1, 2, 3).to_string(), "#Pid<'a@h>, [x'.1.2>");
+        assert_eq!(pid("a@127.0.0.1", 1, 2, 3).to_string(), "#Pid<a@127.0.0.1.1.2>");
     }
 
     #[test]

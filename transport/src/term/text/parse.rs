@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::super::identifier::is_node_name;
 use super::super::{Atom, Creation, Export, Map, Pid, Port, Record, Reference, Term};
 use super::binary;
 use super::scan::Scanner;
@@ -375,7 +376,7 @@ fn export(scanner: &mut Scanner<'_>) -> Result<Term, ParseError> {
 fn identifier(prefix: &str, inside: &str, start: usize) -> Result<Term, ParseError> {
     let wrong = || ParseError::new(start, ParseErrorKind::Identifier);
     let (inside, creation) = match inside.rsplit_once('/') {
-        Some((inside, creation)) => (inside, creation.parse().map_err(|_| wrong())?),
+        Some((inside, creation)) => (inside, number(creation).ok_or_else(wrong)?),
         None => (inside, 0),
     };
     let creation = Creation(creation);
@@ -389,6 +390,9 @@ fn identifier(prefix: &str, inside: &str, start: usize) -> Result<Term, ParseErr
         if !name.contains('@') {
             return Err(ParseError::new(start, ParseErrorKind::LocalIdentifier));
         }
+        if !is_node_name(name) {
+            return Err(wrong());
+        }
         Atom::new(name).map_err(|_| ParseError::new(start, ParseErrorKind::AtomTooLong))
     };
     if inside.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
@@ -398,21 +402,20 @@ fn identifier(prefix: &str, inside: &str, start: usize) -> Result<Term, ParseErr
         "Pid<" => {
             let (name, numbers) = node_and_numbers(2).ok_or_else(wrong)?;
             let [id, serial] = numbers[..] else { return Err(wrong()) };
-            let id = id.parse().map_err(|_| wrong())?;
-            let serial = serial.parse().map_err(|_| wrong())?;
+            let id = number(id).ok_or_else(wrong)?;
+            let serial = number(serial).ok_or_else(wrong)?;
             Ok(Pid { node: node(name)?, id, serial, creation }.into())
         }
         "Port<" => {
             let (name, numbers) = node_and_numbers(1).ok_or_else(wrong)?;
             let [id] = numbers[..] else { return Err(wrong()) };
-            let id = id.parse().map_err(|_| wrong())?;
+            let id = number(id).ok_or_else(wrong)?;
             Ok(Port { node: node(name)?, id, creation }.into())
         }
         _ => {
             // As many numbers as stand at the end are words, except those of an address as host.
             let host = inside.split_once('@').map_or(inside, |(_, host)| host);
-            let is_number =
-                |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+            let is_number = is_plain_number;
             let mut labels = host.split('.');
             let is_address = labels.next().is_some_and(is_number);
             let numbers = labels.rev().take_while(|part| is_number(part)).count();
@@ -420,6 +423,16 @@ fn identifier(prefix: &str, inside: &str, start: usize) -> Result<Term, ParseErr
             reference(inside, count, creation, node, wrong)
         }
     }
+}
+
+/// Digits as they are printed: no sign, no leading zeros.
+fn is_plain_number(text: &str) -> bool {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits && (text == "0" || !text.starts_with('0'))
+}
+
+fn number<T: FromStr>(text: &str) -> Option<T> {
+    is_plain_number(text).then(|| text.parse().ok()).flatten()
 }
 
 fn reference(
@@ -433,7 +446,7 @@ fn reference(
     // Printed from the last word down, so this is wire order.
     let mut words = Vec::with_capacity(count.min(8));
     for part in parts.by_ref().take(count) {
-        words.push(part.parse().map_err(|_| wrong())?);
+        words.push(number(part).ok_or_else(&wrong)?);
     }
     let name = parts.next().ok_or_else(&wrong)?;
     Reference::new(node(name)?, creation, &words).map(Term::from).ok_or_else(wrong)
