@@ -1,6 +1,7 @@
 //! Round trips and streams through the shard's driver, with the floor of the same run beside them.
 //!
-//! `cargo bench -p krarup-transport --bench driver [-- ROUNDS]`. Two executors in one process talk
+//! `cargo bench -p krarup-transport --bench driver [-- ROUNDS [NAME]]`; NAME picks the lines that
+//! contain it. Two executors in one process talk
 //! over loopback; the floor is two threads spinning on non-blocking standard sockets. Rounds are
 //! interleaved, so that a slow minute of the machine meets both.
 
@@ -29,16 +30,29 @@ const ROUND_TRIPS: usize = 30_000;
 
 fn main() {
     let rounds = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(5);
+    // Cargo adds options of its own.
+    let only = std::env::args()
+        .skip(1)
+        .find(|text| text.parse::<usize>().is_err() && !text.starts_with("--"))
+        .unwrap_or_default();
+    let round_trips: [(&str, fn() -> Vec<u64>); 6] = [
+        ("tcp floor, spinning", || floor(tcp_pair())),
+        ("tcp driver", || ping_pong(tcp_pair(), Answer::Inline, true)),
+        ("tcp driver, answers from a task", || ping_pong(tcp_pair(), Answer::Task, true)),
+        ("unix floor, spinning", || floor(unix_pair())),
+        ("unix driver", || ping_pong(unix_pair(), Answer::Inline, true)),
+        ("tcp driver, not spinning", || ping_pong(tcp_pair(), Answer::Inline, false)),
+    ];
     let mut table = Table::default();
     for _ in 0..rounds {
-        table.add("tcp floor, spinning", floor(tcp_pair()));
-        table.add("tcp driver", ping_pong(tcp_pair(), Answer::Inline, true));
-        table.add("tcp driver, answers from a task", ping_pong(tcp_pair(), Answer::Task, true));
-        table.add("unix floor, spinning", floor(unix_pair()));
-        table.add("unix driver", ping_pong(unix_pair(), Answer::Inline, true));
-        table.add("tcp driver, not spinning", ping_pong(tcp_pair(), Answer::Inline, false));
+        for (name, run) in round_trips.iter().filter(|(name, _)| name.contains(&only)) {
+            table.add(name, run());
+        }
     }
     table.print();
+    if !"stream".contains(&only) {
+        return;
+    }
     for (size, count) in [(16, 5_000_000), (1024, 1_000_000), (65_536, 30_000)] {
         let (mut rates, mut floors) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
@@ -427,6 +441,9 @@ impl Table {
     }
 
     fn print(&self) {
+        if self.0.is_empty() {
+            return;
+        }
         println!("{BODY_BYTES} B round trip, us{:>24} {:>8} {:>8}", "p50", "p99", "p99.9");
         for (name, rows) in &self.0 {
             let of = |column: usize| median(rows.iter().map(|row| row[column]).collect());
