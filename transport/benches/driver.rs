@@ -35,7 +35,7 @@ fn main() {
         .skip(1)
         .find(|text| text.parse::<usize>().is_err() && !text.starts_with("--"))
         .unwrap_or_default();
-    let round_trips: [(&str, fn() -> Vec<u64>); 6] = [
+    let round_trips: [(&str, Measure); 6] = [
         ("tcp floor, spinning", || floor(tcp_pair())),
         ("tcp driver", || ping_pong(tcp_pair(), Answer::Inline, true)),
         ("tcp driver, answers from a task", || ping_pong(tcp_pair(), Answer::Task, true)),
@@ -68,6 +68,9 @@ fn main() {
         );
     }
 }
+
+/// One round of one line: round trips in nanoseconds.
+type Measure = fn() -> Vec<u64>;
 
 /// A pair of connected sockets, as descriptors.
 fn tcp_pair() -> (Socket, Socket) {

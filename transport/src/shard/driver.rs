@@ -252,7 +252,6 @@ impl<H: Host> Driver<H> {
         if quiet {
             self.handle.count(|counters| counters.parks += 1);
             poll_fn(|_| if door.is_parked() { Poll::Pending } else { Poll::Ready(()) }).await;
-            kick::awake();
         }
         door.leave();
     }
@@ -283,7 +282,7 @@ pub(super) fn rescue(door: &Arc<Door>) -> Option<glommio::Task<()>> {
 async fn clock(door: Arc<Door>) {
     while !door.is_closed() {
         sleep(door.until_due(Instant::now())).await;
-        door.ring();
+        door.unpark_for_clock();
         // The driver makes its pass, and says when it wants the next.
         Yield::default().await;
     }

@@ -21,6 +21,9 @@ pub const STILL_MAX: Duration = Duration::from_millis(5);
 /// How often the thread looks while every shard is parked.
 const LOOK_IDLE: Duration = Duration::from_millis(100);
 
+/// Looks that find every shard parked before the thread looks rarely.
+const QUIET_LOOKS_MAX: u32 = 20;
+
 /// How late a parked driver may be for its own timer before that counts as standing still.
 const OVERDUE_MAX: Duration = Duration::from_millis(20);
 
@@ -60,7 +63,7 @@ pub(super) fn register(door: &Arc<Door>) {
     watch.changed.notify_one();
 }
 
-/// Says that a shard has just woken up, so that the thread looks often again.
+/// Says that a shard is being woken, so that the thread looks often again.
 #[inline]
 pub(super) fn awake() {
     let watch = watch();
@@ -119,9 +122,8 @@ impl Watch {
                 _ => false,
             });
             quiet_looks = if busy { 0 } else { quiet_looks.saturating_add(1) };
-            // Half a second of quiet: the cost of rousing this thread must stay rare beside the waking
-            // of a shard.
-            let doze = quiet_looks > 200;
+            // The cost of rousing this thread must stay rare beside the waking of a shard.
+            let doze = quiet_looks > QUIET_LOOKS_MAX;
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             watched.extend(state.added.drain(..).map(|door| Watched {
                 door,
