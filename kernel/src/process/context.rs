@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Destination, MailboxLimits, ProcessCell, Signal};
 use crate::node::{Encoded, Node, SendError, SpawnError, Stopped};
-use crate::shard::{Outcome, Shard};
+use crate::shard::{self, Outcome, Shard};
 
 /// How a process ends: `Ok` is Erlang's `normal`, an error becomes `{error, Text}`.
 pub type ProcessResult = Result<(), Box<dyn Error>>;
@@ -86,7 +86,7 @@ impl Process {
     /// # Errors
     /// As [`Process::recv`].
     pub async fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Signal>, Stopped> {
-        let timer = std::pin::pin!(glommio::timer::Timer::new(timeout));
+        let timer = std::pin::pin!(krarup_transport::io::sleep(timeout));
         let received = std::pin::pin!(self.recv());
         match futures_util::future::select(received, timer).await {
             futures_util::future::Either::Left((signal, _)) => signal.map(Some),
@@ -214,7 +214,7 @@ impl Process {
     fn take_turn(&self) -> bool {
         let spent = self.spent.get() + 1;
         self.spent.set(spent % SIGNALS_PER_LOOK);
-        spent == SIGNALS_PER_LOOK && glommio::executor().need_preempt()
+        spent == SIGNALS_PER_LOOK && shard::must_yield()
     }
 }
 

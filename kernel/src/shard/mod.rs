@@ -52,6 +52,12 @@ pub(crate) fn on_a_shard() -> bool {
     CURRENT.with_borrow(Option::is_some)
 }
 
+/// Whether the task that runs on this shard has had its turn.
+#[inline]
+pub(crate) fn must_yield() -> bool {
+    glommio::executor().need_preempt()
+}
+
 /// The name and creation that pids of this node carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
