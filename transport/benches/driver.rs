@@ -286,10 +286,7 @@ fn run(sockets: (Socket, Socket), works: [Work; 2], config: DriverConfig) -> Vec
     let mesh = mesh::<()>(2, &MeshConfig::default());
     let sockets = [sockets.0, sockets.1];
     let seats: Vec<_> = mesh.seats.into_iter().zip(sockets).zip(works).collect();
-    let mut executors = ExecutorsConfig { shards: 2, ..ExecutorsConfig::default() };
-    if let Some(us) = std::env::var("PREEMPT_US").ok().and_then(|text| text.parse().ok()) {
-        executors.preempt = Duration::from_micros(us);
-    }
+    let executors = ExecutorsConfig { shards: 2, ..ExecutorsConfig::default() };
     let (result, results) = mpsc::channel();
     let body = move |_: ShardId, ((seat, socket), work): ((Seat<()>, Socket), Work)| {
         peer(seat, socket, work, config.clone(), result.clone())

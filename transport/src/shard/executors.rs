@@ -87,7 +87,7 @@ pub struct Executors<T> {
 }
 
 /// Processors that this process may keep busy: those it may run on, less what a cgroup quota takes
-/// away.
+/// away. In a pinned thread this is one, whatever the process has.
 #[must_use]
 pub fn processors() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
