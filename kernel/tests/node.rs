@@ -271,6 +271,45 @@ fn a_panic_ends_its_process_only() {
 }
 
 #[test]
+fn a_process_that_holds_up_its_shard_is_counted_and_one_that_does_not_is_not() {
+    let (a, b) = pair(1);
+    let (turns, counted) = mpsc::channel();
+    let busy = || {
+        let end = std::time::Instant::now() + Duration::from_millis(30);
+        while std::time::Instant::now() < end {}
+        7
+    };
+    a.spawn("busy", move |me| async move {
+        let node = me.node();
+        assert_eq!(node.blocking(busy).await?, 7);
+        turns.send(node.long_turns().await)?;
+        end_turn().await;
+        assert_eq!(busy(), 7);
+        end_turn().await;
+        turns.send(node.long_turns().await)?;
+        Ok(())
+    })
+    .expect("a process");
+    let next = || counted.recv_timeout(PATIENCE).expect("a count");
+    let before = next();
+    assert!(next() > before);
+    stop([a, b]);
+}
+
+/// Ends a turn.
+async fn end_turn() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+#[test]
 fn a_stopped_node_says_so() {
     let (a, b) = pair(1);
     let mut mailbox = a.mailbox(None).wait().expect("a mailbox");

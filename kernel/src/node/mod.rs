@@ -190,6 +190,38 @@ impl Node {
         self.0.shards.iter().map(|remote| remote.door().kicks()).sum()
     }
 
+    /// Turns of processes so far that held up their shard for 10 ms or more.
+    pub async fn long_turns(&self) -> u64 {
+        let mut all = 0;
+        for shard in 0..self.shards() {
+            let (done, reply) = Reply::pair(|| 0);
+            self.run_on(shard, move |shard| {
+                let _ = done.send(shard.long_turns.get());
+            });
+            all += reply.await;
+        }
+        all
+    }
+
+    /// Runs work that computes or blocks on a thread of its own, so that no shard waits for it.
+    ///
+    /// # Errors
+    /// [`Stopped`] when there is no thread to be had, or the work panicked.
+    pub fn blocking<T, F>(&self, work: F) -> Reply<Result<T, Stopped>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let (done, reply) = Reply::pair(|| Err(Stopped));
+        let run = move || {
+            let _ = done.send(Ok(work()));
+        };
+        if let Err(error) = std::thread::Builder::new().name("krarup-blocking".into()).spawn(run) {
+            tracing::error!(%error, "no thread for blocking work");
+        }
+        reply
+    }
+
     pub(crate) fn config(&self) -> &NodeConfig {
         &self.0.config
     }

@@ -75,10 +75,14 @@ impl ProcessCell {
 
     /// Hands over a signal.
     #[inline]
-    pub(crate) fn deliver(&self, signal: Signal) -> Pushed {
+    pub(crate) fn deliver(&self, mut signal: Signal) -> Pushed {
         match &self.owner {
             Owner::Task => self.mailbox.borrow_mut().push(signal),
-            Owner::External(queue) => queue.push(SharedSignal::from(signal)),
+            Owner::External(queue) => {
+                // Nobody knows when another thread reads it.
+                signal.let_go_of_slab();
+                queue.push(SharedSignal::from(signal))
+            }
         }
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct MailboxQueue {
     limits: MailboxLimits,
     dropped: u64,
     waiting: Option<Waker>,
+    /// So many signals at the front hold no slab.
+    settled: usize,
 }
 
 /// Bookkeeping per queued signal that counts against the budget.
@@ -77,8 +79,17 @@ impl MailboxQueue {
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Signal> {
         let signal = self.signals.pop_front()?;
+        self.settled = self.settled.saturating_sub(1);
         self.bytes -= signal.size_bytes() + SIGNAL_OVERHEAD_BYTES;
         Some(signal)
+    }
+
+    /// Copies what has waited for a while out of the receive slabs.
+    pub(crate) fn settle(&mut self) {
+        for signal in self.signals.range_mut(self.settled..) {
+            signal.let_go_of_slab();
+        }
+        self.settled = self.signals.len();
     }
 
     pub(crate) fn set_limits(&mut self, limits: MailboxLimits) {
@@ -95,11 +106,41 @@ impl MailboxQueue {
     pub(crate) fn clear(&mut self) {
         self.signals.clear();
         self.bytes = 0;
+        self.settled = 0;
         self.waiting = None;
     }
 
     /// Messages dropped because the mailbox was full.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use krarup_transport::buffer::{Receiver, SlabPool};
+    use krarup_transport::link::Payload;
+
+    use super::*;
+    use crate::process::Message;
+
+    #[test]
+    fn what_waits_keeps_no_slab() {
+        let mut receiver = Receiver::new(SlabPool::new());
+        let mut queue = MailboxQueue::default();
+        for text in [b"one", b"two"] {
+            receiver.spare()[..3].copy_from_slice(text);
+            receiver.commit(3);
+            let slice = receiver.take(3).expect("three bytes");
+            queue.push(Signal::Message(Message::new(None, Payload::from(slice))));
+            queue.settle();
+        }
+        for text in [b"one", b"two"] {
+            let Some(Signal::Message(message)) = queue.pop() else { panic!("a message") };
+            let part = &message.payload().parts[0];
+            assert_eq!(&part[..], text);
+            assert!(part.held_bytes() < 100, "{} bytes held", part.held_bytes());
+        }
+        assert_eq!(queue.settled, 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::fmt;
 
-use krarup_transport::buffer::SharedSlice;
+use krarup_transport::buffer::{SharedSlice, Slice};
 use krarup_transport::dist::Atoms;
 use krarup_transport::link::Payload;
 use krarup_transport::term::{self, Atom, ConvertError, DecodeError, Limits, Pid, Term};
@@ -52,6 +52,9 @@ pub struct Message {
     /// The parts of a fragmented payload in one piece, made when a borrowed view needs it.
     joined: OnceCell<Vec<u8>>,
 }
+
+/// Memory that a queued payload may keep alive, as a multiple of its own length.
+const PINNED_FACTOR_MAX: usize = 8;
 
 /// A signal that is not the message one asked for.
 #[derive(Debug)]
@@ -107,6 +110,17 @@ impl Signal {
         match self {
             Signal::Message(message) => message.payload.len(),
             _ => 0,
+        }
+    }
+
+    /// Copies a small payload out of the receive slab it lies in, so that a message that is not
+    /// read soon does not keep a whole slab from being used again.
+    pub(crate) fn let_go_of_slab(&mut self) {
+        let Signal::Message(message) = self else { return };
+        for part in &mut message.payload.parts {
+            if part.held_bytes() > PINNED_FACTOR_MAX * part.len() {
+                *part = Slice::copy_from(part);
+            }
         }
     }
 }

@@ -100,6 +100,7 @@ impl Host for ShardHost {
     }
 
     fn tick(&self, handle: &Handle<Self>, now: Instant) {
+        self.0.settle_mailboxes();
         for key in handle.keys() {
             let action = handle.with_link(key, |state| {
                 if state.machine.tick_due() <= now {

@@ -103,6 +103,8 @@ pub(crate) struct Shard {
     io: OnceCell<host::ShardIo>,
     next_reference: Cell<u64>,
     stopping: Cell<bool>,
+    /// Turns of processes that held up the shard.
+    pub(crate) long_turns: Cell<u64>,
     /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
     outside: RefCell<HashMap<ProcessId, outside::Queue>>,
 }
@@ -127,6 +129,7 @@ impl Shard {
             io: OnceCell::new(),
             next_reference: Cell::new(0),
             stopping: Cell::new(false),
+            long_turns: Cell::new(0),
             outside: RefCell::default(),
         }
     }

@@ -5,13 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use krarup_transport::dist::{Control, ProcessOrName};
 use krarup_transport::term::{Atom, Term};
 use smallvec::SmallVec;
 
 use super::send::sender_key;
-use super::{Body, KernelEvent, Shard};
+use super::{Body, KernelEvent, Shard, must_yield};
 use crate::node::SpawnError;
 use crate::process::{Owner, Process, ProcessCell, ProcessId, ProcessResult, Pushed, Signal};
 
@@ -135,6 +136,13 @@ impl Shard {
         process.mailbox.borrow_mut().clear();
     }
 
+    /// Lets go of the slabs that messages hold which nobody has read for a while.
+    pub(super) fn settle_mailboxes(&self) {
+        for process in self.processes.borrow().iter() {
+            process.mailbox.borrow_mut().settle();
+        }
+    }
+
     /// Forgets what a connection that ended had asked for, and lets its links fire.
     pub(super) fn connection_lost(self: &Rc<Self>, connection: crate::net_kernel::ConnectionId) {
         let concerned: SmallVec<[Rc<ProcessCell>; 8]> = self
@@ -183,7 +191,12 @@ impl Future for ProcessTask {
             (None, Err(panic)) => Some(panic.clone()),
             (None, Ok(future)) => {
                 this.cell.remember_task(cx.waker());
-                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                let began = Instant::now();
+                let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+                if must_yield() {
+                    this.shard.note_turn(&this.cell, began.elapsed());
+                }
+                match polled {
                     Ok(Poll::Pending) => None,
                     Ok(Poll::Ready(Ok(()))) => Some(Term::Atom(Atom::from_static("normal"))),
                     Ok(Poll::Ready(Err(error))) => Some(text_reason("error", &error.to_string())),
@@ -198,6 +211,20 @@ impl Future for ProcessTask {
         log_end(&this.shard, &this.cell, &reason);
         this.shard.finish(&this.cell, &reason);
         Poll::Ready(())
+    }
+}
+
+/// A turn from this length on is logged and counted: the shard's links waited for it.
+const LONG_TURN_MIN: Duration = Duration::from_millis(10);
+
+impl Shard {
+    fn note_turn(&self, cell: &ProcessCell, took: Duration) {
+        if took >= LONG_TURN_MIN {
+            self.long_turns.set(self.long_turns.get() + 1);
+            let took_ms = took.as_millis();
+            let pid = self.pid(cell.id());
+            tracing::warn!(%pid, took_ms, "a process held up its shard; see Node::blocking");
+        }
     }
 }
 
