@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Destination, MailboxLimits, ProcessCell, Signal};
 use crate::node::{Encoded, Node, SendError, SpawnError, Stopped};
-use crate::shard::{self, Outcome, Shard};
+use crate::shard::{Outcome, Shard};
 
 /// How a process ends: `Ok` is Erlang's `normal`, an error becomes `{error, Text}`.
 pub type ProcessResult = Result<(), Box<dyn Error>>;
@@ -214,7 +214,7 @@ impl Process {
     fn take_turn(&self) -> bool {
         let spent = self.spent.get() + 1;
         self.spent.set(spent % SIGNALS_PER_LOOK);
-        spent == SIGNALS_PER_LOOK && shard::must_yield()
+        spent == SIGNALS_PER_LOOK && self.shard.is_turn_over()
     }
 }
 

@@ -22,6 +22,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use krarup_transport::term::{Atom, Creation, Pid, Reference};
 
@@ -50,12 +51,6 @@ pub(crate) fn current() -> Option<Rc<Shard>> {
 /// Whether this thread is a shard's executor.
 pub(crate) fn on_a_shard() -> bool {
     CURRENT.with_borrow(Option::is_some)
-}
-
-/// Whether the task that runs on this shard has had its turn.
-#[inline]
-pub(crate) fn must_yield() -> bool {
-    glommio::executor().need_preempt()
 }
 
 /// The name and creation that pids of this node carry.
@@ -103,6 +98,8 @@ pub(crate) struct Shard {
     io: OnceCell<host::ShardIo>,
     next_reference: Cell<u64>,
     stopping: Cell<bool>,
+    /// When the process that runs began its turn.
+    turn_began: Cell<Instant>,
     /// Turns of processes that held up the shard.
     pub(crate) long_turns: Cell<u64>,
     /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
@@ -129,6 +126,7 @@ impl Shard {
             io: OnceCell::new(),
             next_reference: Cell::new(0),
             stopping: Cell::new(false),
+            turn_began: Cell::new(Instant::now()),
             long_turns: Cell::new(0),
             outside: RefCell::default(),
         }

@@ -12,7 +12,7 @@ use krarup_transport::term::{Atom, Term};
 use smallvec::SmallVec;
 
 use super::send::sender_key;
-use super::{Body, KernelEvent, Shard, must_yield};
+use super::{Body, KernelEvent, Shard};
 use crate::node::SpawnError;
 use crate::process::{Owner, Process, ProcessCell, ProcessId, ProcessResult, Pushed, Signal};
 
@@ -191,10 +191,11 @@ impl Future for ProcessTask {
             (None, Err(panic)) => Some(panic.clone()),
             (None, Ok(future)) => {
                 this.cell.remember_task(cx.waker());
-                let began = Instant::now();
+                this.shard.turn_began.set(Instant::now());
                 let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-                if must_yield() {
-                    this.shard.note_turn(&this.cell, began.elapsed());
+                // The executor's timer spares most turns a second look at the clock.
+                if glommio::executor().need_preempt() {
+                    this.shard.note_turn(&this.cell);
                 }
                 match polled {
                     Ok(Poll::Pending) => None,
@@ -214,11 +215,20 @@ impl Future for ProcessTask {
     }
 }
 
+/// A process that has more to receive or send goes on for so long before others run.
+const TURN_MAX: Duration = Duration::from_millis(1);
+
 /// A turn from this length on is logged and counted: the shard's links waited for it.
 const LONG_TURN_MIN: Duration = Duration::from_millis(10);
 
 impl Shard {
-    fn note_turn(&self, cell: &ProcessCell, took: Duration) {
+    /// Whether the process that runs has had its turn and must let others run.
+    pub(crate) fn is_turn_over(&self) -> bool {
+        self.turn_began.get().elapsed() >= TURN_MAX
+    }
+
+    fn note_turn(&self, cell: &ProcessCell) {
+        let took = self.turn_began.get().elapsed();
         if took >= LONG_TURN_MIN {
             self.long_turns.set(self.long_turns.get() + 1);
             let took_ms = took.as_millis();
