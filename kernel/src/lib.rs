@@ -17,8 +17,8 @@ pub use krarup_transport::io::SocketOptions;
 pub use krarup_transport::link::Payload;
 pub use krarup_transport::term;
 pub use node::{
-    AutoConnect, Builder, Encoded, NameType, Node, NodeConfig, Reply, SendError, SpawnError,
-    StartError, Stopped,
+    AutoConnect, Builder, Encoded, LinkStats, NameType, Node, NodeConfig, Reply, SendError,
+    ShardStats, SpawnError, StartError, Stopped,
 };
 pub use process::{
     Destination, Mailbox, MailboxLimits, Message, Overflow, Process, ProcessResult, Signal,

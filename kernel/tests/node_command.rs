@@ -2,8 +2,8 @@
 
 use krarup::epmd::client;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -256,6 +256,42 @@ fn wrong_usage_is_2_and_failure_is_1() {
     let readable = readable.env("HOME", home.path()).output().unwrap();
     assert_eq!(readable.status.code(), Some(1));
     assert!(text(&readable.stderr).contains("chmod 400"), "{}", text(&readable.stderr));
+}
+
+/// The status line and the body of the answer to a GET.
+fn get(address: SocketAddr, path: &str) -> (String, String) {
+    let mut client = TcpStream::connect(address).unwrap();
+    write!(client, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[test]
+fn metrics_tell_of_its_links() {
+    let (epmd, port) = (free_port(), free_port());
+    let at = format!("127.0.0.1:{port}");
+    let measured =
+        Running::start(&["node", "--name", "m@127.0.0.1", "--cookie", "c", "--metrics", &at], epmd);
+    let peer = Running::start(
+        &["node", "--name", "p@127.0.0.1", "--cookie", "c", "--connect", "m@127.0.0.1"],
+        epmd,
+    );
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut page = String::new();
+    eventually(|| {
+        page = get(address, "/metrics").1;
+        page.contains("erlang_vm_dist_node_state{peer=\"p@127.0.0.1\"} 3")
+    });
+    assert!(page.contains("# TYPE erlang_vm_dist_recv_bytes counter"), "{page}");
+    assert!(page.contains("krarup_executor_kicks_total{shard=\"0\"}"), "{page}");
+    assert!(page.contains("krarup_up 1"), "{page}");
+    assert_eq!(get(address, "/readyz"), ("HTTP/1.1 200 OK".into(), "ready\n".into()));
+    assert_eq!(get(address, "/healthz").0, "HTTP/1.1 200 OK");
+    assert_eq!(get(address, "/else").0, "HTTP/1.1 404 Not Found");
+    peer.end();
+    measured.end();
 }
 
 #[test]

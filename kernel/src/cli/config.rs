@@ -125,6 +125,11 @@ pub(super) struct Layer {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) no_services: Option<bool>,
+
+    /// Serve Prometheus metrics, /healthz and /readyz at this address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) metrics: Option<std::net::SocketAddr>,
 }
 
 /// When a message to a node without a connection makes one.
@@ -252,6 +257,7 @@ impl Layer {
             epmd: self.epmd.or(lower.epmd),
             epmd_port: self.epmd_port.or(lower.epmd_port),
             no_services: self.no_services.or(lower.no_services),
+            metrics: self.metrics.or(lower.metrics),
         }
     }
 

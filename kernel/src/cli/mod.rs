@@ -6,6 +6,7 @@ mod demo;
 mod detach;
 mod epmd;
 mod erl;
+mod metrics;
 mod names;
 mod node;
 mod output;

@@ -1,7 +1,7 @@
 //! `krarup node`: runs a node until a signal ends it.
 
 use super::config::{AutoConnect, Epmd, Layer};
-use super::{Failure, detach, output};
+use super::{Failure, detach, metrics, output};
 use krarup::epmd::EpmdMode;
 use krarup::{Builder, Node};
 use krarup_transport::handshake::Cookie;
@@ -61,6 +61,12 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     let (is_ready, ended) = listen_for_signals(end_with_stdin)?;
     let node = builder(&settings)?.start().map_err(Failure::of)?;
     is_ready.store(true, Ordering::SeqCst);
+    if let Some(address) = settings.metrics {
+        let served = metrics::serve(address, node.clone());
+        let address =
+            served.map_err(|error| Failure::Failed(format!("metrics at {address}: {error}")))?;
+        tracing::info!(%address, "serving metrics");
+    }
     let ready = ready_line(&node);
     if detached {
         detach::announce(&ready);

@@ -6,6 +6,7 @@ mod encoded;
 mod error;
 mod life;
 mod reply;
+mod stats;
 
 use std::fmt;
 use std::future::Future;
@@ -26,6 +27,7 @@ pub use error::{SendError, SpawnError, StartError, Stopped};
 pub(crate) use life::Alive;
 pub use reply::Reply;
 pub(crate) use reply::block_on;
+pub use stats::{LinkStats, ShardStats};
 
 use crate::net_kernel::NodeInfo;
 use crate::process::{
@@ -190,17 +192,25 @@ impl Node {
         self.0.shards.iter().map(|remote| remote.door().kicks()).sum()
     }
 
-    /// Turns of processes so far that held up their shard for 10 ms or more.
-    pub async fn long_turns(&self) -> u64 {
-        let mut all = 0;
-        for shard in 0..self.shards() {
-            let (done, reply) = Reply::pair(|| 0);
-            self.run_on(shard, move |shard| {
-                let _ = done.send(shard.long_turns.get());
-            });
-            all += reply.await;
-        }
-        all
+    /// What every shard has done so far, in the order of their numbers.
+    pub fn stats(&self) -> Reply<Vec<ShardStats>> {
+        let (done, reply) = Reply::pair(Vec::new);
+        let node = self.clone();
+        self.on_kernel(move |_| {
+            glommio::spawn_local(async move {
+                let mut all = Vec::with_capacity(node.shards());
+                for shard in 0..node.shards() {
+                    let (counted, stats) = Reply::pair(ShardStats::default);
+                    node.run_on(shard, move |shard| {
+                        let _ = counted.send(shard.stats());
+                    });
+                    all.push(stats.await);
+                }
+                let _ = done.send(all);
+            })
+            .detach();
+        });
+        reply
     }
 
     /// Runs work that computes or blocks on a thread of its own, so that no shard waits for it.

@@ -101,7 +101,7 @@ pub(crate) struct Shard {
     /// When the process that runs began its turn.
     turn_began: Cell<Instant>,
     /// Turns of processes that held up the shard.
-    pub(crate) long_turns: Cell<u64>,
+    long_turns: Cell<u64>,
     /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
     outside: RefCell<HashMap<ProcessId, outside::Queue>>,
 }

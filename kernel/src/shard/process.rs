@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::send::sender_key;
 use super::{Body, KernelEvent, Shard};
-use crate::node::SpawnError;
+use crate::node::{LinkStats, ShardStats, SpawnError};
 use crate::process::{Owner, Process, ProcessCell, ProcessId, ProcessResult, Pushed, Signal};
 
 /// What a process runs: its future, made on the shard it lives on.
@@ -140,6 +140,32 @@ impl Shard {
     pub(super) fn settle_mailboxes(&self) {
         for process in self.processes.borrow().iter() {
             process.mailbox.borrow_mut().settle();
+        }
+    }
+
+    /// What this shard counts.
+    pub(crate) fn stats(&self) -> ShardStats {
+        let handle = self.io().handle();
+        let links = handle.keys().into_iter().filter_map(|key| {
+            handle.with_link(key, |state| {
+                let counters = state.machine.counters();
+                LinkStats {
+                    node: state.entry.node().clone(),
+                    shard: self.id,
+                    received_bytes: counters.received_bytes,
+                    sent_bytes: counters.written_bytes,
+                    received_signals: counters.received_signals,
+                    sent_signals: counters.sent_signals,
+                    sent_ticks: counters.sent_ticks,
+                    queued_bytes: state.machine.queued_bytes(),
+                }
+            })
+        });
+        ShardStats {
+            links: links.collect(),
+            processes: self.processes.borrow().iter().count(),
+            long_turns: self.long_turns.get(),
+            driver: handle.counters(),
         }
     }
 
