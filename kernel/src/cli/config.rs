@@ -182,6 +182,7 @@ const KEYS: &[&str] = &[
     "epmd",
     "epmd-port",
     "no-services",
+    "metrics",
 ];
 
 impl Layer {
@@ -462,7 +463,7 @@ mod tests {
                    connect-all=true\ndist-auto-connect='once'\nconnect=[]\nlisten-min=1\n\
                    listen-max=1\nlisten-address='::'\ndist-port=1\nnet-ticktime=1\n\
                    net-tickintensity=4\nnet-setuptime=1\nshards=1\nprofile='wan'\nsetopt=[]\n\
-                   epmd='auto'\nepmd-port=1\nno-services=true\n";
+                   epmd='auto'\nepmd-port=1\nno-services=true\nmetrics='127.0.0.1:9'\n";
         let table: toml::Table = all.parse().unwrap();
         assert_eq!(table.len(), KEYS.len());
         assert!(table.keys().all(|key| KEYS.contains(&key.as_str())));
