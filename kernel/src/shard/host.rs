@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use krarup_transport::buffer::{Receiver, Slice};
+use krarup_transport::dist::frame::LENGTH_BYTES;
 use krarup_transport::dist::{Front, TickAction};
 use krarup_transport::link::{LinkError, PlainMessage, Signal};
 use krarup_transport::shard::{End, Full, Handle, Host, LinkKey, Origin, ShardId};
@@ -52,7 +53,7 @@ impl Host for ShardHost {
         loop {
             match reader.front(inbox.unread()) {
                 Front::Frame(bytes) => {
-                    inbox.skip(krarup_transport::dist::frame::LENGTH_BYTES);
+                    inbox.skip(LENGTH_BYTES);
                     let Some(frame) = inbox.take(bytes) else { return Ok(()) };
                     // Nearly every frame is a plain message, and those are taken without building
                     // a signal.
@@ -72,7 +73,7 @@ impl Host for ShardHost {
                         None => return Ok(()),
                     }
                 }
-                Front::Tick => inbox.skip(krarup_transport::dist::frame::LENGTH_BYTES),
+                Front::Tick => inbox.skip(LENGTH_BYTES),
                 Front::NeedMore(bytes) => {
                     let left = inbox.unread().len();
                     handle.with_link(key, |state| state.keep_unread(left));

@@ -122,11 +122,12 @@ impl LinkState {
         if self.backlog_bytes > BACKLOG_BYTES_MAX { Err(BacklogFull) } else { Ok(()) }
     }
 
-    /// Refuses a message while others wait: there may be one of the same sender among them.
+    /// The machine, for an ordinary message: refused while signals wait, since one of the same
+    /// sender may be among them.
     #[inline]
-    pub(super) fn check_backlog(&self) -> Result<(), Busy> {
+    pub(super) fn for_message(&mut self) -> Result<&mut Link, Busy> {
         if self.backlog.is_empty() {
-            return Ok(());
+            return Ok(&mut self.machine);
         }
         Err(Busy { queued: self.backlog_bytes, limit: BACKLOG_BYTES_MAX })
     }
@@ -178,5 +179,52 @@ impl Outbox for LinkState {
     fn written(&mut self, bytes: usize) {
         self.machine.written(bytes);
         self.make_room();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use krarup_transport::dist::ProcessOrName;
+    use krarup_transport::handshake::Flags;
+    use krarup_transport::link::LinkConfig;
+    use krarup_transport::term::{Creation, Pid, Reference};
+
+    use super::*;
+
+    fn pid(node: &'static str) -> Pid {
+        Pid { node: Atom::from_static(node), id: 1, serial: 1, creation: Creation(4) }
+    }
+
+    #[test]
+    fn a_message_waits_behind_the_backlog() {
+        let (local, peer) = (Atom::from_static("a@h"), Atom::from_static("b@h"));
+        let mut config = LinkConfig::new(Flags::ours(true), local, peer.clone());
+        config.limits.outbox_bytes_max = 1;
+        config.limits.outbox_reserve_bytes = 0;
+        let gauge = Arc::new(Gauge::new());
+        let entry = Rc::new(LinkEntry::new(ConnectionId(1), peer, Arc::clone(&gauge)));
+        let mut state = LinkState::new(entry, Link::new(config, std::time::Instant::now()));
+        assert!(state.for_message().is_ok());
+        for word in [1, 2] {
+            let reference = Reference::new(Atom::from_static("a@h"), Creation(4), &[word]);
+            let demonitor = Control::Demonitor {
+                from: pid("a@h"),
+                to: ProcessOrName::Process(pid("b@h")),
+                reference: reference.expect("one word"),
+            };
+            assert_eq!(state.send_or_keep(SenderKey::NODE, demonitor, None), Ok(()));
+        }
+        assert!(state.for_message().is_err(), "the second signal waits");
+        assert!(!gauge.has_room());
+        while state.queued_bytes() > 0 {
+            let bytes = state.queued_bytes();
+            // What was queued first is written; the backlog follows it into the outbox.
+            let mut slices = WriteSlices::new();
+            state.gather(&mut slices);
+            drop(slices);
+            state.written(bytes);
+        }
+        assert!(state.for_message().is_ok());
+        assert!(gauge.has_room());
     }
 }

@@ -92,8 +92,8 @@ pub(crate) struct Shard {
     subscribers: RefCell<Vec<ProcessId>>,
     routes: RefCell<HashMap<Atom, Route>>,
     links: RefCell<HashMap<ConnectionId, Rc<LinkEntry>>>,
-    /// Which shard each connection's link lives on, and its node.
-    connections: RefCell<HashMap<ConnectionId, (usize, Atom)>>,
+    /// Which shard each connection's link lives on.
+    connections: RefCell<HashMap<ConnectionId, usize>>,
     kernel: OnceCell<Rc<KernelShard>>,
     io: OnceCell<host::ShardIo>,
     next_reference: Cell<u64>,

@@ -14,7 +14,7 @@ use super::links::LinkState;
 use super::{
     Body, Gauge, Identity, KernelEvent, LinkEntry, NewLink, Route, Shard, ShardMessage, Target,
 };
-use crate::net_kernel::{NodeDownReason, Order};
+use crate::net_kernel::{ConnectionId, NodeDownReason, Order};
 use crate::process::{ProcessCell, ProcessId, Signal};
 
 impl Shard {
@@ -79,7 +79,7 @@ impl Shard {
     fn obey(self: &Rc<Self>, order: Order, gauge: Option<Arc<Gauge>>) {
         match order {
             Order::RouteUp { node, connection, shard, link: _ } => {
-                self.connections.borrow_mut().insert(connection, (shard, node.clone()));
+                self.connections.borrow_mut().insert(connection, shard);
                 let link = self.links.borrow().get(&connection).cloned();
                 let gauge = gauge.unwrap_or_else(|| Arc::new(Gauge::new()));
                 self.routes.borrow_mut().insert(node, Route { connection, shard, gauge, link });
@@ -143,11 +143,7 @@ impl Shard {
                 self.links.borrow_mut().insert(connection, entry);
             }
             Err(error) => {
-                for other in (0..self.count).filter(|other| *other != self.id) {
-                    self.tell(other, ShardMessage::Drain { connection });
-                }
-                let reason = NodeDownReason::Socket(error.to_string());
-                self.tell_kernel(KernelEvent::LinkDown { connection, reason });
+                self.tell_link_down(connection, NodeDownReason::Socket(error.to_string()));
             }
         }
     }
@@ -170,6 +166,11 @@ impl Shard {
             return;
         }
         let reason = link.reason.borrow_mut().take().unwrap_or(cause);
+        self.tell_link_down(connection, reason);
+    }
+
+    /// Tells every queue that a link fed, and then the kernel, that nothing comes from it any more.
+    fn tell_link_down(self: &Rc<Self>, connection: ConnectionId, reason: NodeDownReason) {
         for other in (0..self.count).filter(|other| *other != self.id) {
             self.tell(other, ShardMessage::Drain { connection });
         }

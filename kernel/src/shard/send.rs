@@ -68,8 +68,7 @@ impl Shard {
                 let encode = |buffer: &mut Vec<u8>| term::to_bytes(message, buffer);
                 let sender = sender_key(from);
                 let sent = self.io().with(&link, |state| {
-                    state.check_backlog()?;
-                    state.machine.try_send_with(sender, &control, encode)
+                    state.for_message()?.try_send_with(sender, &control, encode)
                 });
                 self.sent_on(&link, sent)
             }
@@ -96,9 +95,9 @@ impl Shard {
                 let control = self.message_from(from, to);
                 let outgoing = Outgoing::Chunks(message.chunks.clone());
                 let sender = sender_key(from);
-                let sent = self
-                    .io()
-                    .with(&link, |state| state.machine.send_from(sender, &control, Some(outgoing)));
+                let sent = self.io().with(&link, |state| {
+                    state.for_message()?.send_from(sender, &control, Some(outgoing))
+                });
                 self.sent_on(&link, sent)
             }
             Place::Here(here) => {
@@ -187,7 +186,7 @@ impl Shard {
             self.send_control_here(&link, sender, control, body);
             return;
         }
-        let shard = self.connections.borrow().get(&connection).map(|(shard, _)| *shard);
+        let shard = self.connections.borrow().get(&connection).copied();
         if let Some(shard) = shard.filter(|shard| *shard != self.id) {
             self.tell(shard, ShardMessage::Forward { connection, sender, control, body });
         }
