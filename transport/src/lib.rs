@@ -7,6 +7,7 @@
 pub mod buffer;
 pub mod dist;
 pub mod epmd;
+pub mod fabric;
 pub mod handshake;
 pub mod link;
 pub mod term;
