@@ -52,7 +52,6 @@ struct Peer {
 #[derive(Debug)]
 struct Connection {
     id: ConnectionId,
-    shard: usize,
     link: PeerLink,
     stage: Stage,
     /// `CloseLink` went out.
@@ -317,8 +316,8 @@ impl NetKernel {
         }
     }
 
-    /// A shard ended a link after delivering everything it had read from it, in all queues it
-    /// feeds.
+    /// All that carried a connection has ended, and everything that was read from it is delivered,
+    /// in all queues it fed.
     pub fn link_down(&mut self, id: ConnectionId, reason: NodeDownReason) {
         let Some(node) = self.connections.get(&id).cloned() else { return };
         let Some(connection) = self.peers.get_mut(&node).and_then(|p| p.connection.as_mut()) else {
@@ -347,7 +346,6 @@ impl NetKernel {
     /// Begins to bring a connection up.
     fn raise(&mut self, node: &Atom, attempt: AttemptId, link: PeerLink) {
         let id = ConnectionId(self.fresh_id());
-        let shard = usize::try_from(id.0).unwrap_or(0) % self.shard_count;
         self.forget_attempt(attempt);
         let Some(peer) = self.peers.get_mut(node) else { return };
         for other in peer.outbound.take().into_iter().chain(peer.inbound.drain(..)) {
@@ -356,15 +354,10 @@ impl NetKernel {
         }
         peer.awaits_peer_until = None;
         peer.connection =
-            Some(Connection { id, shard, link, stage: Stage::Routing, closing: false, down: None });
+            Some(Connection { id, link, stage: Stage::Routing, closing: false, down: None });
         self.connections.insert(id, node.clone());
-        self.actions.push_back(Action::Attach {
-            attempt,
-            connection: id,
-            shard,
-            node: node.clone(),
-        });
-        let order = Order::RouteUp { node: node.clone(), connection: id, shard, link };
+        self.actions.push_back(Action::Attach { attempt, connection: id, node: node.clone() });
+        let order = Order::RouteUp { node: node.clone(), connection: id };
         self.broadcast(node, order);
     }
 
@@ -391,7 +384,6 @@ impl NetKernel {
             }
             Stage::Announcing => {
                 connection.stage = Stage::Up;
-                let shard = connection.shard;
                 let fell = connection.down.is_some();
                 for waiter in std::mem::take(&mut peer.waiters) {
                     self.actions.push_back(Action::Resolve { waiter, result: true });
@@ -399,7 +391,7 @@ impl NetKernel {
                 if fell {
                     self.lower(node);
                 } else {
-                    self.actions.push_back(Action::StartReading { connection: id, shard });
+                    self.actions.push_back(Action::StartReading { connection: id });
                 }
             }
             Stage::Unrouting => {
@@ -472,8 +464,7 @@ impl NetKernel {
 
     fn close(actions: &mut VecDeque<Action>, connection: &mut Connection, why: NodeDownReason) {
         if !std::mem::replace(&mut connection.closing, true) {
-            let (id, shard) = (connection.id, connection.shard);
-            actions.push_back(Action::CloseLink { connection: id, shard, reason: why });
+            actions.push_back(Action::CloseLink { connection: connection.id, reason: why });
         }
     }
 

@@ -77,7 +77,7 @@ impl fmt::Display for NodeDownReason {
     }
 }
 
-/// A link that finished its handshake and waits to be attached to a shard.
+/// What is known of a peer whose handshake is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerLink {
     /// Creation the peer stated in the handshake.
@@ -117,16 +117,12 @@ pub enum Decision {
 /// What every shard does, and acknowledges, within one barrier.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Order {
-    /// Add the route to a node; its link lives on the given shard.
+    /// Add the route to a node.
     RouteUp {
         /// The node.
         node: Atom,
         /// Its new connection.
         connection: ConnectionId,
-        /// Shard that owns the link.
-        shard: usize,
-        /// Creation and visibility.
-        link: PeerLink,
     },
     /// Tell the subscribers that a node is up.
     NodeUp {
@@ -174,14 +170,12 @@ pub enum Action {
         /// The attempt.
         attempt: AttemptId,
     },
-    /// Move an established attempt's socket to its shard; frames are not read yet.
+    /// Move what an established attempt has to the shards that keep it; frames are not read yet.
     Attach {
-        /// The attempt whose socket it is.
+        /// The attempt.
         attempt: AttemptId,
         /// The connection it becomes.
         connection: ConnectionId,
-        /// The shard that owns the link for its whole life.
-        shard: usize,
         /// The node at the other end.
         node: Atom,
     },
@@ -189,15 +183,11 @@ pub enum Action {
     StartReading {
         /// The connection.
         connection: ConnectionId,
-        /// Its shard.
-        shard: usize,
     },
-    /// Close an open link; `link_down` follows from the shard when it has delivered what it read.
+    /// Close what carries a connection; `link_down` follows when all that was read is delivered.
     CloseLink {
         /// The connection.
         connection: ConnectionId,
-        /// Its shard.
-        shard: usize,
         /// The reason to report.
         reason: NodeDownReason,
     },

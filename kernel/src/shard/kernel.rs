@@ -19,9 +19,10 @@ use krarup_transport::io::{Listener, SocketOptions, sleep};
 use krarup_transport::link::LinkConfig;
 use krarup_transport::term::{Atom, Creation};
 
+use super::bundle::Bundle;
 use super::connect::{self, Finished, Leash};
 use super::throttle::Throttle;
-use super::{Gauge, KernelEvent, NewLink, Shard, ShardMessage};
+use super::{Gauge, KernelEvent, LaneRoute, LinkId, NewLink, Shard, ShardMessage};
 use crate::net_kernel::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NetKernel, NodeDownReason, NodeInfo,
     NodeType, Order, PeerLink, WaiterId,
@@ -60,12 +61,10 @@ pub(crate) struct KernelShard {
     pub(super) refusal_log: Throttle,
     attempts: RefCell<HashMap<AttemptId, Rc<Leash>>>,
     finished: RefCell<HashMap<AttemptId, Finished>>,
-    /// Gauges of links that are attached and not routed to yet.
-    gauges: RefCell<HashMap<ConnectionId, Arc<Gauge>>>,
+    /// What carries each connection, until it has ended.
+    bundles: RefCell<HashMap<ConnectionId, Bundle>>,
     waiters: RefCell<HashMap<WaiterId, oneshot::Sender<bool>>>,
     next_waiter: Cell<u64>,
-    /// Shards that have not handled everything an ended link sent them.
-    draining: RefCell<HashMap<ConnectionId, Draining>>,
     names: RefCell<HashMap<Atom, ProcessId>>,
     name_barriers: RefCell<HashMap<BarrierId, NameBarrier>>,
     next_name_barrier: Cell<u64>,
@@ -73,12 +72,6 @@ pub(crate) struct KernelShard {
     barred: RefCell<HashSet<Atom>>,
     carrying_out: Cell<bool>,
     expiry_armed: Cell<bool>,
-}
-
-#[derive(Default)]
-struct Draining {
-    reason: Option<NodeDownReason>,
-    drained: usize,
 }
 
 struct NameBarrier {
@@ -100,10 +93,9 @@ impl KernelShard {
             refusal_log: Throttle::new(REFUSAL_LINES_MAX),
             attempts: RefCell::default(),
             finished: RefCell::default(),
-            gauges: RefCell::default(),
+            bundles: RefCell::default(),
             waiters: RefCell::default(),
             next_waiter: Cell::new(0),
-            draining: RefCell::default(),
             names: RefCell::default(),
             name_barriers: RefCell::default(),
             next_name_barrier: Cell::new(0),
@@ -200,15 +192,18 @@ impl KernelShard {
                     leash.pull();
                 }
             }
-            Action::Attach { attempt, connection, shard: owner, node } => {
+            Action::Attach { attempt, connection, node } => {
                 self.attempts.borrow_mut().remove(&attempt);
                 let finished = self.finished.borrow_mut().remove(&attempt);
                 let Some(Finished { socket, established }) = finished else { return };
+                // Plain links are spread over the shards in turn.
+                let owner = usize::try_from(connection.0).unwrap_or(0) % shard.count;
                 let gauge = Arc::new(Gauge::new());
-                self.gauges.borrow_mut().insert(connection, Arc::clone(&gauge));
+                let route = LaneRoute { lane: 0, shard: owner, gauge: Arc::clone(&gauge) };
+                self.bundles.borrow_mut().insert(connection, Bundle::new([route]));
                 let link = NewLink {
                     gauge,
-                    connection,
+                    id: LinkId { connection, lane: 0 },
                     config: self.link_config(&established, &node, connection),
                     node,
                     socket: socket.into_fd(),
@@ -216,23 +211,26 @@ impl KernelShard {
                 };
                 shard.tell(owner, ShardMessage::Attach(Box::new(link)));
             }
-            Action::StartReading { connection, shard: owner } => {
-                shard.tell(owner, ShardMessage::StartReading { connection });
+            Action::StartReading { connection } => {
+                for owner in self.shards_of(connection) {
+                    shard.tell(owner, ShardMessage::StartReading { connection });
+                }
             }
-            Action::CloseLink { connection, shard: owner, reason } => {
-                shard.tell(owner, ShardMessage::Close { connection, reason });
+            Action::CloseLink { connection, reason } => {
+                self.close_links(connection, &reason);
             }
             Action::Broadcast { barrier, order } => {
                 self.log(&order);
-                let gauge = match &order {
+                let lanes = match &order {
                     Order::RouteUp { connection, .. } => {
-                        self.gauges.borrow_mut().remove(connection)
+                        let bundles = self.bundles.borrow();
+                        bundles.get(connection).map(|bundle| Arc::clone(bundle.lanes()))
                     }
                     _ => None,
                 };
                 for other in 0..shard.count {
-                    let (order, gauge) = (order.clone(), gauge.clone());
-                    shard.tell(other, ShardMessage::Order { barrier, order, gauge });
+                    let (order, lanes) = (order.clone(), lanes.clone());
+                    shard.tell(other, ShardMessage::Order { barrier, order, lanes });
                 }
             }
             Action::OldLinkGone { attempt } => {
@@ -286,12 +284,21 @@ impl KernelShard {
         match event {
             KernelEvent::Acknowledged(barrier) => self.acknowledged(barrier),
             KernelEvent::LinkDown { connection, reason } => {
-                self.draining.borrow_mut().entry(connection).or_default().reason = Some(reason);
-                self.drained(connection);
+                let close_others = self
+                    .bundles
+                    .borrow_mut()
+                    .get_mut(&connection)
+                    .is_some_and(|bundle| bundle.ended(reason.clone()));
+                if close_others {
+                    self.close_links(connection, &reason);
+                }
+                self.look_whether_over(connection);
             }
             KernelEvent::Drained { connection } => {
-                self.draining.borrow_mut().entry(connection).or_default().drained += 1;
-                self.drained(connection);
+                if let Some(bundle) = self.bundles.borrow_mut().get_mut(&connection) {
+                    bundle.drained();
+                }
+                self.look_whether_over(connection);
             }
             KernelEvent::NameGone { name, process } => {
                 let mine = self.names.borrow().get(&name) == Some(&process);
@@ -303,15 +310,28 @@ impl KernelShard {
         }
     }
 
-    fn drained(self: &Rc<Self>, connection: ConnectionId) {
+    /// The shards that keep the links of a connection.
+    fn shards_of(&self, connection: ConnectionId) -> Vec<usize> {
+        self.bundles.borrow().get(&connection).map(Bundle::shards).unwrap_or_default()
+    }
+
+    /// Ends every link of a connection that is left.
+    fn close_links(&self, connection: ConnectionId, reason: &NodeDownReason) {
         let Some(shard) = self.shard.borrow().upgrade() else { return };
-        let mut draining = self.draining.borrow_mut();
-        let done = draining.get_mut(&connection).and_then(|entry| {
-            if entry.drained + 1 < shard.count { None } else { entry.reason.take() }
-        });
-        if let Some(reason) = done {
-            draining.remove(&connection);
-            drop(draining);
+        for owner in self.shards_of(connection) {
+            let reason = reason.clone();
+            shard.tell(owner, ShardMessage::Close { connection, reason });
+        }
+    }
+
+    /// Goes on when the last link of a connection has ended and all it brought was handled.
+    fn look_whether_over(self: &Rc<Self>, connection: ConnectionId) {
+        let Some(shard) = self.shard.borrow().upgrade() else { return };
+        let mut bundles = self.bundles.borrow_mut();
+        let over = bundles.get(&connection).and_then(|bundle| bundle.is_over(shard.count));
+        if let Some(reason) = over {
+            bundles.remove(&connection);
+            drop(bundles);
             self.with(|machine| machine.link_down(connection, reason));
         }
     }

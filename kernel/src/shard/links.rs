@@ -10,13 +10,14 @@ use krarup_transport::link::{Busy, Link, Outgoing, SendError as LinkSendError, S
 use krarup_transport::shard::{LinkKey, Outbox, WriteSlices};
 use krarup_transport::term::Atom;
 
+use super::bundle::LinkId;
 use super::gauge::Gauge;
 use super::send::Body;
 use crate::net_kernel::{ConnectionId, NodeDownReason};
 
 /// What the processes of a shard know of one of its links.
 pub(crate) struct LinkEntry {
-    connection: ConnectionId,
+    id: LinkId,
     node: Atom,
     key: Cell<Option<LinkKey>>,
     gauge: Arc<Gauge>,
@@ -27,9 +28,9 @@ pub(crate) struct LinkEntry {
 }
 
 impl LinkEntry {
-    pub(super) fn new(connection: ConnectionId, node: Atom, gauge: Arc<Gauge>) -> Self {
+    pub(super) fn new(id: LinkId, node: Atom, gauge: Arc<Gauge>) -> Self {
         LinkEntry {
-            connection,
+            id,
             node,
             key: Cell::new(None),
             gauge,
@@ -42,8 +43,12 @@ impl LinkEntry {
         self.key.set(Some(key));
     }
 
+    pub(super) fn id(&self) -> LinkId {
+        self.id
+    }
+
     pub(super) fn connection(&self) -> ConnectionId {
-        self.connection
+        self.id.connection
     }
 
     pub(super) fn node(&self) -> &Atom {
@@ -202,7 +207,8 @@ mod tests {
         config.limits.outbox_bytes_max = 1;
         config.limits.outbox_reserve_bytes = 0;
         let gauge = Arc::new(Gauge::new());
-        let entry = Rc::new(LinkEntry::new(ConnectionId(1), peer, Arc::clone(&gauge)));
+        let id = LinkId { connection: ConnectionId(1), lane: 0 };
+        let entry = Rc::new(LinkEntry::new(id, peer, Arc::clone(&gauge)));
         let mut state = LinkState::new(entry, Link::new(config, std::time::Instant::now()));
         assert!(state.for_message().is_ok());
         for word in [1, 2] {

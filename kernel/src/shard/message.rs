@@ -8,7 +8,7 @@ use krarup_transport::dist::Control;
 use krarup_transport::link::{LinkConfig, SenderKey};
 use krarup_transport::term::{Atom, Reference};
 
-use super::{Body, Gauge, Shard};
+use super::{Body, Gauge, LaneRoute, LinkId, Shard};
 use crate::net_kernel::{BarrierId, ConnectionId, NodeDownReason, Order};
 use crate::process::{ProcessId, SharedPayload, SharedSignal};
 
@@ -19,9 +19,9 @@ pub(crate) enum ShardMessage {
     /// A signal that came over a link of another shard and concerns a process of this one.
     Incoming { connection: ConnectionId, control: Control, payload: Option<SharedPayload> },
     /// A signal to send over a link of this shard.
-    Forward { connection: ConnectionId, sender: SenderKey, control: Control, body: Option<Body> },
-    /// An order of the kernel; acknowledged when carried out. A new route comes with its gauge.
-    Order { barrier: BarrierId, order: Order, gauge: Option<Arc<Gauge>> },
+    Forward { link: LinkId, sender: SenderKey, control: Control, body: Option<Body> },
+    /// An order of the kernel; acknowledged when carried out. A new route comes with its lanes.
+    Order { barrier: BarrierId, order: Order, lanes: Option<Arc<[LaneRoute]>> },
     /// A registered name, or its removal; acknowledged when carried out.
     Name { barrier: BarrierId, name: Atom, process: Option<ProcessId> },
     /// Everything that the ended link's shard sent here before this has been handled: tell the
@@ -31,9 +31,9 @@ pub(crate) enum ShardMessage {
     Kernel(KernelEvent),
     /// A new link, not read yet.
     Attach(Box<NewLink>),
-    /// Read frames from now on.
+    /// Read the frames of a connection's links from now on.
     StartReading { connection: ConnectionId },
-    /// End a link.
+    /// End a connection's links.
     Close { connection: ConnectionId, reason: NodeDownReason },
     /// Anything else that a handle asks of a shard.
     Run(Work),
@@ -51,7 +51,7 @@ pub(crate) enum Target {
 
 /// A socket that finished its handshake, on its way to the shard that keeps it.
 pub(crate) struct NewLink {
-    pub(crate) connection: ConnectionId,
+    pub(crate) id: LinkId,
     pub(crate) node: Atom,
     pub(crate) socket: OwnedFd,
     pub(crate) config: LinkConfig,
@@ -64,9 +64,9 @@ pub(crate) struct NewLink {
 pub(crate) enum KernelEvent {
     /// One shard carried out one order or name change.
     Acknowledged(BarrierId),
-    /// A link ended; its shard has sent a `Drain` to every other shard.
+    /// A link of a connection ended; its shard has sent a `Drain` to every other shard.
     LinkDown { connection: ConnectionId, reason: NodeDownReason },
-    /// A shard has handled everything the ended link had sent to it.
+    /// A shard has handled everything that one ended link of a connection had sent to it.
     Drained { connection: ConnectionId },
     /// A process that had this name ended.
     NameGone { name: Atom, process: ProcessId },

@@ -3,6 +3,7 @@
 //! Everything here lives on one executor and is touched by its thread alone; other shards and
 //! threads reach it by [`ShardMessage`]s.
 
+mod bundle;
 mod connect;
 mod gauge;
 mod host;
@@ -30,6 +31,7 @@ use crate::net_kernel::{BarrierId, ConnectionId};
 use crate::node::Node;
 use crate::process::{ProcessId, ProcessTable};
 
+pub(crate) use bundle::{LaneRoute, LinkId};
 pub(crate) use connect::blocking;
 pub(crate) use gauge::Gauge;
 pub(crate) use kernel::{KernelShard, Life};
@@ -69,10 +71,11 @@ impl Identity {
     }
 }
 
-/// How a connected node is reached.
+/// How the processes of a shard reach a connected node: of several lanes, the shard's own.
 #[derive(Clone)]
 pub(crate) struct Route {
-    pub(crate) connection: ConnectionId,
+    pub(crate) id: LinkId,
+    /// The shard that keeps the link.
     pub(crate) shard: usize,
     pub(crate) gauge: Arc<Gauge>,
     /// The link, when it lives on this shard.
@@ -91,9 +94,14 @@ pub(crate) struct Shard {
     aliases: RefCell<HashMap<Reference, ProcessId>>,
     subscribers: RefCell<Vec<ProcessId>>,
     routes: RefCell<HashMap<Atom, Route>>,
-    links: RefCell<HashMap<ConnectionId, Rc<LinkEntry>>>,
-    /// Which shard each connection's link lives on.
-    connections: RefCell<HashMap<ConnectionId, usize>>,
+    links: RefCell<HashMap<LinkId, Rc<LinkEntry>>>,
+    /// The link that this shard's signals take over each connection, and the shard that keeps it.
+    connections: RefCell<HashMap<ConnectionId, (LinkId, usize)>>,
+    /// The last link that the kernel gave this shard.
+    newest_link: Cell<Option<LinkId>>,
+    /// What other shards sent over links that the kernel has given this shard, but that are behind
+    /// it in the queue.
+    early: RefCell<Vec<(LinkId, ShardMessage)>>,
     kernel: OnceCell<Rc<KernelShard>>,
     io: OnceCell<host::ShardIo>,
     next_reference: Cell<u64>,
@@ -122,6 +130,8 @@ impl Shard {
             routes: RefCell::default(),
             links: RefCell::default(),
             connections: RefCell::default(),
+            newest_link: Cell::default(),
+            early: RefCell::default(),
             kernel: OnceCell::new(),
             io: OnceCell::new(),
             next_reference: Cell::new(0),

@@ -9,10 +9,13 @@ use krarup_transport::io::Socket;
 use krarup_transport::link::Link;
 use krarup_transport::shard::Reading;
 use krarup_transport::term::{Atom, Pid, Reference};
+use smallvec::SmallVec;
 
+use super::bundle::lane_of;
 use super::links::LinkState;
 use super::{
-    Body, Gauge, Identity, KernelEvent, LinkEntry, NewLink, Route, Shard, ShardMessage, Target,
+    Body, Identity, KernelEvent, LaneRoute, LinkEntry, LinkId, NewLink, Route, Shard, ShardMessage,
+    Target,
 };
 use crate::net_kernel::{ConnectionId, NodeDownReason, Order};
 use crate::process::{ProcessCell, ProcessId, Signal};
@@ -30,8 +33,8 @@ impl Shard {
             ShardMessage::Incoming { connection, control, payload } => {
                 self.incoming(connection, control, payload.map(Into::into));
             }
-            ShardMessage::Forward { connection, sender, control, body } => {
-                let link = self.links.borrow().get(&connection).cloned();
+            ShardMessage::Forward { link: id, sender, control, body } => {
+                let link = self.links.borrow().get(&id).cloned();
                 if let Some(link) = link {
                     let (is_message, bytes) =
                         (control.is_message(), body.as_ref().map_or(0, Body::size_bytes));
@@ -39,10 +42,13 @@ impl Shard {
                     if is_message {
                         link.gauge().arrive(bytes);
                     }
+                } else if self.newest_link.get().is_none_or(|newest| newest < id) {
+                    let message = ShardMessage::Forward { link: id, sender, control, body };
+                    self.early.borrow_mut().push((id, message));
                 }
             }
-            ShardMessage::Order { barrier, order, gauge } => {
-                self.obey(order, gauge);
+            ShardMessage::Order { barrier, order, lanes } => {
+                self.obey(order, lanes);
                 self.acknowledge(barrier);
             }
             ShardMessage::Name { barrier, name, process } => {
@@ -59,37 +65,45 @@ impl Shard {
             }
             ShardMessage::Attach(link) => self.attach_link(*link),
             ShardMessage::StartReading { connection } => {
-                let link = self.links.borrow().get(&connection).cloned();
-                if let Some(link) = link
-                    && let Some(key) = link.key()
-                {
-                    self.io().handle().resume_reading(key);
+                for link in self.links_of(connection) {
+                    if let Some(key) = link.key() {
+                        self.io().handle().resume_reading(key);
+                    }
                 }
             }
             ShardMessage::Close { connection, reason } => {
-                let link = self.links.borrow().get(&connection).cloned();
-                if let Some(link) = link {
-                    self.close_link(&link, reason);
+                for link in self.links_of(connection) {
+                    self.close_link(&link, reason.clone());
                 }
             }
             ShardMessage::Run(work) => work(self),
         }
     }
 
-    fn obey(self: &Rc<Self>, order: Order, gauge: Option<Arc<Gauge>>) {
+    /// The links of a connection that this shard keeps.
+    fn links_of(&self, connection: ConnectionId) -> SmallVec<[Rc<LinkEntry>; 2]> {
+        let links = self.links.borrow();
+        links.values().filter(|link| link.connection() == connection).cloned().collect()
+    }
+
+    fn obey(self: &Rc<Self>, order: Order, lanes: Option<Arc<[LaneRoute]>>) {
         match order {
-            Order::RouteUp { node, connection, shard, link: _ } => {
-                self.connections.borrow_mut().insert(connection, shard);
-                let link = self.links.borrow().get(&connection).cloned();
-                let gauge = gauge.unwrap_or_else(|| Arc::new(Gauge::new()));
-                self.routes.borrow_mut().insert(node, Route { connection, shard, gauge, link });
+            Order::RouteUp { node, connection } => {
+                let lanes = lanes.unwrap_or_default();
+                // Without lanes the connection is over already, and `RouteDown` comes next.
+                let Some(lane) = lane_of(&lanes, self.id) else { return };
+                let (id, shard) = (LinkId { connection, lane: lane.lane }, lane.shard);
+                self.connections.borrow_mut().insert(connection, (id, shard));
+                let link = self.links.borrow().get(&id).cloned();
+                let gauge = Arc::clone(&lane.gauge);
+                self.routes.borrow_mut().insert(node, Route { id, shard, gauge, link });
             }
             Order::NodeUp { node, node_type, .. } => {
                 self.tell_subscribers(|| Signal::NodeUp { node: node.clone(), node_type });
             }
             Order::RouteDown { node, connection } => {
                 let mut routes = self.routes.borrow_mut();
-                if routes.get(&node).is_some_and(|route| route.connection == connection) {
+                if routes.get(&node).is_some_and(|route| route.id.connection == connection) {
                     routes.remove(&node);
                 }
                 drop(routes);
@@ -132,18 +146,37 @@ impl Shard {
 
     /// Takes a link over. It can be written to at once; it is read when the kernel says so.
     fn attach_link(self: &Rc<Self>, link: NewLink) {
-        let NewLink { connection, node, socket, config, leftover, gauge } = link;
-        let entry = Rc::new(LinkEntry::new(connection, node, gauge));
+        let NewLink { id, node, socket, config, leftover, gauge } = link;
+        let entry = Rc::new(LinkEntry::new(id, node, gauge));
         let state = LinkState::new(Rc::clone(&entry), Link::new(config, Instant::now()));
         let added = Socket::from_fd(socket)
             .and_then(|socket| self.io().handle().add(socket, state, &leftover, Reading::Paused));
         match added {
             Ok(key) => {
                 entry.set_key(key);
-                self.links.borrow_mut().insert(connection, entry);
+                self.links.borrow_mut().insert(id, entry);
             }
             Err(error) => {
-                self.tell_link_down(connection, NodeDownReason::Socket(error.to_string()));
+                let reason = NodeDownReason::Socket(error.to_string());
+                self.tell_link_down(id.connection, reason);
+            }
+        }
+        self.newest_link.set(Some(id));
+        self.send_early(id);
+    }
+
+    /// Handles what came for a link before the link itself. A shard hears of a new route by its
+    /// own queue from the kernel and may use it before the link's shard has looked into its.
+    fn send_early(self: &Rc<Self>, id: LinkId) {
+        if self.early.borrow().is_empty() {
+            return;
+        }
+        let early = self.early.take();
+        for (link, message) in early {
+            if link <= id {
+                self.handle(message);
+            } else {
+                self.early.borrow_mut().push((link, message));
             }
         }
     }
@@ -160,13 +193,12 @@ impl Shard {
 
     /// A link has ended and everything read from it was handled: tells every queue it fed.
     pub(super) fn link_ended(self: &Rc<Self>, link: &Rc<LinkEntry>, cause: NodeDownReason) {
-        let connection = link.connection();
         link.end();
-        if self.links.borrow_mut().remove(&connection).is_none() {
+        if self.links.borrow_mut().remove(&link.id()).is_none() {
             return;
         }
         let reason = link.reason.borrow_mut().take().unwrap_or(cause);
-        self.tell_link_down(connection, reason);
+        self.tell_link_down(link.connection(), reason);
     }
 
     /// Tells every queue that a link fed, and then the kernel, that nothing comes from it any more.

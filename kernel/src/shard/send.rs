@@ -181,14 +181,14 @@ impl Shard {
         control: Control,
         body: Option<Body>,
     ) {
-        let link = self.links.borrow().get(&connection).cloned();
-        if let Some(link) = link {
-            self.send_control_here(&link, sender, control, body);
+        let Some((id, shard)) = self.connections.borrow().get(&connection).copied() else { return };
+        if shard != self.id {
+            self.tell(shard, ShardMessage::Forward { link: id, sender, control, body });
             return;
         }
-        let shard = self.connections.borrow().get(&connection).copied();
-        if let Some(shard) = shard.filter(|shard| *shard != self.id) {
-            self.tell(shard, ShardMessage::Forward { connection, sender, control, body });
+        let link = self.links.borrow().get(&id).cloned();
+        if let Some(link) = link {
+            self.send_control_here(&link, sender, control, body);
         }
     }
 
@@ -337,9 +337,8 @@ impl Shard {
         }
         route.gauge.depart(body.size_bytes());
         let control = self.message_from(from, to);
-        let connection = route.connection;
         let (sender, body) = (sender_key(from), Some(body));
-        self.tell(route.shard, ShardMessage::Forward { connection, sender, control, body });
+        self.tell(route.shard, ShardMessage::Forward { link: route.id, sender, control, body });
         Ok(Outcome::Sent)
     }
 }
