@@ -46,6 +46,11 @@ impl Cookie {
         latin1_text(&self.latin1)
     }
 
+    /// The bytes that digests are made of.
+    pub(crate) fn latin1(&self) -> &[u8] {
+        &self.latin1
+    }
+
     /// The proof that this cookie is known, for the side that sent `challenge`.
     #[must_use]
     pub fn digest(&self, challenge: Challenge) -> Digest {

@@ -131,6 +131,9 @@ flags! {
     ALTACT_SIG = 37, Optional;
     /// `RECORD_EXT` of OTP 29.
     NATIVE_RECORDS = 38, Optional;
+    /// Signals may travel on the lanes of a session; see [`fabric`](crate::fabric). Krarup's own:
+    /// OTP gives the bit no meaning and passes over it.
+    FABRIC = 62, Optional;
 }
 
 impl Flags {
@@ -144,7 +147,9 @@ impl Flags {
     pub const KNOWN: Flags =
         rows_of(&[FlagKind::Optional, FlagKind::Mandatory25, FlagKind::Mandatory26]);
     /// What a hidden node of this implementation announces: all that OTP 29 does.
-    pub const HIDDEN: Flags = Flags(Flags::KNOWN.0 & !(Flags::PUBLISHED.0 | Flags::NAME_ME.0));
+    /// [`Flags::FABRIC`] is added by whoever can carry a session.
+    pub const HIDDEN: Flags =
+        Flags(Flags::KNOWN.0 & !(Flags::PUBLISHED.0 | Flags::NAME_ME.0 | Flags::FABRIC.0));
 
     /// What this implementation announces by default: everything OTP 29 does, plus
     /// [`Flags::PUBLISHED`] when the node is visible.
@@ -305,6 +310,12 @@ impl Flags {
         self.contains(Flags::V4_NC)
     }
 
+    /// Both sides can carry a session ([`Flags::FABRIC`]); their first frames say how.
+    #[must_use]
+    pub const fn fabric(self) -> bool {
+        self.contains(Flags::FABRIC)
+    }
+
     /// The initiator asked for a name ([`Flags::NAME_ME`]).
     #[must_use]
     pub const fn name_me(self) -> bool {
@@ -412,6 +423,7 @@ mod tests {
         (Flags::LOCAL_EXT, 0x10_0000_0000),
         (Flags::ALTACT_SIG, 0x20_0000_0000),
         (Flags::NATIVE_RECORDS, 0x40_0000_0000),
+        (Flags::FABRIC, 0x4000_0000_0000_0000),
     ];
 
     #[test]
