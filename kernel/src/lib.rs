@@ -12,15 +12,15 @@ mod process;
 mod services;
 mod shard;
 
+pub use krarup_transport::buffer::Slice;
 pub use krarup_transport::handshake::Cookie;
 pub use krarup_transport::io::SocketOptions;
-pub use krarup_transport::link::Payload;
 pub use krarup_transport::term;
 pub use node::{
     AutoConnect, Builder, Encoded, LinkStats, NameType, Node, NodeConfig, Reply, SendError,
     ShardStats, SpawnError, StartError, Stopped,
 };
 pub use process::{
-    Destination, Mailbox, MailboxLimits, Message, Overflow, Process, ProcessResult, Signal,
-    SignalError,
+    AsDestination, Destination, DestinationRef, Exit, Mailbox, MailboxLimits, Message, NodeDown,
+    NodeUp, Overflow, Process, ProcessResult, Recv, Signal, SignalError,
 };

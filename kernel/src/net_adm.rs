@@ -55,7 +55,7 @@ async fn ask(me: &mut Process, own: &Atom, node: &Atom, deadline: Instant) -> Op
                     return Some(*answer == atom("yes"));
                 }
             }
-            Signal::NodeDown { node: down, .. } if down == *node => return Some(false),
+            Signal::NodeDown(down) if down.node == *node => return Some(false),
             _ => {}
         }
     }

@@ -172,9 +172,9 @@ fn subscribers_see_nodeup_then_messages_then_nodedown() {
         events.send("ready".to_owned())?;
         while let Ok(signal) = me.recv().await {
             events.send(match signal {
-                Signal::NodeUp { node, .. } => format!("up {}", node.as_str()),
-                Signal::NodeDown { node, reason, .. } => {
-                    format!("down {} {}", node.as_str(), reason.atom().as_str())
+                Signal::NodeUp(up) => format!("up {}", up.node.as_str()),
+                Signal::NodeDown(down) => {
+                    format!("down {} {}", down.node.as_str(), down.reason.atom().as_str())
                 }
                 other => other.message::<String>()?,
             })?;

@@ -1,21 +1,32 @@
 //! A message that is encoded already.
 
 use bytes::Bytes;
-use krarup_transport::link::Payload;
+use krarup_transport::buffer::Slice;
 use krarup_transport::term::{self, ConvertError, Term};
 use serde::Serialize;
 use smallvec::SmallVec;
 
-/// One external term, encoded once, to be sent any number of times to any node.
+use crate::process::Form;
+
+/// A message that is made once, to be sent any number of times to any node: an external term, or
+/// raw bytes.
 ///
-/// Binaries of 8 KiB and more stay where they are: they are sent by reference and never copied.
+/// Binaries and raw bytes of 8 KiB and more stay where they are: they are sent by reference and
+/// never copied.
 #[derive(Clone, Debug, Default)]
 pub struct Encoded {
-    pub(crate) chunks: SmallVec<[Bytes; 1]>,
+    pub(crate) form: Form,
+    pub(crate) chunks: Chunks,
 }
+
+/// The pieces of a payload.
+pub(crate) type Chunks = SmallVec<[Bytes; 1]>;
 
 /// Binaries from this size on are sent by reference.
 pub(crate) const BY_REFERENCE_BYTES_MIN: usize = 8 << 10;
+
+/// Longest head of a binary: its tag and length.
+const BINARY_HEAD_BYTES: usize = 5;
 
 impl Encoded {
     /// Encodes a Rust value.
@@ -25,12 +36,12 @@ impl Encoded {
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, ConvertError> {
         let mut bytes = Vec::new();
         term::to_bytes(value, &mut bytes)?;
-        Ok(Encoded { chunks: SmallVec::from_buf([bytes.into()]) })
+        Ok(Encoded::of_term(SmallVec::from_buf([bytes.into()])))
     }
 
     /// Encodes a term; its large binaries stay where they are.
     pub fn term(term: &Term) -> Self {
-        Encoded { chunks: term.encode_gather(BY_REFERENCE_BYTES_MIN).parts }
+        Encoded::of_term(term.encode_gather(BY_REFERENCE_BYTES_MIN).parts)
     }
 
     /// A binary as the whole message.
@@ -38,11 +49,41 @@ impl Encoded {
         Encoded::term(&Term::Binary(bytes))
     }
 
-    /// `prefix`, then a received payload without its first `skip` bytes; small parts are copied,
-    /// large ones go on by reference.
-    pub(crate) fn behind(mut prefix: Vec<u8>, payload: &Payload, mut skip: usize) -> Self {
-        let mut chunks = SmallVec::new();
-        for part in &payload.parts {
+    /// Bytes that are sent as they are; see
+    /// [`Process::send_bytes`](crate::Process::send_bytes). A process of an OTP node gets a
+    /// binary.
+    pub fn raw(bytes: impl Into<Bytes>) -> Self {
+        Encoded { form: Form::Raw, chunks: SmallVec::from_buf([bytes.into()]) }
+    }
+
+    fn of_term(chunks: Chunks) -> Self {
+        Encoded { form: Form::Term, chunks }
+    }
+
+    /// The chunks of the message as a term: those of raw bytes get the head of a binary.
+    ///
+    /// # Errors
+    /// When raw bytes are more than a binary can hold.
+    pub(crate) fn term_chunks(&self) -> Result<Chunks, TooLong> {
+        if self.form == Form::Term {
+            return Ok(self.chunks.clone());
+        }
+        if u32::try_from(self.size_bytes()).is_err() {
+            return Err(TooLong);
+        }
+        let mut head = Vec::with_capacity(BINARY_HEAD_BYTES);
+        term::write_binary_header(&mut head, self.size_bytes());
+        let mut chunks = Chunks::with_capacity(1 + self.chunks.len());
+        chunks.push(head.into());
+        chunks.extend(self.chunks.iter().cloned());
+        Ok(chunks)
+    }
+
+    /// `prefix`, then the parts of a received term without its first `skip` bytes; small parts are
+    /// copied, large ones go on by reference.
+    pub(crate) fn behind(mut prefix: Vec<u8>, parts: &[Slice], mut skip: usize) -> Self {
+        let mut chunks = Chunks::new();
+        for part in parts {
             let rest = part.get(skip..).unwrap_or_default();
             let at = part.len() - rest.len();
             skip -= skip.min(part.len());
@@ -58,11 +99,15 @@ impl Encoded {
         if !prefix.is_empty() {
             chunks.push(prefix.into());
         }
-        Encoded { chunks }
+        Encoded::of_term(chunks)
     }
 
-    /// Length in external form.
+    /// Length in bytes: in external form, or of the raw bytes.
     pub fn size_bytes(&self) -> usize {
         self.chunks.iter().map(Bytes::len).sum()
     }
 }
+
+/// More bytes than a binary can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong;

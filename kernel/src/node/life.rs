@@ -12,7 +12,8 @@ use super::{NameType, Node, NodeConfig, StartError};
 use crate::cookie;
 use crate::epmd::{Keeper, KeeperConfig};
 use crate::net_kernel::NodeDownReason;
-use crate::shard::{Identity, Life, Shard, blocking};
+use crate::process::Identity;
+use crate::shard::{Life, Shard, blocking};
 
 /// What the handles know of a living node.
 #[derive(Debug)]

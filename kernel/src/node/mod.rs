@@ -22,6 +22,7 @@ use serde::Serialize;
 
 pub use builder::Builder;
 pub use config::{AutoConnect, NameType, NodeConfig};
+pub(crate) use encoded::BY_REFERENCE_BYTES_MIN;
 pub use encoded::Encoded;
 pub use error::{SendError, SpawnError, StartError, Stopped};
 pub(crate) use life::Alive;
@@ -31,9 +32,10 @@ pub use stats::{LinkStats, ShardStats};
 
 use crate::net_kernel::NodeInfo;
 use crate::process::{
-    Destination, ExternalQueue, Mailbox, Owner, Process, ProcessId, ProcessResult,
+    AsDestination, Destination, ExternalQueue, Identity, Mailbox, Owner, Process, ProcessId,
+    ProcessResult,
 };
-use crate::shard::{self, Executors, Identity, Shard, ShardMessage};
+use crate::shard::{self, Executors, Shard, ShardMessage};
 
 /// A handle of a node: cheap to clone, usable from any thread and any async runtime.
 ///
@@ -384,10 +386,32 @@ impl Node {
     /// [`SendError::Stopped`].
     pub fn send<T: Serialize + ?Sized>(
         &self,
-        to: impl Into<Destination>,
+        to: impl AsDestination,
         message: &T,
     ) -> Reply<Result<(), SendError>> {
-        self.send_from(shard::NODE_PROCESS, to.into(), message)
+        self.send_from(shard::NODE_PROCESS, to.as_destination().into(), message)
+    }
+
+    /// Sends bytes as they are; see [`Process::send_bytes`]. They come from no process in
+    /// particular.
+    ///
+    /// # Errors
+    /// As [`Node::send`].
+    pub fn send_bytes(&self, to: impl AsDestination, bytes: &[u8]) -> Reply<Result<(), SendError>> {
+        self.send_encoded(to, Encoded::raw(bytes.to_vec()))
+    }
+
+    /// Sends a message that is encoded already and comes from no process in particular; large
+    /// pieces of it are never copied.
+    ///
+    /// # Errors
+    /// As [`Node::send`].
+    pub fn send_encoded(
+        &self,
+        to: impl AsDestination,
+        message: Encoded,
+    ) -> Reply<Result<(), SendError>> {
+        self.send_encoded_from(shard::NODE_PROCESS, to.as_destination().into(), message)
     }
 
     pub(crate) fn send_from<T: Serialize + ?Sized>(

@@ -2,17 +2,18 @@
 
 use std::cell::Cell;
 use std::error::Error;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use krarup_transport::term::{Atom, Pid, Reference};
 use serde::Serialize;
 
-use super::{Destination, MailboxLimits, ProcessCell, Signal};
+use super::{AsDestination, MailboxLimits, ProcessCell, Signal};
 use crate::node::{Encoded, Node, SendError, SpawnError, Stopped};
-use crate::shard::{Outcome, Shard};
+use crate::shard::{Content, Outcome, Raw, Shard, Value};
 
 /// How a process ends: `Ok` is Erlang's `normal`, an error becomes `{error, Text}`.
 pub type ProcessResult = Result<(), Box<dyn Error>>;
@@ -61,24 +62,9 @@ impl Process {
     ///
     /// # Errors
     /// [`Stopped`] when the node stops.
-    pub async fn recv(&mut self) -> Result<Signal, Stopped> {
-        poll_fn(|cx| {
-            if self.take_turn() {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            let mut mailbox = self.cell.mailbox.borrow_mut();
-            match mailbox.pop() {
-                Some(signal) => Poll::Ready(Ok(signal)),
-                None if self.shard.is_stopping() => Poll::Ready(Err(Stopped)),
-                None => {
-                    self.spent.set(0);
-                    mailbox.wait(cx.waker());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
+    #[inline]
+    pub fn recv(&mut self) -> Recv<'_> {
+        Recv { process: self }
     }
 
     /// Waits for the next signal, at most for `timeout`; `None` when it passed.
@@ -101,14 +87,90 @@ impl Process {
     ///
     /// # Errors
     /// [`SendError::Busy`] when the queue towards the destination is full,
-    /// [`SendError::NoConnection`] when its node is not connected, [`SendError::Encode`].
+    /// [`SendError::NoConnection`] when its node is not connected, [`SendError::Encode`],
+    /// [`SendError::TooLarge`].
     #[inline]
     pub fn try_send<T: Serialize + ?Sized>(
         &self,
-        to: impl Into<Destination>,
+        to: impl AsDestination,
         message: &T,
     ) -> Result<(), SendError> {
-        match self.shard.send(self.cell.id(), &to.into(), message)? {
+        self.try_send_content(to, &Value(message))
+    }
+
+    /// Sends, waiting for room and, where the node is not connected yet, for the connection
+    /// (Erlang: `!`).
+    ///
+    /// # Errors
+    /// [`SendError::NoConnection`] when the node cannot be reached, [`SendError::Encode`],
+    /// [`SendError::TooLarge`], [`SendError::Stopped`].
+    #[inline]
+    pub async fn send<T: Serialize + ?Sized>(
+        &self,
+        to: impl AsDestination,
+        message: &T,
+    ) -> Result<(), SendError> {
+        self.send_content(to, &Value(message)).await
+    }
+
+    /// Sends bytes as they are, without making a term of them: the cheapest message there is.
+    /// Otherwise as [`Process::try_send`].
+    ///
+    /// The receiver reads them with [`Signal::as_bytes`], or as any type that is read from a
+    /// binary. A process of an OTP node gets a binary.
+    ///
+    /// # Errors
+    /// As [`Process::try_send`].
+    #[inline]
+    pub fn try_send_bytes(&self, to: impl AsDestination, bytes: &[u8]) -> Result<(), SendError> {
+        self.try_send_content(to, &Raw(bytes))
+    }
+
+    /// Sends bytes as they are; see [`Process::try_send_bytes`]. Waits as [`Process::send`] does.
+    ///
+    /// The bytes are copied. Many should rather be sent by [`Process::send_encoded`] with
+    /// [`Encoded::raw`], which copies nothing.
+    ///
+    /// # Errors
+    /// As [`Process::send`].
+    #[inline]
+    pub async fn send_bytes(&self, to: impl AsDestination, bytes: &[u8]) -> Result<(), SendError> {
+        self.send_content(to, &Raw(bytes)).await
+    }
+
+    /// Sends a message that is encoded already; large pieces of it are never copied.
+    ///
+    /// # Errors
+    /// As [`Process::send`].
+    #[inline]
+    pub async fn send_encoded(
+        &self,
+        to: impl AsDestination,
+        message: impl std::borrow::Borrow<Encoded>,
+    ) -> Result<(), SendError> {
+        self.send_content(to, message.borrow()).await
+    }
+
+    /// Sends a message that is encoded already, without waiting; see [`Process::try_send`].
+    ///
+    /// # Errors
+    /// As [`Process::try_send`].
+    #[inline]
+    pub fn try_send_encoded(
+        &self,
+        to: impl AsDestination,
+        message: &Encoded,
+    ) -> Result<(), SendError> {
+        self.try_send_content(to, message)
+    }
+
+    #[inline]
+    fn try_send_content(
+        &self,
+        to: impl AsDestination,
+        content: &impl Content,
+    ) -> Result<(), SendError> {
+        match self.shard.send(self.cell.id(), to.as_destination(), content)? {
             Outcome::Sent => Ok(()),
             Outcome::Busy { queued_bytes, limit_bytes, .. } => {
                 Err(SendError::Busy { queued_bytes, limit_bytes })
@@ -117,36 +179,21 @@ impl Process {
         }
     }
 
-    /// Sends, waiting for room and, where the node is not connected yet, for the connection
-    /// (Erlang: `!`).
-    ///
-    /// # Errors
-    /// [`SendError::NoConnection`] when the node cannot be reached, [`SendError::Encode`],
-    /// [`SendError::Stopped`].
-    pub async fn send<T: Serialize + ?Sized>(
+    #[inline]
+    async fn send_content(
         &self,
-        to: impl Into<Destination>,
-        message: &T,
+        to: impl AsDestination,
+        content: &impl Content,
     ) -> Result<(), SendError> {
-        let to = to.into();
-        self.breathe().await;
-        match self.shard.send(self.cell.id(), &to, message)? {
-            Outcome::Sent => Ok(()),
-            refused => self.shard.send_later(self.cell.id(), &to, message, refused).await,
+        // Lets the other processes and the links of this shard run, now and then.
+        if self.take_turn() {
+            yield_once().await;
         }
-    }
-
-    /// Sends a message that is encoded already; large binaries in it are never copied.
-    ///
-    /// # Errors
-    /// As [`Process::send`].
-    pub async fn send_encoded(
-        &self,
-        to: impl Into<Destination>,
-        message: Encoded,
-    ) -> Result<(), SendError> {
-        self.breathe().await;
-        self.shard.send_encoded(self.cell.id(), &to.into(), message).await
+        let (from, to) = (self.cell.id(), to.as_destination());
+        match self.shard.send(from, to, content)? {
+            Outcome::Sent => Ok(()),
+            refused => self.shard.send_later(from, to, content, refused).await,
+        }
     }
 
     /// Registers this process under `name` on this node; returns when every shard knows it.
@@ -200,14 +247,6 @@ impl Process {
         self.shard.whereis(name)
     }
 
-    /// Lets the other processes and the links of this shard run, now and then.
-    #[inline]
-    async fn breathe(&self) {
-        if self.take_turn() {
-            yield_once().await;
-        }
-    }
-
     /// True when this process has had its turn and must let others run. The turn is a matter of
     /// time, so that a receiver can empty its mailbox faster than its links fill it.
     #[inline]
@@ -215,6 +254,36 @@ impl Process {
         let spent = self.spent.get() + 1;
         self.spent.set(spent % SIGNALS_PER_LOOK);
         spent == SIGNALS_PER_LOOK && self.shard.is_turn_over()
+    }
+}
+
+/// The wait for a signal; made by [`Process::recv`].
+#[must_use = "nothing is received unless this is awaited"]
+#[derive(Debug)]
+pub struct Recv<'a> {
+    process: &'a mut Process,
+}
+
+impl Future for Recv<'_> {
+    type Output = Result<Signal, Stopped>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let process = &*self.get_mut().process;
+        if process.take_turn() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut mailbox = process.cell.mailbox.borrow_mut();
+        match mailbox.pop() {
+            Some(signal) => Poll::Ready(Ok(signal)),
+            None if process.shard.is_stopping() => Poll::Ready(Err(Stopped)),
+            None => {
+                process.spent.set(0);
+                mailbox.wait(cx.waker());
+                Poll::Pending
+            }
+        }
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use krarup_transport::term::Pid;
+use krarup_transport::term::{Atom, Pid};
 use serde::Serialize;
 
 use super::mailbox::Pushed;
-use super::{Destination, MailboxLimits, ProcessId, SharedSignal, Signal};
-use crate::node::{Node, SendError, Stopped};
+use super::message::Identity;
+use super::{AsDestination, MailboxLimits, ProcessId, SharedSignal, Signal};
+use crate::node::{Encoded, Node, SendError, Stopped};
 
 /// A process whose owner is any thread or task: it has a pid, may have a registered name, and
 /// receives here.
@@ -72,10 +74,10 @@ impl Mailbox {
     /// As [`Node::send`].
     pub async fn send<T: Serialize + ?Sized>(
         &self,
-        to: impl Into<Destination>,
+        to: impl AsDestination,
         message: &T,
     ) -> Result<(), SendError> {
-        self.node.send_from(self.id, to.into(), message).await
+        self.node.send_from(self.id, to.as_destination().into(), message).await
     }
 
     /// [`Mailbox::send`] for code that is not async: blocks the thread.
@@ -84,10 +86,30 @@ impl Mailbox {
     /// As [`Node::send`].
     pub fn send_blocking<T: Serialize + ?Sized>(
         &self,
-        to: impl Into<Destination>,
+        to: impl AsDestination,
         message: &T,
     ) -> Result<(), SendError> {
-        self.node.send_from(self.id, to.into(), message).wait()
+        self.node.send_from(self.id, to.as_destination().into(), message).wait()
+    }
+
+    /// Sends bytes as they are; see [`Process::send_bytes`](crate::Process::send_bytes).
+    ///
+    /// # Errors
+    /// As [`Node::send`].
+    pub async fn send_bytes(&self, to: impl AsDestination, bytes: &[u8]) -> Result<(), SendError> {
+        self.send_encoded(to, Encoded::raw(bytes.to_vec())).await
+    }
+
+    /// Sends a message that is encoded already; large pieces of it are never copied.
+    ///
+    /// # Errors
+    /// As [`Node::send`].
+    pub async fn send_encoded(
+        &self,
+        to: impl AsDestination,
+        message: Encoded,
+    ) -> Result<(), SendError> {
+        self.node.send_encoded_from(self.id, to.as_destination().into(), message).await
     }
 }
 
@@ -190,7 +212,9 @@ impl State {
         match self.signals.pop_front() {
             Some(signal) => {
                 self.bytes -= signal.size_bytes();
-                Ok(Some(signal.into()))
+                let identity =
+                    |name: &Atom, creation| Rc::new(Identity { name: name.clone(), creation });
+                Ok(Some(signal.adopt(identity)))
             }
             None if self.closed => Err(Stopped),
             None => Ok(None),

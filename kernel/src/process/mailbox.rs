@@ -119,10 +119,9 @@ impl MailboxQueue {
 #[cfg(test)]
 mod tests {
     use krarup_transport::buffer::{Receiver, SlabPool};
-    use krarup_transport::link::Payload;
 
     use super::*;
-    use crate::process::Message;
+    use crate::process::{Form, Message};
 
     #[test]
     fn what_waits_keeps_no_slab() {
@@ -132,12 +131,12 @@ mod tests {
             receiver.spare()[..3].copy_from_slice(text);
             receiver.commit(3);
             let slice = receiver.take(3).expect("three bytes");
-            queue.push(Signal::Message(Message::new(None, Payload::from(slice))));
+            queue.push(Signal::Message(Message::new(None, Form::Raw, slice)));
             queue.settle();
         }
         for text in [b"one", b"two"] {
             let Some(Signal::Message(message)) = queue.pop() else { panic!("a message") };
-            let part = &message.payload().parts[0];
+            let part = &message.parts()[0];
             assert_eq!(&part[..], text);
             assert!(part.held_bytes() < 100, "{} bytes held", part.held_bytes());
         }

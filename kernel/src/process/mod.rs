@@ -9,18 +9,23 @@ mod context;
 mod destination;
 mod external;
 mod mailbox;
+mod message;
+mod shared;
 mod signal;
 mod table;
 
-pub use context::{Process, ProcessResult};
-pub use destination::Destination;
+pub use context::{Process, ProcessResult, Recv};
+pub use destination::{AsDestination, Destination, DestinationRef};
 pub use external::Mailbox;
 pub use mailbox::{MailboxLimits, Overflow};
-pub use signal::{Message, Signal, SignalError};
+pub use message::Message;
+pub use signal::{Exit, NodeDown, NodeUp, Signal, SignalError};
 
 pub(crate) use cell::{Owner, ProcessCell, Watcher};
 pub(crate) use context::yield_once;
+pub(crate) use destination::name_atom;
 pub(crate) use external::ExternalQueue;
 pub(crate) use mailbox::Pushed;
-pub(crate) use signal::{SharedPayload, SharedSignal};
+pub(crate) use message::{Form, Identity, Sender};
+pub(crate) use shared::{SharedPayload, SharedSignal};
 pub(crate) use table::{ProcessId, ProcessTable};

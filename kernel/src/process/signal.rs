@@ -1,15 +1,11 @@
 //! What a process receives.
 
-use std::cell::OnceCell;
 use std::fmt;
 
-use krarup_transport::buffer::{SharedSlice, Slice};
-use krarup_transport::dist::Atoms;
-use krarup_transport::link::Payload;
-use krarup_transport::term::{self, Atom, ConvertError, DecodeError, Limits, Pid, Term};
+use krarup_transport::term::{Atom, ConvertError, Pid, Term};
 use serde::Deserialize;
-use smallvec::SmallVec;
 
+use super::Message;
 use crate::net_kernel::{NodeDownReason, NodeType};
 
 /// What a process receives, in the order in which each sender sent it.
@@ -20,41 +16,41 @@ pub enum Signal {
     Message(Message),
     /// A linked process ended, or sent an exit signal, and this process traps exits
     /// (Erlang: `{'EXIT', From, Reason}`).
-    Exit {
-        /// Who ended.
-        from: Pid,
-        /// Why.
-        reason: Term,
-    },
+    Exit(Box<Exit>),
     /// A subscribed node came up (Erlang: `{nodeup, Node}`).
-    NodeUp {
-        /// The node.
-        node: Atom,
-        /// Visible or hidden.
-        node_type: NodeType,
-    },
+    NodeUp(Box<NodeUp>),
     /// A subscribed node went down (Erlang: `{nodedown, Node}`).
-    NodeDown {
-        /// The node.
-        node: Atom,
-        /// Visible or hidden.
-        node_type: NodeType,
-        /// Why.
-        reason: NodeDownReason,
-    },
+    NodeDown(Box<NodeDown>),
 }
 
-/// A message as it came: the bytes of one external term, validated, not decoded.
-#[derive(Debug)]
-pub struct Message {
-    sender: Option<Pid>,
-    payload: Payload,
-    /// The parts of a fragmented payload in one piece, made when a borrowed view needs it.
-    joined: OnceCell<Vec<u8>>,
+/// An exit signal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exit {
+    /// Who ended.
+    pub from: Pid,
+    /// Why.
+    pub reason: Term,
 }
 
-/// Memory that a queued payload may keep alive, as a multiple of its own length.
-const PINNED_FACTOR_MAX: usize = 8;
+/// A node came up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeUp {
+    /// The node.
+    pub node: Atom,
+    /// Visible or hidden.
+    pub node_type: NodeType,
+}
+
+/// A node went down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeDown {
+    /// The node.
+    pub node: Atom,
+    /// Visible or hidden.
+    pub node_type: NodeType,
+    /// Why.
+    pub reason: NodeDownReason,
+}
 
 /// A signal that is not the message one asked for.
 #[derive(Debug)]
@@ -92,6 +88,15 @@ impl Signal {
         }
     }
 
+    /// The bytes of a raw message or of one that is a binary; see [`Message::as_bytes`].
+    #[inline]
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Signal::Message(message) => message.as_bytes(),
+            _ => None,
+        }
+    }
+
     /// The message as an owned term.
     ///
     /// # Errors
@@ -108,163 +113,15 @@ impl Signal {
     #[inline]
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
-            Signal::Message(message) => message.payload.len(),
+            Signal::Message(message) => message.size_bytes(),
             _ => 0,
         }
     }
 
-    /// Copies a small payload out of the receive slab it lies in, so that a message that is not
-    /// read soon does not keep a whole slab from being used again.
+    /// Copies a small payload out of the receive slab it lies in.
     pub(crate) fn let_go_of_slab(&mut self) {
-        let Signal::Message(message) = self else { return };
-        for part in &mut message.payload.parts {
-            if part.held_bytes() > PINNED_FACTOR_MAX * part.len() {
-                *part = Slice::copy_from(part);
-            }
-        }
-    }
-}
-
-impl Message {
-    pub(crate) fn new(sender: Option<Pid>, payload: Payload) -> Self {
-        Message { sender, payload, joined: OnceCell::new() }
-    }
-
-    /// Who sent it, where the sender's node told (OTP 25 and later always do).
-    pub fn sender(&self) -> Option<&Pid> {
-        self.sender.as_ref()
-    }
-
-    /// Length of the term in external form.
-    pub fn size_bytes(&self) -> usize {
-        self.payload.len()
-    }
-
-    /// The message as a Rust value.
-    ///
-    /// # Errors
-    /// When the term does not have the shape of `T`.
-    pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ConvertError> {
-        let bytes = self.bytes();
-        term::from_bytes(bytes, &self.payload.atoms, &Limits::DEFAULT)
-    }
-
-    /// The message as an owned term.
-    ///
-    /// # Errors
-    /// When the term is beyond the default [`Limits`].
-    pub fn term(&self) -> Result<Term, DecodeError> {
-        self.payload.decode(&Limits::DEFAULT)
-    }
-
-    /// The validated bytes of the term in one piece; those of a message that came in fragments
-    /// are copied together once. Atom cache references in it point into
-    /// [`Payload::atoms`].
-    pub fn bytes(&self) -> &[u8] {
-        match self.payload.contiguous() {
-            Some(bytes) => bytes,
-            None => self.joined.get_or_init(|| {
-                let parts: Vec<&[u8]> = self.payload.parts.iter().map(|part| &**part).collect();
-                parts.concat()
-            }),
-        }
-    }
-
-    /// The validated term, in the parts it came in.
-    pub fn payload(&self) -> &Payload {
-        &self.payload
-    }
-}
-
-/// A signal on its way to another thread.
-#[derive(Debug)]
-pub(crate) enum SharedSignal {
-    Message {
-        sender: Option<Pid>,
-        payload: SharedPayload,
-    },
-    /// Carries nothing that belongs to a shard.
-    Other(OwnedSignal),
-}
-
-/// The signals that are no messages, in their `Send` form.
-#[derive(Debug)]
-pub(crate) enum OwnedSignal {
-    Exit { from: Pid, reason: Term },
-    NodeUp { node: Atom, node_type: NodeType },
-    NodeDown { node: Atom, node_type: NodeType, reason: NodeDownReason },
-}
-
-/// A payload on its way to another thread: the slices are counted atomically there.
-#[derive(Debug)]
-pub(crate) struct SharedPayload {
-    parts: SmallVec<[SharedSlice; 1]>,
-    atoms: Atoms,
-}
-
-impl SharedPayload {
-    pub(crate) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.as_slice().len()).sum()
-    }
-}
-
-impl From<Payload> for SharedPayload {
-    fn from(payload: Payload) -> Self {
-        let Payload { parts, atoms } = payload;
-        SharedPayload { parts: parts.into_iter().map(SharedSlice::from).collect(), atoms }
-    }
-}
-
-impl From<SharedPayload> for Payload {
-    fn from(shared: SharedPayload) -> Self {
-        let parts = shared.parts.into_iter().map(SharedSlice::adopt).collect();
-        Payload { parts, atoms: shared.atoms }
-    }
-}
-
-impl SharedSignal {
-    pub(crate) fn size_bytes(&self) -> usize {
-        match self {
-            SharedSignal::Message { payload, .. } => payload.len(),
-            SharedSignal::Other(_) => 0,
-        }
-    }
-}
-
-impl From<Signal> for SharedSignal {
-    fn from(signal: Signal) -> Self {
-        match signal {
-            Signal::Message(Message { sender, payload, .. }) => {
-                SharedSignal::Message { sender, payload: payload.into() }
-            }
-            Signal::Exit { from, reason } => {
-                SharedSignal::Other(OwnedSignal::Exit { from, reason })
-            }
-            Signal::NodeUp { node, node_type } => {
-                SharedSignal::Other(OwnedSignal::NodeUp { node, node_type })
-            }
-            Signal::NodeDown { node, node_type, reason } => {
-                SharedSignal::Other(OwnedSignal::NodeDown { node, node_type, reason })
-            }
-        }
-    }
-}
-
-impl From<SharedSignal> for Signal {
-    fn from(shared: SharedSignal) -> Self {
-        match shared {
-            SharedSignal::Message { sender, payload } => {
-                Signal::Message(Message::new(sender, payload.into()))
-            }
-            SharedSignal::Other(OwnedSignal::Exit { from, reason }) => {
-                Signal::Exit { from, reason }
-            }
-            SharedSignal::Other(OwnedSignal::NodeUp { node, node_type }) => {
-                Signal::NodeUp { node, node_type }
-            }
-            SharedSignal::Other(OwnedSignal::NodeDown { node, node_type, reason }) => {
-                Signal::NodeDown { node, node_type, reason }
-            }
+        if let Signal::Message(message) = self {
+            message.let_go_of_slab();
         }
     }
 }

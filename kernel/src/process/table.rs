@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use krarup_transport::fabric::ProcessNumber;
 use krarup_transport::term::{Atom, Creation, Pid};
 
 use super::ProcessCell;
@@ -26,8 +27,15 @@ impl ProcessId {
 
     /// The pid of this process on a node of that name and creation.
     pub(crate) fn pid(self, node: Atom, creation: Creation) -> Pid {
+        let ProcessNumber { id, serial } = self.number();
+        Pid { node, id, serial, creation }
+    }
+
+    /// The two numbers of its pid.
+    #[inline]
+    pub(crate) fn number(self) -> ProcessNumber {
         let id = (self.slot << 8) | u32::from(self.shard);
-        Pid { node, id, serial: self.generation, creation }
+        ProcessNumber { id, serial: self.generation }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use krarup_transport::dist::Atoms;
 use krarup_transport::term::{
-    Atom, DecodeError, Limits, Pid, Reader, Term, read_pid, read_tuple_header, write_atom,
+    Atom, DecodeError, Pid, Reader, Term, read_pid, read_tuple_header, write_atom,
     write_tuple_header,
 };
 
@@ -24,16 +24,18 @@ pub(super) async fn run(mut me: Process) -> ProcessResult {
 
 /// Whom to answer, and what; nothing for messages of another shape.
 fn reply_to(message: &Message) -> Option<(Pid, Encoded)> {
-    let payload = message.payload();
-    if let (true, Some(part)) = (payload.atoms.is_empty(), payload.parts.first()) {
+    if message.is_raw() {
+        return None;
+    }
+    if let (true, Some(part)) = (message.atoms().is_empty(), message.parts().first()) {
         // The term goes back as it came, large ones by reference.
-        let (from, skip) = sender_of(part, &payload.atoms).ok()??;
+        let (from, skip) = sender_of(part, message.atoms()).ok()??;
         let mut prefix = Vec::with_capacity(16);
         write_tuple_header(&mut prefix, 2);
         write_atom(&mut prefix, &Atom::from_static("echo"));
-        return Some((from, Encoded::behind(prefix, payload, skip)));
+        return Some((from, Encoded::behind(prefix, message.parts(), skip)));
     }
-    let Term::Tuple(parts) = payload.decode(&Limits::DEFAULT).ok()? else { return None };
+    let Term::Tuple(parts) = message.term().ok()? else { return None };
     let [Term::Pid(from), term] = <[Term; 2]>::try_from(parts).ok()? else { return None };
     let echo = Term::Atom(Atom::from_static("echo"));
     Some((from, Encoded::term(&Term::Tuple(vec![echo, term]))))

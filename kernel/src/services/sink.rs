@@ -3,7 +3,7 @@
 //! `{From, report}` is answered by `{sink, Count, Bytes}`, `{From, reset}` by `ok` and a count from
 //! zero. Bytes are those of the external term with its version byte (`erlang:external_size/1`).
 
-use krarup_transport::term::{Atom, Limits, Pid, Term};
+use krarup_transport::term::{Atom, Pid, Term};
 
 use crate::node::Encoded;
 use crate::process::{Message, Process, ProcessResult, Signal};
@@ -42,11 +42,13 @@ pub(super) async fn run(mut me: Process) -> ProcessResult {
 const QUESTION_BYTES_MAX: usize = 1100;
 
 fn question(message: &Message) -> Option<Question> {
-    if message.size_bytes() > QUESTION_BYTES_MAX || message.bytes().first_chunk() != Some(&[104, 2])
+    if message.is_raw()
+        || message.size_bytes() > QUESTION_BYTES_MAX
+        || message.bytes().first_chunk() != Some(&[104, 2])
     {
         return None;
     }
-    let Term::Tuple(parts) = message.payload().decode(&Limits::DEFAULT).ok()? else { return None };
+    let Term::Tuple(parts) = message.term().ok()? else { return None };
     match <[Term; 2]>::try_from(parts).ok()? {
         [Term::Pid(from), Term::Atom(what)] => match what.as_str() {
             "report" => Some(Question::Report(from)),
@@ -57,13 +59,19 @@ fn question(message: &Message) -> Option<Question> {
     }
 }
 
+/// Tag and length of the binary that raw bytes stand for.
+const BINARY_HEAD_BYTES: u64 = 5;
+
 /// The version byte and the term with its atoms in full.
 fn external_size(message: &Message) -> u64 {
     let as_it_came = message.size_bytes() as u64 + 1;
-    if message.payload().atoms.is_empty() {
+    if message.is_raw() {
+        return as_it_came + BINARY_HEAD_BYTES;
+    }
+    if message.atoms().is_empty() {
         return as_it_came;
     }
-    let Ok(term) = message.payload().decode(&Limits::DEFAULT) else { return as_it_came };
+    let Ok(term) = message.term() else { return as_it_came };
     let mut out = Vec::with_capacity(message.size_bytes() + 64);
     term.encode(&mut out);
     out.len() as u64 + 1

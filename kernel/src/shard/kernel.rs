@@ -28,7 +28,7 @@ use crate::net_kernel::{
     NodeType, Order, PeerLink, WaiterId,
 };
 use crate::node::{AutoConnect, NameType, NodeConfig, SpawnError};
-use crate::process::ProcessId;
+use crate::process::{Identity, ProcessId};
 
 /// Sockets that have not proven the cookie; beyond it the oldest is closed.
 const STRANGERS_MAX: usize = 128;
@@ -145,7 +145,7 @@ impl KernelShard {
     /// How a link to an established peer behaves.
     fn link_config(&self, established: &Established, node: &Atom, id: ConnectionId) -> LinkConfig {
         let own = self.machine.borrow().local().cloned();
-        let local = own.unwrap_or_else(|| Atom::from_static(super::NOBODY));
+        let local = own.unwrap_or_else(|| Identity::nobody().name);
         let tick = TickConfig::new(self.config.net_ticktime, self.config.net_tickintensity);
         let mut config = LinkConfig::new(established.flags, local, node.clone());
         config.tick = tick;

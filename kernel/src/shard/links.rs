@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use krarup_transport::dist::Control;
-use krarup_transport::link::{Busy, Link, Outgoing, SendError as LinkSendError, SenderKey};
+use krarup_transport::link::{Busy, Link, SendError as LinkSendError, SenderKey};
 use krarup_transport::shard::{LinkKey, Outbox, WriteSlices};
 use krarup_transport::term::Atom;
 
 use super::bundle::LinkId;
 use super::gauge::Gauge;
-use super::send::Body;
+use super::{Body, Peer};
 use crate::net_kernel::{ConnectionId, NodeDownReason};
 
 /// What the processes of a shard know of one of its links.
@@ -21,6 +21,7 @@ pub(crate) struct LinkEntry {
     node: Atom,
     key: Cell<Option<LinkKey>>,
     gauge: Arc<Gauge>,
+    peer: Rc<Peer>,
     /// Set once the link ends; nothing is sent over it any more.
     ended: Cell<bool>,
     /// The reason to report instead of the socket's.
@@ -34,6 +35,7 @@ impl LinkEntry {
             node,
             key: Cell::new(None),
             gauge,
+            peer: Rc::default(),
             ended: Cell::new(false),
             reason: RefCell::default(),
         }
@@ -62,6 +64,12 @@ impl LinkEntry {
 
     pub(super) fn gauge(&self) -> &Arc<Gauge> {
         &self.gauge
+    }
+
+    /// What its pids say of the node at the other end.
+    #[inline]
+    pub(super) fn peer(&self) -> &Rc<Peer> {
+        &self.peer
     }
 
     #[inline]
@@ -140,8 +148,11 @@ impl LinkState {
     /// False when there is no room. What cannot be sent at all is dropped, as OTP does with
     /// signals that the peer did not agree to.
     fn try_send(&mut self, sender: SenderKey, control: &Control, body: Option<&Body>) -> bool {
-        let payload = body.map(|body| Outgoing::Chunks(body.chunks.clone()));
-        match self.machine.send_from(sender, control, payload) {
+        let sent = match body {
+            Some(body) => body.send_over(&mut self.machine, sender, control),
+            None => self.machine.send_from(sender, control, None),
+        };
+        match sent {
             Ok(()) => true,
             Err(LinkSendError::Busy(_)) => false,
             Err(error) => {

@@ -3,15 +3,19 @@
 //! Everything here lives on one executor and is touched by its thread alone; other shards and
 //! threads reach it by [`ShardMessage`]s.
 
+mod body;
 mod bundle;
 mod connect;
+mod content;
 mod gauge;
 mod host;
+mod kept;
 mod kernel;
 mod links;
 mod message;
 mod orders;
 mod outside;
+mod peer;
 mod process;
 mod receive;
 mod send;
@@ -25,20 +29,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use krarup_transport::buffer::Slice;
 use krarup_transport::term::{Atom, Creation, Pid, Reference};
+use rustc_hash::FxHashMap;
 
 use crate::net_kernel::{BarrierId, ConnectionId};
 use crate::node::Node;
-use crate::process::{ProcessId, ProcessTable};
+use crate::process::{Identity, ProcessId, ProcessTable};
 
+pub(crate) use body::Body;
 pub(crate) use bundle::{LaneRoute, LinkId};
 pub(crate) use connect::blocking;
+pub(crate) use content::{Content, Raw, Value};
 pub(crate) use gauge::Gauge;
 pub(crate) use kernel::{KernelShard, Life};
 pub(crate) use links::LinkEntry;
 pub(crate) use message::{KernelEvent, NewLink, ShardMessage, Target};
 pub(crate) use outside::NODE_PROCESS;
-pub(crate) use send::{Body, Outcome};
+pub(crate) use peer::Peer;
+pub(crate) use send::Outcome;
 pub(crate) use start::{Executors, start};
 
 thread_local! {
@@ -55,22 +64,6 @@ pub(crate) fn on_a_shard() -> bool {
     CURRENT.with_borrow(Option::is_some)
 }
 
-/// The name and creation that pids of this node carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) name: Atom,
-    pub(crate) creation: Creation,
-}
-
-/// The name of a node that is not alive.
-pub(crate) const NOBODY: &str = "nonode@nohost";
-
-impl Identity {
-    pub(crate) fn nobody() -> Self {
-        Identity { name: Atom::from_static(NOBODY), creation: Creation(0) }
-    }
-}
-
 /// How the processes of a shard reach a connected node: of several lanes, the shard's own.
 #[derive(Clone)]
 pub(crate) struct Route {
@@ -80,6 +73,8 @@ pub(crate) struct Route {
     pub(crate) gauge: Arc<Gauge>,
     /// The link, when it lives on this shard.
     pub(crate) link: Option<Rc<LinkEntry>>,
+    /// What its pids say of it.
+    pub(crate) peer: Rc<Peer>,
 }
 
 pub(crate) struct Shard {
@@ -88,15 +83,15 @@ pub(crate) struct Shard {
     /// The shard that the kernel runs on.
     kernel_shard: usize,
     node: Node,
-    identity: RefCell<Identity>,
+    identity: RefCell<Rc<Identity>>,
     processes: RefCell<ProcessTable>,
-    names: RefCell<HashMap<Atom, ProcessId>>,
-    aliases: RefCell<HashMap<Reference, ProcessId>>,
+    names: RefCell<FxHashMap<Atom, ProcessId>>,
+    aliases: RefCell<FxHashMap<Reference, ProcessId>>,
     subscribers: RefCell<Vec<ProcessId>>,
-    routes: RefCell<HashMap<Atom, Route>>,
-    links: RefCell<HashMap<LinkId, Rc<LinkEntry>>>,
+    routes: RefCell<FxHashMap<Atom, Route>>,
+    links: RefCell<FxHashMap<LinkId, Rc<LinkEntry>>>,
     /// The link that this shard's signals take over each connection, and the shard that keeps it.
-    connections: RefCell<HashMap<ConnectionId, (LinkId, usize)>>,
+    connections: RefCell<FxHashMap<ConnectionId, (LinkId, usize)>>,
     /// The last link that the kernel gave this shard.
     newest_link: Cell<Option<LinkId>>,
     /// What other shards sent over links that the kernel has given this shard, but that are behind
@@ -112,6 +107,7 @@ pub(crate) struct Shard {
     long_turns: Cell<u64>,
     /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
     outside: RefCell<HashMap<ProcessId, outside::Queue>>,
+    kept: kept::Kept,
 }
 
 impl Shard {
@@ -122,7 +118,7 @@ impl Shard {
             count,
             kernel_shard,
             node,
-            identity: RefCell::new(Identity::nobody()),
+            identity: RefCell::new(Rc::new(Identity::nobody())),
             processes: RefCell::new(ProcessTable::new(number)),
             names: RefCell::default(),
             aliases: RefCell::default(),
@@ -139,6 +135,7 @@ impl Shard {
             turn_began: Cell::new(Instant::now()),
             long_turns: Cell::new(0),
             outside: RefCell::default(),
+            kept: kept::Kept::new(),
         }
     }
 
@@ -170,7 +167,7 @@ impl Shard {
         let identity = self.identity.borrow();
         let present = pid.creation == identity.creation && pid.node == identity.name;
         // A pid from before the node was alive still names the same process.
-        let before = || pid.creation == Creation(0) && pid.node.as_str() == NOBODY;
+        let before = || pid.creation == Creation(0) && pid.node.as_str() == Identity::NOBODY;
         (present || before()).then(|| ProcessId::from(pid))
     }
 
@@ -184,6 +181,17 @@ impl Shard {
         let words = [self.id as u32, (unique >> 32) as u32, unique as u32];
         Reference::new(identity.name.clone(), identity.creation, &words)
             .expect("three words are within a reference's five")
+    }
+
+    /// A payload that stays on this node, as `encode` writes it.
+    fn kept<E>(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Slice, E> {
+        self.kept.encode(encode)
+    }
+
+    /// A payload that stays on this node, copied.
+    #[inline]
+    fn kept_copy(&self, bytes: &[u8]) -> Slice {
+        self.kept.copy(bytes)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

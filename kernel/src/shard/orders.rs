@@ -14,21 +14,20 @@ use smallvec::SmallVec;
 use super::bundle::lane_of;
 use super::links::LinkState;
 use super::{
-    Body, Identity, KernelEvent, LaneRoute, LinkEntry, LinkId, NewLink, Route, Shard, ShardMessage,
-    Target,
+    Body, KernelEvent, LaneRoute, LinkEntry, LinkId, NewLink, Route, Shard, ShardMessage, Target,
 };
 use crate::net_kernel::{ConnectionId, NodeDownReason, Order};
-use crate::process::{ProcessCell, ProcessId, Signal};
+use crate::process::{Identity, NodeDown, NodeUp, ProcessCell, ProcessId, SharedSignal, Signal};
 
 impl Shard {
     /// Handles one item of the mesh, or one from this shard itself.
     pub(super) fn handle(self: &Rc<Self>, message: ShardMessage) {
         match message {
             ShardMessage::Deliver { to: Target::Process(id), signal } => {
-                self.deliver(id, signal.into());
+                self.deliver(id, self.adopt(signal));
             }
             ShardMessage::Deliver { to: Target::Alias(alias), signal } => {
-                self.deliver_to_alias(alias, signal.into());
+                self.deliver_to_alias(alias, self.adopt(signal));
             }
             ShardMessage::Incoming { connection, control, payload } => {
                 self.incoming(connection, control, payload.map(Into::into));
@@ -96,10 +95,13 @@ impl Shard {
                 self.connections.borrow_mut().insert(connection, (id, shard));
                 let link = self.links.borrow().get(&id).cloned();
                 let gauge = Arc::clone(&lane.gauge);
-                self.routes.borrow_mut().insert(node, Route { id, shard, gauge, link });
+                let peer = link.as_ref().map_or_else(Rc::default, |link| Rc::clone(link.peer()));
+                let route = Route { id, shard, gauge, link, peer };
+                self.routes.borrow_mut().insert(node, route);
             }
             Order::NodeUp { node, node_type, .. } => {
-                self.tell_subscribers(|| Signal::NodeUp { node: node.clone(), node_type });
+                let up = NodeUp { node, node_type };
+                self.tell_subscribers(|| Signal::NodeUp(Box::new(up.clone())));
             }
             Order::RouteDown { node, connection } => {
                 let mut routes = self.routes.borrow_mut();
@@ -111,13 +113,15 @@ impl Shard {
             }
             Order::NodeDown { node, connection, node_type, reason } => {
                 self.connection_lost(connection);
-                self.tell_subscribers(|| Signal::NodeDown {
-                    node: node.clone(),
-                    node_type,
-                    reason: reason.clone(),
-                });
+                let down = NodeDown { node, node_type, reason };
+                self.tell_subscribers(|| Signal::NodeDown(Box::new(down.clone())));
             }
         }
+    }
+
+    /// A signal that came from another shard.
+    fn adopt(&self, signal: SharedSignal) -> Signal {
+        signal.adopt(|name, creation| self.identity_of(name, creation))
     }
 
     fn tell_subscribers(self: &Rc<Self>, signal: impl Fn() -> Signal) {
@@ -214,7 +218,7 @@ impl Shard {
         self.everywhere(|| {
             let identity = identity.clone();
             move |shard: &Rc<Shard>| {
-                shard.identity.replace(identity);
+                shard.identity.replace(Rc::new(identity));
             }
         })
         .await;

@@ -10,7 +10,7 @@ use futures_channel::oneshot;
 
 use super::{Outcome, Shard};
 use crate::node::{Encoded, SendError};
-use crate::process::{Destination, ProcessId};
+use crate::process::{AsDestination, Destination, ProcessId};
 
 /// The sender of messages that come from no process in particular: `<0.0.0>` of this node, which
 /// is never a process of it.
@@ -48,7 +48,7 @@ impl Shard {
             return;
         }
         drop(queues);
-        match self.try_send_encoded(from, &to, &message) {
+        match self.send(from, to.as_destination(), &message) {
             Ok(Outcome::Sent) => {
                 let _ = done.send(Ok(()));
             }
@@ -76,6 +76,14 @@ async fn work_off(shard: Rc<Shard>, from: ProcessId) {
             next
         };
         let Some(Waiting { to, message, done }) = next else { return };
-        let _ = done.send(shard.send_encoded(from, &to, message).await);
+        let refused = match shard.send(from, to.as_destination(), &message) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let _ = done.send(Err(error));
+                continue;
+            }
+        };
+        let sent = shard.send_later(from, to.as_destination(), &message, refused).await;
+        let _ = done.send(sent);
     }
 }

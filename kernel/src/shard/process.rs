@@ -138,6 +138,7 @@ impl Shard {
 
     /// Lets go of the slabs that messages hold which nobody has read for a while.
     pub(super) fn settle_mailboxes(&self) {
+        self.kept.trim();
         for process in self.processes.borrow().iter() {
             process.mailbox.borrow_mut().settle();
         }

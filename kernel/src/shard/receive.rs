@@ -7,12 +7,13 @@ use std::rc::Rc;
 
 use krarup_transport::buffer::Slice;
 use krarup_transport::dist::{Control, Destination, ProcessOrName};
+use krarup_transport::fabric::ProcessNumber;
 use krarup_transport::link::{Payload, PlainMessage, SenderKey, Side, Signal as WireSignal};
 use krarup_transport::term::{Atom, Limits, Pid, Reference, Term};
 
 use super::{Body, LinkEntry, Shard, ShardMessage, Target};
 use crate::net_kernel::ConnectionId;
-use crate::process::{Message, ProcessCell, ProcessId, Signal, Watcher};
+use crate::process::{Exit, Form, Message, ProcessCell, ProcessId, Sender, Signal, Watcher};
 
 impl Shard {
     /// Handles an ordinary message from a process of the peer to one of this node.
@@ -24,17 +25,22 @@ impl Shard {
         frame: Slice,
     ) {
         let PlainMessage { from, to, payload } = message;
-        let identity = self.identity.borrow();
-        if to.node != Side::Local || to.creation != identity.creation {
+        if to.node != Side::Local || to.creation != self.identity.borrow().creation {
             // For a former life of this node, or for a process of the peer itself.
             return;
         }
-        let sender = from.to_pid(&identity.name, link.node());
-        drop(identity);
+        let node = match from.node {
+            Side::Peer => link.peer().identity(link.node(), from.creation),
+            Side::Local => {
+                let own = self.identity.borrow().name.clone();
+                self.identity_of(&own, from.creation)
+            }
+        };
+        let number = ProcessNumber { id: from.id, serial: from.serial };
         let mut term = frame;
         term.truncate(payload.end);
         term.advance(payload.start);
-        let message = Message::new(Some(sender), Payload::from(term));
+        let message = Message::new(Some(Sender { node, number }), Form::Term, term);
         self.deliver(ProcessId::of(to.id, to.serial), Signal::Message(message));
     }
 
@@ -44,7 +50,12 @@ impl Shard {
         match control {
             Control::Send { from, to, .. } => {
                 let Some(payload) = payload else { return };
-                let message = Signal::Message(Message::new(from, payload));
+                let sender = from.map(|pid| Sender {
+                    node: self.identity_of(&pid.node, pid.creation),
+                    number: ProcessNumber { id: pid.id, serial: pid.serial },
+                });
+                let message = Message::of_parts(sender, Form::Term, payload);
+                let message = Signal::Message(message);
                 match to {
                     Destination::Process(pid) => {
                         if let Some(id) = self.own(&pid) {
@@ -189,7 +200,7 @@ impl Shard {
         if by_link == ByLink::No && is("kill") {
             self.end(process, Term::Atom(Atom::from_static("killed")));
         } else if process.trap_exit.get() {
-            self.deliver(process.id(), Signal::Exit { from, reason });
+            self.deliver(process.id(), Signal::Exit(Box::new(Exit { from, reason })));
         } else if !is("normal") {
             self.end(process, reason);
         }

@@ -6,23 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
-use krarup_transport::buffer::Slice;
 use krarup_transport::dist::{Control, Destination as WireDestination};
-use krarup_transport::link::{Outgoing, Payload, SendError as LinkSendError, SenderKey};
-use krarup_transport::term::{self, Atom, Creation, Pid, Reference};
-use serde::Serialize;
+use krarup_transport::link::{SendError as LinkSendError, SenderKey};
+use krarup_transport::term::{Atom, Creation};
 
 use super::gauge::{Gauge, IN_FLIGHT_BYTES_MAX};
 use super::links::BacklogFull;
-use super::{LinkEntry, Route, Shard, ShardMessage};
+use super::{Body, Content, LinkEntry, Shard, ShardMessage};
 use crate::net_kernel::{ConnectionId, NodeDownReason};
-use crate::node::{Encoded, SendError};
-use crate::process::yield_once;
-use crate::process::{Destination, Message, ProcessId, Signal};
-
-/// An encoded payload on its way out.
-pub(crate) type Body = Encoded;
+use crate::node::SendError;
+use crate::process::{DestinationRef, Identity, ProcessId, Signal, name_atom, yield_once};
 
 /// What became of a send that does not wait.
 pub(crate) enum Outcome {
@@ -37,103 +30,86 @@ pub(crate) enum Outcome {
     NoRoute(Atom),
 }
 
-/// Where a destination is.
-enum Place {
-    Here(Here),
-    /// Behind a link of this shard.
-    Near(Rc<LinkEntry>, WireDestination),
-    /// Behind a link of another shard.
-    Far(Route, WireDestination),
-    Unreachable(Atom),
-}
-
-enum Here {
-    Process(Pid),
-    Name(Atom),
-    Alias(Reference),
-}
-
 impl Shard {
-    /// Encodes `message` straight to where it goes, without waiting.
+    /// Sends without waiting: into a mailbox here, over a link here, or to the shard that has the
+    /// link.
     #[inline]
-    pub(crate) fn send<T: Serialize + ?Sized>(
+    pub(crate) fn send(
         self: &Rc<Self>,
         from: ProcessId,
-        to: &Destination,
-        message: &T,
+        to: DestinationRef<'_>,
+        content: &impl Content,
     ) -> Result<Outcome, SendError> {
-        match self.place(to) {
-            Place::Near(link, to) => {
-                let control = self.message_from(from, to);
-                let encode = |buffer: &mut Vec<u8>| term::to_bytes(message, buffer);
-                let sender = sender_key(from);
-                let sent = self.io().with(&link, |state| {
-                    state.for_message()?.try_send_with(sender, &control, encode)
-                });
-                self.sent_on(&link, sent)
+        let node = match to {
+            DestinationRef::Pid(pid) => pid.node.as_str(),
+            DestinationRef::Alias(alias) => alias.node.as_str(),
+            DestinationRef::Remote { node, .. } => node,
+            DestinationRef::Name(_) => return self.send_here(from, to, content),
+        };
+        let routes = self.routes.borrow();
+        let Some(route) = routes.get(node) else {
+            drop(routes);
+            return if self.is_here(node) {
+                self.send_here(from, to, content)
+            } else {
+                Ok(Outcome::NoRoute(name_atom(node)))
+            };
+        };
+        match &route.link {
+            Some(link) if link.is_open() => {
+                let link = Rc::clone(link);
+                drop(routes);
+                self.send_over(&link, from, to, content)
             }
-            Place::Here(here) => {
-                let mut bytes = Vec::new();
-                term::to_bytes(message, &mut bytes)?;
-                self.deliver_here(from, here, payload_of([bytes.into()]));
+            // A link that has ended but is not unrouted yet takes nothing more.
+            Some(_) => Ok(Outcome::NoRoute(name_atom(node))),
+            None if !route.gauge.has_room() || !self.io().has_room(route.shard) => {
+                Ok(Outcome::Busy {
+                    queued_bytes: route.gauge.in_flight_bytes(),
+                    limit_bytes: IN_FLIGHT_BYTES_MAX,
+                    gauge: Arc::clone(&route.gauge),
+                })
+            }
+            None => {
+                let body = content.body(self)?;
+                route.gauge.depart(body.size_bytes());
+                let (link, shard) = (route.id, route.shard);
+                drop(routes);
+                let control = self.message_from(from, to);
+                let (sender, body) = (sender_key(from), Some(body));
+                self.tell(shard, ShardMessage::Forward { link, sender, control, body });
                 Ok(Outcome::Sent)
             }
-            Place::Far(route, to) => self.forward(from, &route, to, Encoded::new(message)?),
-            Place::Unreachable(node) => Ok(Outcome::NoRoute(node)),
         }
     }
 
-    /// As [`Shard::send`], for a message that is encoded already.
-    pub(crate) fn try_send_encoded(
+    /// Sends over a link of this shard.
+    #[inline]
+    fn send_over(
         self: &Rc<Self>,
+        link: &Rc<LinkEntry>,
         from: ProcessId,
-        to: &Destination,
-        message: &Encoded,
+        to: DestinationRef<'_>,
+        content: &impl Content,
     ) -> Result<Outcome, SendError> {
-        match self.place(to) {
-            Place::Near(link, to) => {
-                let control = self.message_from(from, to);
-                let outgoing = Outgoing::Chunks(message.chunks.clone());
-                let sender = sender_key(from);
-                let sent = self.io().with(&link, |state| {
-                    state.for_message()?.send_from(sender, &control, Some(outgoing))
-                });
-                self.sent_on(&link, sent)
-            }
-            Place::Here(here) => {
-                self.deliver_here(from, here, payload_of(message.chunks.iter().cloned()));
-                Ok(Outcome::Sent)
-            }
-            Place::Far(route, to) => self.forward(from, &route, to, message.clone()),
-            Place::Unreachable(node) => Ok(Outcome::NoRoute(node)),
-        }
+        let control = self.message_from(from, to);
+        let sent = self.io().with(link, |state| {
+            content.send_over(state.for_message()?, sender_key(from), &control)
+        });
+        self.sent_on(link, sent)
     }
 
     /// Goes on with a send that was refused: waits for room or for the connection.
-    pub(crate) async fn send_later<T: Serialize + ?Sized>(
+    pub(crate) async fn send_later(
         self: &Rc<Self>,
         from: ProcessId,
-        to: &Destination,
-        message: &T,
+        to: DestinationRef<'_>,
+        content: &impl Content,
         refused: Outcome,
     ) -> Result<(), SendError> {
         let mut outcome = refused;
         while self.room_for(&outcome).await? {
-            outcome = self.send(from, to, message)?;
-        }
-        Ok(())
-    }
-
-    /// Sends a message that is encoded already, waiting as [`Shard::send_later`] does.
-    pub(crate) async fn send_encoded(
-        self: &Rc<Self>,
-        from: ProcessId,
-        to: &Destination,
-        message: Encoded,
-    ) -> Result<(), SendError> {
-        let mut outcome = self.try_send_encoded(from, to, &message)?;
-        while self.room_for(&outcome).await? {
-            outcome = self.try_send_encoded(from, to, &message)?;
+            outcome = self.send(from, to, content)?;
         }
         Ok(())
     }
@@ -216,7 +192,14 @@ impl Shard {
 
     /// The control message of an ordinary message from a process of this shard.
     #[inline]
-    fn message_from(&self, from: ProcessId, to: WireDestination) -> Control {
+    fn message_from(&self, from: ProcessId, to: DestinationRef<'_>) -> Control {
+        let to = match to {
+            DestinationRef::Pid(pid) => WireDestination::Process(pid.clone()),
+            DestinationRef::Name(name) | DestinationRef::Remote { name, .. } => {
+                WireDestination::Name(name_atom(name))
+            }
+            DestinationRef::Alias(alias) => WireDestination::Alias(alias.clone()),
+        };
         Control::Send { from: Some(self.pid(from)), to, priority: false, token: None }
     }
 
@@ -258,87 +241,33 @@ impl Shard {
 }
 
 impl Shard {
-    /// Where a destination is, seen from this shard.
+    fn is_here(&self, node: &str) -> bool {
+        self.identity.borrow().name.as_str() == node || node == Identity::NOBODY
+    }
+
+    /// Delivers to a process of this node.
     #[inline]
-    fn place(&self, to: &Destination) -> Place {
+    fn send_here(
+        self: &Rc<Self>,
+        from: ProcessId,
+        to: DestinationRef<'_>,
+        content: &impl Content,
+    ) -> Result<Outcome, SendError> {
+        let message = Signal::Message(content.message(self, self.sender(from))?);
         match to {
-            Destination::Name(name) => Place::Here(Here::Name(name.clone())),
-            Destination::Pid(pid) => {
-                let here = || Here::Process(pid.clone());
-                self.place_on(&pid.node, || WireDestination::Process(pid.clone()), here)
-            }
-            Destination::Remote { name, node } => {
-                let here = || Here::Name(name.clone());
-                self.place_on(node, || WireDestination::Name(name.clone()), here)
-            }
-            Destination::Alias(alias) => {
-                let here = || Here::Alias(alias.clone());
-                self.place_on(&alias.node, || WireDestination::Alias(alias.clone()), here)
-            }
-        }
-    }
-
-    #[inline]
-    fn place_on(
-        &self,
-        node: &Atom,
-        there: impl FnOnce() -> WireDestination,
-        here: impl FnOnce() -> Here,
-    ) -> Place {
-        let routes = self.routes.borrow();
-        match routes.get(node) {
-            // A link that has ended but is not unrouted yet takes nothing more.
-            Some(Route { link: Some(link), .. }) if link.is_open() => {
-                Place::Near(Rc::clone(link), there())
-            }
-            Some(Route { link: Some(_), .. }) => Place::Unreachable(node.clone()),
-            Some(route) => Place::Far(route.clone(), there()),
-            None if self.is_here(node) => Place::Here(here()),
-            None => Place::Unreachable(node.clone()),
-        }
-    }
-
-    fn is_here(&self, node: &Atom) -> bool {
-        *node == self.identity.borrow().name || node.as_str() == super::NOBODY
-    }
-
-    fn deliver_here(self: &Rc<Self>, from: ProcessId, to: Here, payload: Payload) {
-        let message = Signal::Message(Message::new(Some(self.pid(from)), payload));
-        match to {
-            Here::Process(pid) => {
-                if let Some(id) = self.own(&pid) {
+            DestinationRef::Pid(pid) => {
+                if let Some(id) = self.own(pid) {
                     self.deliver(id, message);
                 }
             }
-            Here::Name(name) => {
-                let id = self.names.borrow().get(&name).copied();
+            DestinationRef::Name(name) | DestinationRef::Remote { name, .. } => {
+                let id = self.names.borrow().get(name).copied();
                 if let Some(id) = id {
                     self.deliver(id, message);
                 }
             }
-            Here::Alias(alias) => self.deliver_to_alias(alias, message),
+            DestinationRef::Alias(alias) => self.deliver_to_alias(alias.clone(), message),
         }
-    }
-
-    /// Sends through the mesh to the shard that has the link.
-    fn forward(
-        self: &Rc<Self>,
-        from: ProcessId,
-        route: &Route,
-        to: WireDestination,
-        body: Body,
-    ) -> Result<Outcome, SendError> {
-        if !route.gauge.has_room() || !self.io().has_room(route.shard) {
-            return Ok(Outcome::Busy {
-                queued_bytes: route.gauge.in_flight_bytes(),
-                limit_bytes: IN_FLIGHT_BYTES_MAX,
-                gauge: Arc::clone(&route.gauge),
-            });
-        }
-        route.gauge.depart(body.size_bytes());
-        let control = self.message_from(from, to);
-        let (sender, body) = (sender_key(from), Some(body));
-        self.tell(route.shard, ShardMessage::Forward { link: route.id, sender, control, body });
         Ok(Outcome::Sent)
     }
 }
@@ -347,8 +276,4 @@ impl Shard {
 #[inline]
 pub(super) fn sender_key(id: ProcessId) -> SenderKey {
     SenderKey::of(&id.pid(Atom::from_static(""), Creation(0)))
-}
-
-fn payload_of(chunks: impl IntoIterator<Item = Bytes>) -> Payload {
-    Payload { parts: chunks.into_iter().map(Slice::from).collect(), ..Payload::default() }
 }

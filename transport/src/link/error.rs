@@ -140,6 +140,19 @@ pub enum SendError<E = Infallible> {
     },
 }
 
+impl SendError {
+    /// The same error, where encoding could fail, too.
+    #[must_use]
+    pub fn widen<E>(self) -> SendError<E> {
+        match self {
+            SendError::Busy(busy) => SendError::Busy(busy),
+            SendError::Encode(never) => match never {},
+            SendError::NotNegotiated(what) => SendError::NotNegotiated(what),
+            SendError::TooLarge { bytes, limit } => SendError::TooLarge { bytes, limit },
+        }
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for SendError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -35,7 +35,7 @@ mod validator;
 mod view;
 
 pub use self::atom::{Atom, AtomTooLong};
-pub use self::convert::{ConvertError, from_bytes, from_term, to_bytes, to_term};
+pub use self::convert::{ConvertError, from_bytes, from_raw, from_term, to_bytes, to_term};
 pub use self::decode::decode_parts;
 pub use self::encode::Gather;
 pub use self::error::{DecodeError, DecodeErrorKind};

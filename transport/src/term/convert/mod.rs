@@ -32,12 +32,15 @@
 mod access;
 mod de;
 mod identity;
+mod raw;
 mod ser;
 
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeOwned};
 use serde::ser::Serialize;
+
+pub use raw::from_raw;
 
 use super::read::{AtomTable, Reader};
 use super::{DecodeError, DecodeErrorKind, Limits, Term};
