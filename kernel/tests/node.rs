@@ -8,8 +8,8 @@ use krarup::epmd::EpmdMode;
 use krarup::net_kernel::NodeDownReason;
 use krarup::term::{Atom, Pid, Term};
 use krarup::{
-    AutoConnect, Builder, Cookie, Mailbox, MailboxLimits, Node, Overflow, Process, ProcessResult,
-    SendError, Signal, SpawnError, StartError,
+    AutoConnect, Builder, Cookie, Encoded, Mailbox, MailboxLimits, Node, Overflow, Process,
+    ProcessResult, SendError, Signal, SpawnError, StartError,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -96,6 +96,72 @@ fn a_send_connects_and_answers_come_back_in_order_over_any_number_of_shards() {
         assert_eq!(all, (0..shards).collect::<Vec<_>>());
         stop([a, b]);
     }
+}
+
+/// Answers bytes with the same bytes, and everything else with the term.
+async fn mirror(mut me: Process) -> ProcessResult {
+    while let Ok(signal) = me.recv().await {
+        let Signal::Message(message) = &signal else { continue };
+        let from = message.sender().ok_or("no sender")?;
+        match message.as_bytes() {
+            Some(bytes) if message.is_raw() => me.send_bytes(from, bytes).await?,
+            _ => me.send(&from, &message.term()?).await?,
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn bytes_arrive_as_they_are_within_a_shard_between_shards_and_between_nodes() {
+    let (a, b) = pair(2);
+    let mirrors = [
+        a.spawn_on(0, None, mirror).wait().expect("a process"),
+        a.spawn_on(1, None, mirror).wait().expect("a process"),
+        b.spawn_on(0, None, mirror).wait().expect("a process"),
+        b.spawn_on(1, None, mirror).wait().expect("a process"),
+    ];
+    let (done, finished) = mpsc::channel();
+    for shard in 0..2 {
+        let (done, mirrors) = (done.clone(), mirrors.clone());
+        let run = move |mut me: Process| async move {
+            for to in &mirrors {
+                for length in [0, 1, 16, 8191, 8192, 100_000, 1_000_000] {
+                    let bytes: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+                    me.send_bytes(to, &bytes).await?;
+                    assert_eq!(me.recv().await?.as_bytes(), Some(&bytes[..]), "{length} to {to}");
+                    me.send_encoded(to, Encoded::raw(bytes.clone())).await?;
+                    let signal = me.recv().await?;
+                    assert_eq!(signal.message::<&[u8]>()?, &bytes[..], "{length} to {to}");
+                    assert_eq!(signal.term()?, Term::Binary(bytes.into()));
+                }
+                me.send(to, &(1, "two")).await?;
+                let signal = me.recv().await?;
+                assert_eq!(signal.as_bytes(), None);
+                assert_eq!(signal.message::<(u8, String)>()?, (1, "two".to_owned()));
+            }
+            done.send(())?;
+            Ok(())
+        };
+        a.spawn_on(shard, None, run).wait().expect("a process");
+    }
+    for _ in 0..2 {
+        finished.recv_timeout(PATIENCE).expect("it finishes");
+    }
+    stop([a, b]);
+}
+
+#[test]
+fn bytes_from_threads_arrive_too() {
+    let (a, b) = pair(1);
+    let mut mailbox = b.mailbox(Some("here")).wait().expect("a mailbox");
+    a.send_bytes(("here", "b@127.0.0.1"), b"from the node").wait().expect("sent");
+    assert_eq!(message(&mut mailbox).as_bytes(), Some(&b"from the node"[..]));
+    b.send_bytes("here", b"from here").wait().expect("sent");
+    let signal = message(&mut mailbox);
+    assert_eq!(signal.as_bytes(), Some(&b"from here"[..]));
+    assert!(matches!(signal, Signal::Message(message) if message.is_raw()));
+    drop(mailbox);
+    stop([a, b]);
 }
 
 #[test]
