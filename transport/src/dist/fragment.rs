@@ -27,7 +27,7 @@ const COPIED_PART_BYTES_MAX: usize = 16 << 10;
 const PINNED_RATIO_MAX: usize = 8;
 
 /// What an open sequence costs besides its bytes, so that empty fragments are not free.
-const PART_OVERHEAD_BYTES: usize = 64;
+pub(crate) const PART_OVERHEAD_BYTES: usize = 64;
 
 /// The smallest average fragment that is accepted: it bounds the first fragment id.
 const AVERAGE_FRAGMENT_BYTES_MIN: u64 = 1 << 10;
@@ -219,9 +219,7 @@ pub struct Assembler<H> {
 struct Open<H> {
     head: H,
     expected: u64,
-    parts: Parts,
-    /// Small parts that are not yet in `parts`.
-    copied: Vec<u8>,
+    parts: PartList,
     /// What this sequence counts towards the limits.
     bytes: usize,
     validator: Validator,
@@ -283,8 +281,7 @@ impl<H> Assembler<H> {
         let open = Open {
             head,
             expected: ids.fragment,
-            parts: Parts::new(),
-            copied: Vec::new(),
+            parts: PartList::default(),
             bytes: 0,
             validator: Validator::new(self.term_limits, atom_entries),
             begun: false,
@@ -340,7 +337,7 @@ impl<H> Assembler<H> {
                 open.complete = true;
                 part.truncate(used);
             }
-            open.keep(part);
+            open.parts.push(part);
         }
         if ids.fragment > 1 {
             open.expected = ids.fragment - 1;
@@ -351,14 +348,23 @@ impl<H> Assembler<H> {
         if open.begun && !open.complete {
             return Err(FragmentError::PayloadTruncated(ids.sequence));
         }
-        open.flush_copied();
         let uses_atom_cache = open.validator.uses_atom_cache();
-        Ok(Some(Assembled { head: open.head, parts: open.parts, uses_atom_cache }))
+        Ok(Some(Assembled { head: open.head, parts: open.parts.finish(), uses_atom_cache }))
     }
 }
 
-impl<H> Open<H> {
-    fn keep(&mut self, part: Slice) {
+/// The parts of an unfinished message. Large ones are kept where they are; small ones, and those
+/// that pin much more memory than they are long, are copied together.
+#[derive(Debug, Default)]
+pub(crate) struct PartList {
+    parts: Parts,
+    /// Small parts in a row, copied together.
+    copied: Vec<u8>,
+}
+
+impl PartList {
+    /// Adds the next part.
+    pub(crate) fn push(&mut self, part: Slice) {
         let pins = part.held_bytes() / PINNED_RATIO_MAX;
         if part.len() < COPIED_PART_BYTES_MAX.max(pins) {
             self.copied.extend_from_slice(&part);
@@ -366,6 +372,12 @@ impl<H> Open<H> {
             self.flush_copied();
             self.parts.push(part);
         }
+    }
+
+    /// All parts in order; none if nothing was added.
+    pub(crate) fn finish(mut self) -> Parts {
+        self.flush_copied();
+        self.parts
     }
 
     fn flush_copied(&mut self) {

@@ -43,6 +43,12 @@ impl TickConfig {
         self.intensity
     }
 
+    /// Half the tick time in as many intervals.
+    #[must_use]
+    pub fn halved(self) -> TickConfig {
+        TickConfig::new(self.ticktime / 2, self.intensity)
+    }
+
     /// Time between two looks at a connection.
     #[must_use]
     pub fn interval(self) -> Duration {
@@ -82,6 +88,7 @@ pub struct Ticker {
     silent_intervals: u32,
     received_bytes_seen: u64,
     written_bytes_seen: u64,
+    tick_bytes: u64,
 }
 
 impl Ticker {
@@ -97,7 +104,21 @@ impl Ticker {
             // The handshake counts as the first sign of life.
             received_bytes_seen: u64::MAX,
             written_bytes_seen: 0,
+            tick_bytes: super::frame::TICK.len() as u64,
         }
+    }
+
+    /// For connections on which a tick has another length than OTP's.
+    #[must_use]
+    pub fn with_tick_bytes(self, tick_bytes: u64) -> Ticker {
+        Ticker { tick_bytes, ..self }
+    }
+
+    /// Another connection takes over from one that was given up: it has a whole tick time.
+    pub fn restart(&mut self, now: Instant) {
+        self.silent_intervals = 0;
+        self.received_bytes_seen = u64::MAX;
+        self.due = now + self.config.interval();
     }
 
     /// When [`Ticker::look`] has something to say next.
@@ -172,8 +193,7 @@ impl Ticker {
 
     /// A tick's own bytes are no traffic: otherwise it would keep the next one from being sent.
     fn tick_sent(&mut self) {
-        self.written_bytes_seen =
-            self.written_bytes_seen.wrapping_add(super::frame::TICK.len() as u64);
+        self.written_bytes_seen = self.written_bytes_seen.wrapping_add(self.tick_bytes);
     }
 }
 

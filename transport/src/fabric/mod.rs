@@ -6,20 +6,36 @@
 //! A [`Settling`] takes a fresh link from the handshake to its first frame: two [`Hello`]s, and
 //! [joins](JoinInitiator) of the other lanes on connections of their own. None of it does I/O: what
 //! a state machine cannot know, such as random numbers, the time and the cookie, is given in.
+//!
+//! From then on each [`Lane`] carries frames: order, budgets, acknowledgements, resuming. What it
+//! receives are mostly [`Run`]s, messages to one process that are handed on as one.
 
 use std::fmt;
 
+use crate::term::{Atom, Creation, Pid};
+
+pub mod frame;
+
 mod error;
 mod hello;
+mod inbox;
 mod join;
+mod lane;
+mod lane_error;
+mod log;
 mod mac;
+mod outbox;
+mod reassembly;
+mod run;
 mod settle;
+mod unnumbered;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{FabricError, FabricMessage, MalformedMessage, Refusal};
+pub use frame::Form;
 pub use hello::{
     Agreed, Agreement, FRAME_PAYLOAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, HostId, SessionId,
     UNIX_NAME_BYTES_MAX, VERSIONS, agree,
@@ -27,7 +43,10 @@ pub use hello::{
 pub use join::{
     AcceptStep, Ask, JOIN_TIMEOUT, JoinAcceptor, JoinConfig, JoinInitiator, JoinStep, is_join,
 };
+pub use lane::{Incoming, Lane, LaneConfig, LaneLimits, LaneMessage, ReplayCounters, Target};
+pub use lane_error::LaneError;
 pub use mac::{Credentials, Nonce};
+pub use run::{Run, RunMessage, SharedRun};
 pub use settle::{SettleStep, SettleTimeouts, Settled, Settling};
 
 /// Most lanes a session may have.
@@ -144,4 +163,21 @@ pub struct ProcessNumber {
     pub id: u32,
     /// The second.
     pub serial: u32,
+}
+
+impl ProcessNumber {
+    /// What stands where no process is meant.
+    pub const NONE: ProcessNumber = ProcessNumber { id: 0, serial: 0 };
+
+    /// The pid, with the node that the number does not say.
+    #[must_use]
+    pub fn to_pid(self, node: &Atom, creation: Creation) -> Pid {
+        Pid { node: node.clone(), id: self.id, serial: self.serial, creation }
+    }
+}
+
+impl fmt::Display for ProcessNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}.{}>", self.id, self.serial)
+    }
 }

@@ -22,12 +22,25 @@ impl SenderKey {
     #[inline]
     #[must_use]
     pub const fn of(pid: &Pid) -> SenderKey {
-        SenderKey((pid.id as u64) << 32 | pid.serial as u64)
+        SenderKey::of_numbers(pid.id, pid.serial)
+    }
+
+    /// The key of the process of this node whose pid has these two numbers.
+    #[inline]
+    #[must_use]
+    pub const fn of_numbers(id: u32, serial: u32) -> SenderKey {
+        SenderKey((id as u64) << 32 | serial as u64)
+    }
+
+    /// The two numbers of the sender's pid; both are zero for [`SenderKey::NODE`].
+    #[inline]
+    pub(crate) const fn numbers(self) -> (u32, u32) {
+        if self.0 == SenderKey::NODE.0 { (0, 0) } else { ((self.0 >> 32) as u32, self.0 as u32) }
     }
 }
 
 /// The payload of a queued signal, by reference.
-pub(super) type Chunks = SmallVec<[Bytes; 1]>;
+pub(crate) type Chunks = SmallVec<[Bytes; 1]>;
 
 /// A signal that is not encoded yet.
 #[derive(Debug)]
@@ -49,9 +62,14 @@ pub(super) struct Fragments {
     pub(super) payload_bytes: usize,
 }
 
-impl Item {
-    /// What it counts towards the budget.
-    pub(super) fn bytes(&self) -> usize {
+/// Something that waits in [`Bulk`].
+pub(crate) trait Waiting {
+    /// What it counts towards the budget, in bytes.
+    fn bytes(&self) -> usize;
+}
+
+impl Waiting for Item {
+    fn bytes(&self) -> usize {
         match self {
             Item::Whole { bytes, .. } => *bytes,
             Item::Fragments(fragments) => fragments.payload_bytes,
@@ -61,34 +79,40 @@ impl Item {
 
 /// The waiting signals, one queue for each sender that has a large message under way, and whose
 /// turn is next.
-#[derive(Debug, Default)]
-pub(super) struct Bulk {
-    queues: HashMap<SenderKey, VecDeque<Item>>,
+#[derive(Debug)]
+pub(crate) struct Bulk<I> {
+    queues: HashMap<SenderKey, VecDeque<I>>,
     turns: VecDeque<SenderKey>,
     bytes: usize,
 }
 
-impl Bulk {
+impl<I> Default for Bulk<I> {
+    fn default() -> Bulk<I> {
+        Bulk { queues: HashMap::new(), turns: VecDeque::new(), bytes: 0 }
+    }
+}
+
+impl<I: Waiting> Bulk<I> {
     /// Whether nothing waits.
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }
 
     /// Bytes that wait.
     #[inline]
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Whether later signals of this sender have to wait here, too.
     #[inline]
-    pub(super) fn holds(&self, sender: SenderKey) -> bool {
+    pub(crate) fn holds(&self, sender: SenderKey) -> bool {
         !self.is_empty() && self.queues.contains_key(&sender)
     }
 
     /// Queues a signal behind what its sender has here already.
-    pub(super) fn push(&mut self, sender: SenderKey, item: Item) {
+    pub(crate) fn push(&mut self, sender: SenderKey, item: I) {
         self.bytes += item.bytes();
         let queue = self.queues.entry(sender).or_default();
         if queue.is_empty() {
@@ -99,19 +123,19 @@ impl Bulk {
 
     /// The queue whose turn it is. It must be given back with [`Bulk::end_turn`], and what was
     /// taken from it told to [`Bulk::took`].
-    pub(super) fn begin_turn(&mut self) -> Option<(SenderKey, VecDeque<Item>)> {
+    pub(crate) fn begin_turn(&mut self) -> Option<(SenderKey, VecDeque<I>)> {
         let sender = self.turns.pop_front()?;
         let queue = self.queues.remove(&sender)?;
         Some((sender, queue))
     }
 
     /// So many bytes do not wait here any more.
-    pub(super) fn took(&mut self, bytes: usize) {
+    pub(crate) fn took(&mut self, bytes: usize) {
         self.bytes -= bytes;
     }
 
     /// Puts a queue back behind the others; an empty one is forgotten.
-    pub(super) fn end_turn(&mut self, sender: SenderKey, queue: VecDeque<Item>) {
+    pub(crate) fn end_turn(&mut self, sender: SenderKey, queue: VecDeque<I>) {
         if !queue.is_empty() {
             self.queues.insert(sender, queue);
             self.turns.push_back(sender);
@@ -122,20 +146,26 @@ impl Bulk {
 impl Fragments {
     /// Takes up to `count` bytes from the front of the payload.
     pub(super) fn take(&mut self, count: usize) -> Chunks {
-        let mut rest = count.min(self.payload_bytes);
-        self.payload_bytes -= rest;
-        let mut taken = Chunks::new();
-        while rest > 0
-            && let Some(front) = self.payload.front_mut()
-        {
-            if front.len() <= rest {
-                rest -= front.len();
-                taken.extend(self.payload.pop_front());
-            } else {
-                taken.push(front.split_to(rest));
-                rest = 0;
-            }
-        }
+        let taken = take_front(&mut self.payload, count);
+        self.payload_bytes -= taken.iter().map(Bytes::len).sum::<usize>();
         taken
     }
+}
+
+/// Takes up to `count` bytes from the front of `payload`.
+pub(crate) fn take_front(payload: &mut VecDeque<Bytes>, count: usize) -> Chunks {
+    let mut rest = count;
+    let mut taken = Chunks::new();
+    while rest > 0
+        && let Some(front) = payload.front_mut()
+    {
+        if front.len() <= rest {
+            rest -= front.len();
+            taken.extend(payload.pop_front());
+        } else {
+            taken.push(front.split_to(rest));
+            rest = 0;
+        }
+    }
+    taken
 }

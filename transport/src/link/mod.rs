@@ -14,7 +14,7 @@
 //!   signals have a reserve beyond it. One message may exceed the mark, so that large ones go
 //!   through at all. [`Link::has_room`] turns true at half of it.
 
-mod bulk;
+pub(crate) mod bulk;
 mod error;
 mod inbound;
 mod outbound;

@@ -37,7 +37,7 @@ pub(super) struct Outbound {
     /// The control message while its header is not known.
     scratch: Vec<u8>,
     queue: WireQueue,
-    bulk: Bulk,
+    bulk: Bulk<Item>,
     /// How the frame of a plain message between the two nodes begins, once it is known.
     plain_send: Option<PlainSendFrame>,
     next_sequence: u64,

@@ -1,0 +1,481 @@
+//! The sending half of a lane: signals become frames, in an order that is fair and never wrong.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use super::ProcessNumber;
+use super::frame::{FLAG_MORE, FRAME_PAYLOAD_MAX, HEADER_BYTES, Header, Layout, checksum, kind};
+use super::lane::LaneLimits;
+use super::log::Log;
+use super::unnumbered::Unnumbered;
+use crate::link::bulk::{Bulk, Chunks, Waiting, take_front};
+use crate::link::{Busy, CHUNK_BYTES_MIN, IO_SLICES_MAX, IoSlices, SendError, SenderKey};
+
+/// Large signals get turns until so many bytes wait to be written. More would only make small
+/// signals wait longer, less would leave the socket without work.
+const ENCODED_AHEAD_BYTES: usize = 256 << 10;
+
+/// A flood of small signals must not starve the large ones: after so many written bytes they get a
+/// turn in any case.
+const BULK_TURN_EVERY_BYTES: u64 = 128 << 10;
+
+/// The longest name or control message: its length has 16 bits.
+const HEAD_BYTES_MAX: usize = u16::MAX as usize;
+
+/// What a lane has to write, and what it has to keep until the peer acknowledges it.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    layout: Layout,
+    log: Log,
+    bulk: Bulk<Item>,
+    unnumbered: Unnumbered,
+    /// Messages are accepted while the log ends before this position; other signals up to
+    /// `signal_room_end`. Both follow from the limits and change with what they are made of.
+    room_end: u64,
+    signal_room_end: u64,
+    attached: bool,
+    written_since_turn: u64,
+    /// Whether somebody was told to wait for room.
+    refused: bool,
+    bytes_max: usize,
+    bytes_low: usize,
+    reserve_bytes: usize,
+    replay_bytes_max: usize,
+    write_bytes_max: usize,
+    message_bytes_max: usize,
+}
+
+/// What a frame says besides its lengths.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) from: ProcessNumber,
+    pub(super) to: ProcessNumber,
+}
+
+/// A signal that waits for its turn, because it or an earlier one of its sender is large.
+#[derive(Debug)]
+struct Item {
+    kind: Kind,
+    head: u16,
+    /// Whether its first frame is written.
+    begun: bool,
+    /// What is not written yet, the head included. No piece is empty.
+    payload: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Waiting for Item {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Kind {
+    #[inline]
+    fn header(self, head: u16, length: u32) -> Header {
+        let Kind { kind, flags, from, to } = self;
+        Header { kind, flags, head, length, from, to }
+    }
+
+    /// Signals with the same key keep their order.
+    #[inline]
+    fn key(self) -> SenderKey {
+        SenderKey::of_numbers(self.from.id, self.from.serial)
+    }
+}
+
+impl Outbox {
+    pub(super) fn new(layout: Layout, limits: &LaneLimits) -> Outbox {
+        let mut outbox = Outbox {
+            layout,
+            log: Log::default(),
+            bulk: Bulk::default(),
+            unnumbered: Unnumbered::default(),
+            room_end: 0,
+            signal_room_end: 0,
+            attached: true,
+            written_since_turn: 0,
+            refused: false,
+            bytes_max: limits.outbox_bytes_max,
+            bytes_low: limits.outbox_bytes_low.min(limits.outbox_bytes_max),
+            reserve_bytes: limits.outbox_reserve_bytes,
+            replay_bytes_max: limits.replay_bytes_max.max(1),
+            write_bytes_max: limits.write_bytes_max.max(1),
+            message_bytes_max: limits.fragments.sequence_bytes_max,
+        };
+        outbox.set_room();
+        outbox
+    }
+
+    /// Bytes that could be written now.
+    #[inline]
+    pub(super) fn queued_bytes(&self) -> usize {
+        if !self.attached {
+            return 0;
+        }
+        let bulk = if self.may_encode() { self.bulk.bytes() } else { 0 };
+        self.log.unwritten() + self.unnumbered.bytes() + bulk
+    }
+
+    /// Bytes of signals that wait to be written, whether or not they could be now.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.log.unwritten() + self.bulk.bytes()
+    }
+
+    /// Bytes that are kept because the peer has not acknowledged them.
+    pub(super) fn retained_bytes(&self) -> usize {
+        self.log.retained()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting_bytes() <= self.bytes_low && self.log.retained() <= self.replay_bytes_max / 2
+    }
+
+    pub(super) fn take_room_event(&mut self) -> bool {
+        let event = self.refused && self.has_room();
+        if event {
+            self.refused = false;
+        }
+        event
+    }
+
+    /// Whether a message would be accepted.
+    #[inline]
+    pub(super) fn check_room(&mut self) -> Result<(), Busy> {
+        if self.log.end() < self.room_end { Ok(()) } else { Err(self.refuse(0)) }
+    }
+
+    /// Whether a signal that is no message would be accepted.
+    pub(super) fn check_signal_room(&mut self) -> Result<(), Busy> {
+        if self.log.end() < self.signal_room_end {
+            return Ok(());
+        }
+        Err(self.refuse(self.reserve_bytes))
+    }
+
+    /// Sends a signal whose payload is copied from `payload`; there is no head.
+    #[inline]
+    pub(super) fn send_bytes(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        if payload.len() > FRAME_PAYLOAD_MAX || self.bulk.holds(kind.key()) {
+            let payload = Bytes::copy_from_slice(payload);
+            return self.send_chunks(kind, &[], Chunks::from_buf([payload]));
+        }
+        let header = kind.header(0, payload.len() as u32).encode();
+        let tail = self.log.tail();
+        tail.extend_from_slice(&header);
+        if self.layout.checksum {
+            tail.extend_from_slice(&checksum(&header, [payload]));
+        }
+        tail.extend_from_slice(payload);
+        self.log.commit();
+        Ok(())
+    }
+
+    /// Sends a signal with a head, whose payload `encode` appends.
+    #[inline]
+    pub(super) fn send_with<E>(
+        &mut self,
+        kind: Kind,
+        write_head: impl FnOnce(&mut Vec<u8>) -> Result<(), SendError<E>>,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), SendError<E>> {
+        if self.bulk.holds(kind.key()) {
+            return self.defer_with(kind, write_head, encode);
+        }
+        let header_bytes = self.layout.header_bytes();
+        let tail = self.log.tail();
+        let at = tail.len();
+        tail.extend_from_slice(&[0; HEADER_BYTES]);
+        if self.layout.checksum {
+            tail.extend_from_slice(&[0; 4]);
+        }
+        let payload_at = at + header_bytes;
+        write_head(tail)?;
+        let head = head_length(tail.len() - payload_at)?;
+        encode(tail).map_err(SendError::Encode)?;
+        assert!(tail.len() >= payload_at, "an encoder appends and does nothing else");
+        let length = tail.len() - payload_at;
+        if length > FRAME_PAYLOAD_MAX {
+            return self.finish_large(kind, head, header_bytes);
+        }
+        let header = kind.header(head, length as u32).encode();
+        tail[at..at + HEADER_BYTES].copy_from_slice(&header);
+        if self.layout.checksum {
+            let sum = checksum(&header, [&tail[payload_at..]]);
+            tail[at + HEADER_BYTES..payload_at].copy_from_slice(&sum);
+        }
+        self.log.commit();
+        Ok(())
+    }
+
+    /// Sends a signal whose payload is encoded already, large pieces by reference.
+    pub(super) fn send_chunks<E>(
+        &mut self,
+        kind: Kind,
+        head: &[u8],
+        chunks: Chunks,
+    ) -> Result<(), SendError<E>> {
+        let head_length = head_length(head.len())?;
+        let length = head.len() + chunks.iter().map(Bytes::len).sum::<usize>();
+        if length > FRAME_PAYLOAD_MAX || self.bulk.holds(kind.key()) {
+            let head = (!head.is_empty()).then(|| Bytes::copy_from_slice(head));
+            return self.defer(kind, head_length, head.into_iter().chain(chunks).collect());
+        }
+        let header = kind.header(head_length, length as u32);
+        self.put_frame(header, head, chunks);
+        Ok(())
+    }
+
+    /// Queues a frame without payload, in front of all that waits for a turn.
+    pub(super) fn put_bare(&mut self, kind: Kind) {
+        self.put_frame(kind.header(0, 0), &[], Chunks::new());
+    }
+
+    /// Queues the end of the session, in front of all that waits for a turn.
+    pub(super) fn put_bye(&mut self, reason: &[u8]) {
+        let header = Header { length: reason.len() as u32, ..Header::bare(kind::BYE) };
+        self.put_frame(header, reason, Chunks::new());
+    }
+
+    /// Queues an acknowledgement of everything before `position`. One that waits already states
+    /// the new position instead.
+    pub(super) fn put_ack(&mut self, position: u64) {
+        self.unnumbered.put(self.layout, self.log.end(), &Header::ack(position));
+    }
+
+    pub(super) fn put_tick(&mut self) {
+        self.unnumbered.put(self.layout, self.log.end(), &Header::bare(kind::TICK));
+    }
+
+    /// The peer has everything before `position`.
+    pub(super) fn acknowledge(&mut self, position: u64) -> Result<(), (u64, u64)> {
+        let (from, to) = (self.log.acked(), self.log.position_written());
+        if position < from || position > to {
+            return Err((from, to));
+        }
+        self.log.acknowledge(position);
+        self.set_room();
+        Ok(())
+    }
+
+    pub(super) fn io_slices<'a>(&'a mut self, slices: &mut IoSlices<'a>) {
+        if !self.attached {
+            return;
+        }
+        self.give_turns();
+        let mut room = self.write_bytes_max;
+        // False once there is no room for more.
+        let mut offer = |bytes: &'a [u8]| {
+            let bytes = &bytes[..bytes.len().min(room)];
+            if !bytes.is_empty() {
+                room -= bytes.len();
+                slices.push(IoSlice::new(bytes));
+            }
+            room > 0 && slices.len() < IO_SLICES_MAX
+        };
+        let mut position = self.log.position_written();
+        for (at, frame) in self.unnumbered.frames() {
+            if !self.log.read(position, at).all(&mut offer) || !offer(frame) {
+                return;
+            }
+            position = at;
+        }
+        let _ = self.log.read(position, self.log.end()).all(&mut offer);
+    }
+
+    pub(super) fn written(&mut self, bytes: usize) {
+        let mut rest = bytes;
+        while rest > 0 {
+            let position = self.log.position_written();
+            let upto = self.unnumbered.next_at().unwrap_or(u64::MAX);
+            if upto == position {
+                rest -= self.unnumbered.written(rest);
+            } else {
+                let step = usize::try_from(upto - position).unwrap_or(usize::MAX).min(rest);
+                self.log.advance(step);
+                rest -= step;
+            }
+        }
+        self.written_since_turn += bytes as u64;
+        self.set_room();
+    }
+
+    /// There is no connection. What is not numbered is forgotten.
+    pub(super) fn detach(&mut self) {
+        self.attached = false;
+        self.unnumbered.clear();
+    }
+
+    /// There is a connection again, and the peer has everything before `position`. Gives the number
+    /// of bytes that are written again.
+    pub(super) fn attach(&mut self, position: u64) -> Result<u64, (u64, u64)> {
+        let sent = self.log.position_written();
+        self.acknowledge(position)?;
+        self.log.rewind(position);
+        self.attached = true;
+        self.set_room();
+        Ok(sent - position)
+    }
+
+    /// Gives up memory that is kept for reuse.
+    pub(super) fn trim(&mut self) {
+        self.log.trim();
+    }
+
+    #[inline]
+    fn may_encode(&self) -> bool {
+        self.log.retained() < self.replay_bytes_max
+    }
+
+    fn set_room(&mut self) {
+        let (written, acked) = (self.log.position_written(), self.log.acked());
+        let bulk = self.bulk.bytes() as u64;
+        let room = |reserve: usize| {
+            let unwritten = self.bytes_max.saturating_add(reserve) as u64;
+            let retained = self.replay_bytes_max.saturating_add(reserve) as u64;
+            let unwritten = written.saturating_add(unwritten).saturating_sub(bulk);
+            unwritten.min(acked.saturating_add(retained))
+        };
+        (self.room_end, self.signal_room_end) = (room(0), room(self.reserve_bytes));
+    }
+
+    #[cold]
+    fn refuse(&mut self, reserve: usize) -> Busy {
+        self.refused = true;
+        let queued = self.waiting_bytes();
+        let limit = self.bytes_max.saturating_add(reserve);
+        if queued >= limit {
+            return Busy { queued, limit };
+        }
+        let limit = self.replay_bytes_max.saturating_add(reserve);
+        Busy { queued: self.log.retained(), limit }
+    }
+
+    fn put_frame(&mut self, header: Header, head: &[u8], chunks: Chunks) {
+        let header = header.encode();
+        let tail = self.log.tail();
+        tail.extend_from_slice(&header);
+        if self.layout.checksum {
+            let payload = std::iter::once(head).chain(chunks.iter().map(|chunk| &chunk[..]));
+            tail.extend_from_slice(&checksum(&header, payload));
+        }
+        tail.extend_from_slice(head);
+        self.log.commit();
+        for chunk in chunks {
+            if chunk.len() >= CHUNK_BYTES_MIN {
+                self.log.push_chunk(chunk);
+            } else {
+                self.log.tail().extend_from_slice(&chunk);
+                self.log.commit();
+            }
+        }
+    }
+
+    /// The payload that was encoded into the tail is large: it is taken out, to go in fragments.
+    #[cold]
+    fn finish_large<E>(
+        &mut self,
+        kind: Kind,
+        head: u16,
+        header_bytes: usize,
+    ) -> Result<(), SendError<E>> {
+        let (tail, at) = self.log.take_tail();
+        let payload = Bytes::from(tail).split_off(at + header_bytes);
+        self.defer(kind, head, VecDeque::from([payload]))
+    }
+
+    #[cold]
+    fn defer_with<E>(
+        &mut self,
+        kind: Kind,
+        write_head: impl FnOnce(&mut Vec<u8>) -> Result<(), SendError<E>>,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), SendError<E>> {
+        let mut payload = Vec::new();
+        write_head(&mut payload)?;
+        let head = head_length(payload.len())?;
+        encode(&mut payload).map_err(SendError::Encode)?;
+        self.defer(kind, head, VecDeque::from([Bytes::from(payload)]))
+    }
+
+    /// Queues a signal for its turn.
+    #[cold]
+    fn defer<E>(
+        &mut self,
+        kind: Kind,
+        head: u16,
+        mut payload: VecDeque<Bytes>,
+    ) -> Result<(), SendError<E>> {
+        payload.retain(|piece| !piece.is_empty());
+        let bytes = payload.iter().map(Bytes::len).sum();
+        if bytes > self.message_bytes_max {
+            return Err(SendError::TooLarge { bytes, limit: self.message_bytes_max });
+        }
+        self.bulk.push(kind.key(), Item { kind, head, begun: false, payload, bytes });
+        self.set_room();
+        Ok(())
+    }
+
+    /// Lets large signals send fragments, one sender after the other.
+    fn give_turns(&mut self) {
+        if self.bulk.is_empty() {
+            return;
+        }
+        if self.written_since_turn >= BULK_TURN_EVERY_BYTES && self.may_encode() {
+            self.give_turn();
+        }
+        while self.log.unwritten() < ENCODED_AHEAD_BYTES
+            && !self.bulk.is_empty()
+            && self.may_encode()
+        {
+            self.give_turn();
+        }
+        self.set_room();
+    }
+
+    /// One sender's turn: one fragment, or whole signals of together about as much.
+    fn give_turn(&mut self) {
+        let Some((sender, mut queue)) = self.bulk.begin_turn() else { return };
+        self.written_since_turn = 0;
+        let mut rest = FRAME_PAYLOAD_MAX;
+        while rest > 0
+            && let Some(item) = queue.front_mut()
+        {
+            let taken = self.put_next_frame(item);
+            self.bulk.took(taken);
+            rest = rest.saturating_sub(taken + self.layout.header_bytes());
+            if item.payload.is_empty() {
+                queue.pop_front();
+            } else {
+                break;
+            }
+        }
+        self.bulk.end_turn(sender, queue);
+    }
+
+    /// Queues the next frame of a signal. Gives the bytes that wait no more.
+    fn put_next_frame(&mut self, item: &mut Item) -> usize {
+        let part = take_front(&mut item.payload, FRAME_PAYLOAD_MAX);
+        let bytes = part.iter().map(Bytes::len).sum::<usize>();
+        item.bytes -= bytes;
+        let more = if item.payload.is_empty() { 0 } else { FLAG_MORE };
+        let header = if item.begun {
+            let from = item.kind.from;
+            Header { flags: more, length: bytes as u32, from, ..Header::bare(kind::FRAGMENT) }
+        } else {
+            let header = item.kind.header(item.head, bytes as u32);
+            Header { flags: header.flags | more, ..header }
+        };
+        item.begun = true;
+        self.put_frame(header, &[], part);
+        bytes
+    }
+}
+
+fn head_length<E>(bytes: usize) -> Result<u16, SendError<E>> {
+    u16::try_from(bytes).map_err(|_| SendError::TooLarge { bytes, limit: HEAD_BYTES_MAX })
+}
