@@ -18,7 +18,7 @@ pub const HEADER_BYTES: usize = 24;
 pub const CHECKSUM_BYTES: usize = 4;
 
 /// The longest payload that this node puts into one frame. Every node accepts so much.
-pub const FRAME_PAYLOAD_MAX: usize = 64 << 10;
+pub const FRAME_PAYLOAD_MAX: usize = super::FRAME_PAYLOAD_BYTES_MAX as usize;
 
 /// The payload is bytes, not a term.
 pub const FLAG_RAW: u8 = 1;

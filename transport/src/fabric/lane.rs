@@ -1,23 +1,4 @@
 //! One lane of a session between two Krarup nodes, as a machine without I/O.
-//!
-//! A lane is a numbered stream of bytes in each direction that outlives the sockets that carry it.
-//! In go the received bytes, the signals to send and the time; out come messages for processes,
-//! bytes for the socket, and the reason when its connection or the session has to end.
-//!
-//! * **Receiving**: [`Lane::receive`] until it needs more. Messages come in [`Run`]s.
-//! * **Sending**: [`Lane::send_raw`] and [`Lane::send_message_with`] write straight into the
-//!   outbox, [`Lane::send_message`] takes large pieces by reference. Then [`Lane::io_slices`], one
-//!   vectored write, and [`Lane::written`] with what the socket took.
-//! * **Order**: signals of one sender leave in the order they were sent. Large ones go in fragments
-//!   of 64 KiB, senders taking turns; the later signals of a sender wait behind its large one,
-//!   those of others pass.
-//! * **Budget**: messages are refused with [`Busy`] once `outbox_bytes_max` bytes wait or
-//!   `replay_bytes_max` bytes are not acknowledged; other signals have a reserve beyond it. One
-//!   message may exceed the mark, so that large ones go through at all.
-//! * **Resume**: when the connection breaks, [`Lane::detach`] gives the position up to which
-//!   everything was received, which goes to the peer by another connection;
-//!   [`Lane::attach`] with the peer's position goes on exactly there. Signals can be sent all the
-//!   time.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -194,7 +175,26 @@ pub struct ReplayCounters {
     pub retained_bytes: usize,
 }
 
-/// One lane. See the [module](self).
+/// One lane of a session between two Krarup nodes, as a machine without I/O.
+///
+/// A lane is a numbered stream of bytes in each direction that outlives the sockets that carry it.
+/// In go the received bytes, the signals to send and the time; out come messages for processes,
+/// bytes for the socket, and the reason when its connection or the session has to end.
+///
+/// * **Receiving**: [`Lane::receive`] until it needs more. Messages come in [`Run`]s.
+/// * **Sending**: [`Lane::send_raw`] and [`Lane::send_message_with`] write straight into the
+///   outbox, [`Lane::send_message`] takes large pieces by reference. Then [`Lane::io_slices`], one
+///   vectored write, and [`Lane::written`] with what the socket took.
+/// * **Order**: signals of one sender leave in the order they were sent. Large ones go in fragments
+///   of 64 KiB, senders taking turns; the later signals of a sender wait behind its large one,
+///   those of others pass.
+/// * **Budget**: messages are refused with [`Busy`] once `outbox_bytes_max` bytes wait or
+///   `replay_bytes_max` bytes are not acknowledged; other signals have a reserve beyond it. One
+///   message may exceed the mark, so that large ones go through at all.
+/// * **Resume**: when the connection breaks, [`Lane::detach`] gives the position up to which
+///   everything was received, which goes to the peer by another connection;
+///   [`Lane::attach`] with the peer's position goes on exactly there. Signals can be sent all the
+///   time.
 #[derive(Debug)]
 pub struct Lane {
     outbox: Outbox,
