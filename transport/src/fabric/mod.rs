@@ -4,11 +4,13 @@
 //! byte streams, one for each shard, that outlive the sockets that carry them.
 //!
 //! A [`Settling`] takes a fresh link from the handshake to its first frame: two [`Hello`]s, and
-//! [joins](JoinInitiator) of the other lanes on connections of their own. None of it does I/O: what
-//! a state machine cannot know, such as random numbers, the time and the cookie, is given in.
+//! [joins](JoinInitiator) of the other lanes on connections of their own. From then on each
+//! [`Lane`] carries frames: order, budgets, acknowledgements, resuming. What it receives are
+//! mostly [`Run`]s, messages to one process that are handed on as one. A [`Session`] sees to it
+//! that lanes whose sockets break get others.
 //!
-//! From then on each [`Lane`] carries frames: order, budgets, acknowledgements, resuming. What it
-//! receives are mostly [`Run`]s, messages to one process that are handed on as one.
+//! None of it does I/O: what a state machine cannot know, such as random numbers, the time and the
+//! cookie, is given in.
 
 use std::fmt;
 
@@ -27,6 +29,7 @@ mod mac;
 mod outbox;
 mod reassembly;
 mod run;
+mod session;
 mod settle;
 mod unnumbered;
 mod wire;
@@ -47,6 +50,10 @@ pub use lane::{Incoming, Lane, LaneConfig, LaneLimits, LaneMessage, ReplayCounte
 pub use lane_error::LaneError;
 pub use mac::{Credentials, Nonce};
 pub use run::{Run, RunMessage, SharedRun};
+pub use session::{
+    BACK_OFF_MAX, BACK_OFF_MIN, Broken, DialFailure, JoinId, LANE_JOINS_MAX, Probed, RESUME_TIME,
+    STABLE_TIME, STALLED_RESUMES_MAX, Session, SessionAction, SessionEnd,
+};
 pub use settle::{SettleStep, SettleTimeouts, Settled, Settling};
 
 /// Most lanes a session may have.

@@ -22,7 +22,7 @@ use super::error::{FabricError, FabricMessage, MalformedMessage, Refusal};
 use super::hello::{Agreed, Agreement, HELLO_BYTES_MAX, Hello, agree};
 use super::join::Ask;
 use super::wire::{self, Fields};
-use super::{LaneId, LaneSet, Role};
+use super::{Epoch, LaneId, LaneSet, Role};
 use crate::handshake::LengthPrefix;
 use crate::handshake::message::MessageReader;
 
@@ -236,6 +236,8 @@ impl Settling {
             State::Joining { agreement, joined, .. } => match ask.lane {
                 lane if !agreement.join_range().contains(&lane.0) => Err(Refusal::UnknownLane),
                 lane if joined.contains(lane) => Err(Refusal::StaleEpoch),
+                // The first connection of a lane: nothing came before it.
+                _ if (ask.epoch, ask.received) != (Epoch(1), 0) => Err(Refusal::StaleEpoch),
                 _ => Ok(()),
             },
             _ => Err(Refusal::UnknownSession),

@@ -8,6 +8,7 @@ use crate::term::Creation;
 
 mod hello;
 mod join;
+mod session;
 mod settle;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -143,6 +143,10 @@ fn joins_are_let_in_as_agreed() {
     assert_eq!(acceptor.ask(&other), Err(Refusal::UnknownSession));
     let later = Ask { version: 2, ..ask(&agreement, 1) };
     assert_eq!(acceptor.ask(&later), Err(Refusal::Version));
+    let resumed = Ask { epoch: Epoch(2), ..ask(&agreement, 1) };
+    assert_eq!(acceptor.ask(&resumed), Err(Refusal::StaleEpoch));
+    let advanced = Ask { received: 1, ..ask(&agreement, 1) };
+    assert_eq!(acceptor.ask(&advanced), Err(Refusal::StaleEpoch));
     join(&mut acceptor, now, 1);
     assert_eq!(acceptor.ask(&ask(&agreement, 1)), Err(Refusal::StaleEpoch));
     assert_eq!(acceptor.joined(now, LaneId(1)), Ok(None), "once is enough");

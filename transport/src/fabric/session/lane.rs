@@ -1,0 +1,128 @@
+//! One lane of a session, up or not.
+
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use super::super::{Epoch, LaneId};
+use super::types::{Broken, JoinId};
+use super::{RESUME_TIME, STABLE_TIME, STALLED_RESUMES_MAX};
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) id: LaneId,
+    /// That of the last connection that counted.
+    pub(super) epoch: Epoch,
+    /// Whether it is joined over the acceptor's Unix socket.
+    pub(super) unix: bool,
+    pub(super) attached_at: Instant,
+    pub(super) state: LaneState,
+    /// What was done about the lane when it last broke.
+    pub(super) trouble: Option<Trouble>,
+    /// What had been received here when the lane was last attached, and what the peer had.
+    pub(super) received: u64,
+    pub(super) peer_received: u64,
+    /// How many resumes in a row found that unchanged.
+    pub(super) stalled: u8,
+    pub(super) joins: SmallVec<[Join; 1]>,
+}
+
+#[derive(Debug)]
+pub(super) enum LaneState {
+    Up,
+    Detaching { deadline: Deadline },
+    Down { deadline: Deadline, broken: Broken, dial: Dialling },
+}
+
+/// What the initiator does about a lane that is down; an acceptor only waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Dialling {
+    No,
+    At(Instant),
+    Under(Epoch),
+}
+
+/// When a lane that is not up ends the session, and as what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    pub(super) silent: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trouble {
+    pub(super) deadline: Deadline,
+    pub(super) tries: u32,
+    /// The epoch of the last try.
+    pub(super) epoch: Epoch,
+}
+
+/// A join of a lane at the acceptor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Join {
+    pub(super) id: JoinId,
+    pub(super) epoch: Epoch,
+    pub(super) peer_received: u64,
+}
+
+impl Lane {
+    /// A lane that is up from the session's start.
+    pub(super) fn new(id: LaneId, epoch: Epoch, unix: bool, now: Instant) -> Lane {
+        Lane {
+            id,
+            epoch,
+            unix,
+            attached_at: now,
+            state: LaneState::Up,
+            trouble: None,
+            received: 0,
+            peer_received: 0,
+            stalled: 0,
+            joins: SmallVec::new(),
+        }
+    }
+
+    /// The dial that is under way.
+    pub(super) fn dials(&self) -> Option<Epoch> {
+        match self.state {
+            LaneState::Down { dial: Dialling::Under(epoch), .. } => Some(epoch),
+            _ => None,
+        }
+    }
+
+    /// What is to be done about a lane that breaks now.
+    pub(super) fn trouble(&self, now: Instant, report: &Broken, tick_time: Duration) -> Trouble {
+        let lasted = now >= self.attached_at + STABLE_TIME;
+        let deadline = match self.trouble {
+            // Reconnecting alone moves no deadline.
+            Some(trouble) if !lasted && report.last_byte <= self.attached_at => trouble.deadline,
+            _ => {
+                let silent_at = report.last_byte + tick_time;
+                let late_at = now + RESUME_TIME;
+                Deadline { at: silent_at.min(late_at), silent: silent_at < late_at }
+            }
+        };
+        let epoch = self.epoch;
+        let tries = match self.trouble {
+            Some(trouble) if !lasted && report.received == self.received => trouble.tries,
+            _ => 0,
+        };
+        Trouble { deadline, tries, epoch }
+    }
+
+    /// The lane is up again; `false` if it has been so too many times in vain.
+    pub(super) fn attach(&mut self, now: Instant, epoch: Epoch, peer_received: u64) -> bool {
+        let LaneState::Down { broken, .. } = &self.state else { return false };
+        let progress = peer_received != self.peer_received;
+        self.stalled = if progress || !broken.unacknowledged { 0 } else { self.stalled + 1 };
+        if let Some(trouble) = self.trouble.as_mut().filter(|_| progress) {
+            trouble.tries = 0;
+        }
+        self.received = broken.received;
+        self.peer_received = peer_received;
+        self.epoch = epoch;
+        self.attached_at = now;
+        self.state = LaneState::Up;
+        self.stalled < STALLED_RESUMES_MAX
+    }
+}
