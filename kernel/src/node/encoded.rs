@@ -2,18 +2,17 @@
 
 use bytes::Bytes;
 use krarup_transport::buffer::Slice;
+use krarup_transport::fabric::Form;
 use krarup_transport::term::{self, ConvertError, Term};
 use serde::Serialize;
 use smallvec::SmallVec;
-
-use crate::process::Form;
 
 /// A message that is made once, to be sent any number of times to any node: an external term, or
 /// raw bytes.
 ///
 /// Binaries and raw bytes of 8 KiB and more stay where they are: they are sent by reference and
 /// never copied.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Encoded {
     pub(crate) form: Form,
     pub(crate) chunks: Chunks,
@@ -62,21 +61,18 @@ impl Encoded {
 
     /// The chunks of the message as a term: those of raw bytes get the head of a binary.
     ///
-    /// # Errors
-    /// When raw bytes are more than a binary can hold.
-    pub(crate) fn term_chunks(&self) -> Result<Chunks, TooLong> {
+    /// # Panics
+    /// When there are more raw bytes than a binary can hold.
+    pub(crate) fn term_chunks(&self) -> Chunks {
         if self.form == Form::Term {
-            return Ok(self.chunks.clone());
-        }
-        if u32::try_from(self.size_bytes()).is_err() {
-            return Err(TooLong);
+            return self.chunks.clone();
         }
         let mut head = Vec::with_capacity(BINARY_HEAD_BYTES);
         term::write_binary_header(&mut head, self.size_bytes());
         let mut chunks = Chunks::with_capacity(1 + self.chunks.len());
         chunks.push(head.into());
         chunks.extend(self.chunks.iter().cloned());
-        Ok(chunks)
+        chunks
     }
 
     /// `prefix`, then the parts of a received term without its first `skip` bytes; small parts are
@@ -107,7 +103,3 @@ impl Encoded {
         self.chunks.iter().map(Bytes::len).sum()
     }
 }
-
-/// More bytes than a binary can hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooLong;

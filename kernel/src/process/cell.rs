@@ -7,7 +7,7 @@ use std::task::Waker;
 use krarup_transport::term::{Atom, Pid, Reference, Term};
 use smallvec::SmallVec;
 
-use super::mailbox::{MailboxQueue, Pushed};
+use super::mailbox::{MailboxQueue, PeerRun, Pushed};
 use super::{ExternalQueue, ProcessId, SharedSignal, Signal};
 use crate::net_kernel::ConnectionId;
 
@@ -84,6 +84,21 @@ impl ProcessCell {
                 queue.push(SharedSignal::from(signal))
             }
         }
+    }
+
+    /// Hands over the messages of a run.
+    #[inline]
+    pub(crate) fn deliver_run(&self, mut run: PeerRun) -> Pushed {
+        if let Owner::Task = &self.owner {
+            return self.mailbox.borrow_mut().push_run(run);
+        }
+        let mut pushed = Pushed::Queued;
+        while pushed != Pushed::Full
+            && let Some(signal) = run.next()
+        {
+            pushed = self.deliver(signal);
+        }
+        pushed
     }
 
     /// Keeps the task's waker, so that an exit signal reaches it whatever it waits for.

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{AsDestination, MailboxLimits, ProcessCell, Signal};
 use crate::node::{Encoded, Node, SendError, SpawnError, Stopped};
-use crate::shard::{Content, Outcome, Raw, Shard, Value};
+use crate::shard::{Content, Outcome, Shard};
 
 /// How a process ends: `Ok` is Erlang's `normal`, an error becomes `{error, Text}`.
 pub type ProcessResult = Result<(), Box<dyn Error>>;
@@ -95,7 +95,7 @@ impl Process {
         to: impl AsDestination,
         message: &T,
     ) -> Result<(), SendError> {
-        self.try_send_content(to, &Value(message))
+        self.try_send_content(to, Content::Value(message))
     }
 
     /// Sends, waiting for room and, where the node is not connected yet, for the connection
@@ -110,7 +110,7 @@ impl Process {
         to: impl AsDestination,
         message: &T,
     ) -> Result<(), SendError> {
-        self.send_content(to, &Value(message)).await
+        self.send_content(to, Content::Value(message)).await
     }
 
     /// Sends bytes as they are, without making a term of them: the cheapest message there is.
@@ -123,7 +123,7 @@ impl Process {
     /// As [`Process::try_send`].
     #[inline]
     pub fn try_send_bytes(&self, to: impl AsDestination, bytes: &[u8]) -> Result<(), SendError> {
-        self.try_send_content(to, &Raw(bytes))
+        self.try_send_content(to, Content::<()>::Raw(bytes))
     }
 
     /// Sends bytes as they are; see [`Process::try_send_bytes`]. Waits as [`Process::send`] does.
@@ -135,7 +135,7 @@ impl Process {
     /// As [`Process::send`].
     #[inline]
     pub async fn send_bytes(&self, to: impl AsDestination, bytes: &[u8]) -> Result<(), SendError> {
-        self.send_content(to, &Raw(bytes)).await
+        self.send_content(to, Content::<()>::Raw(bytes)).await
     }
 
     /// Sends a message that is encoded already; large pieces of it are never copied.
@@ -148,7 +148,7 @@ impl Process {
         to: impl AsDestination,
         message: impl std::borrow::Borrow<Encoded>,
     ) -> Result<(), SendError> {
-        self.send_content(to, message.borrow()).await
+        self.send_content(to, Content::<()>::Encoded(message.borrow())).await
     }
 
     /// Sends a message that is encoded already, without waiting; see [`Process::try_send`].
@@ -161,14 +161,14 @@ impl Process {
         to: impl AsDestination,
         message: &Encoded,
     ) -> Result<(), SendError> {
-        self.try_send_content(to, message)
+        self.try_send_content(to, Content::<()>::Encoded(message))
     }
 
     #[inline]
-    fn try_send_content(
+    fn try_send_content<T: Serialize + ?Sized>(
         &self,
         to: impl AsDestination,
-        content: &impl Content,
+        content: Content<'_, T>,
     ) -> Result<(), SendError> {
         match self.shard.send(self.cell.id(), to.as_destination(), content)? {
             Outcome::Sent => Ok(()),
@@ -180,10 +180,10 @@ impl Process {
     }
 
     #[inline]
-    async fn send_content(
+    async fn send_content<T: Serialize + ?Sized>(
         &self,
         to: impl AsDestination,
-        content: &impl Content,
+        content: Content<'_, T>,
     ) -> Result<(), SendError> {
         // Lets the other processes and the links of this shard run, now and then.
         if self.take_turn() {

@@ -1,9 +1,12 @@
 //! A process's queue of signals, bounded by bytes.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::Waker;
 
-use super::Signal;
+use krarup_transport::fabric::Run;
+
+use super::{Identity, Message, Signal};
 
 /// How much a mailbox may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,57 +42,163 @@ pub(crate) enum Pushed {
     Full,
 }
 
+/// Messages that came one behind the other from processes of one node.
+#[derive(Debug)]
+pub(crate) struct PeerRun {
+    /// The node that they came from.
+    pub(crate) node: Rc<Identity>,
+    pub(crate) run: Run,
+}
+
 #[derive(Default)]
 pub(crate) struct MailboxQueue {
-    signals: VecDeque<Signal>,
+    /// The messages that come next, if any of a run are left.
+    current: Option<PeerRun>,
+    /// What comes behind them.
+    entries: VecDeque<Entry>,
     bytes: usize,
     limits: MailboxLimits,
     dropped: u64,
     waiting: Option<Waker>,
-    /// So many signals at the front hold no slab.
+    /// So many entries at the front hold no slab.
     settled: usize,
+    /// Nor does the current run.
+    current_settled: bool,
 }
 
-/// Bookkeeping per queued signal that counts against the budget.
+/// What a mailbox queues: signals, or many messages as one.
+enum Entry {
+    Signal(Signal),
+    Run(PeerRun),
+}
+
+/// Bookkeeping per queued signal that counts against the budget. The messages of a run count with
+/// their headers instead.
 const SIGNAL_OVERHEAD_BYTES: usize = 128;
+
+/// A run that keeps more than so many times its own length in memory is copied out of there.
+const PINNED_FACTOR_MAX: usize = 8;
+
+impl PeerRun {
+    fn let_go_of_slab(&mut self) {
+        if self.run.held_bytes() > PINNED_FACTOR_MAX * self.run.wire_bytes() {
+            self.run = self.run.copied();
+        }
+    }
+
+    /// The next message.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<Signal> {
+        let message = self.run.next()?;
+        Some(Signal::Message(Message::of_run(Rc::clone(&self.node), message)))
+    }
+}
 
 impl MailboxQueue {
     /// Queues a signal and wakes the receiver that waits.
     #[inline]
     pub(crate) fn push(&mut self, signal: Signal) -> Pushed {
         let size = signal.size_bytes() + SIGNAL_OVERHEAD_BYTES;
-        // One signal always fits, or a large one could never be received at all.
-        if self.bytes + size > self.limits.bytes_max && !self.signals.is_empty() {
-            return match self.limits.overflow {
-                Overflow::Exit => Pushed::Full,
-                Overflow::DropNewest => {
-                    self.dropped += 1;
-                    Pushed::Dropped
-                }
-            };
+        if !self.takes(size) {
+            return self.overflow();
         }
         self.bytes += size;
-        self.signals.push_back(signal);
+        self.entries.push_back(Entry::Signal(signal));
+        self.wake();
+        Pushed::Queued
+    }
+
+    /// Queues the messages of a run, as one entry unless only some of them fit.
+    #[inline]
+    pub(crate) fn push_run(&mut self, mut run: PeerRun) -> Pushed {
+        let size = run.run.wire_bytes();
+        if self.bytes + size <= self.limits.bytes_max {
+            self.bytes += size;
+            self.entries.push_back(Entry::Run(run));
+            self.wake();
+            return Pushed::Queued;
+        }
+        let mut pushed = Pushed::Queued;
+        while pushed != Pushed::Full
+            && let Some(signal) = run.next()
+        {
+            pushed = self.push(signal);
+        }
+        pushed
+    }
+
+    /// Whether a signal of that size has room. One always has, or a large one could never be
+    /// received at all.
+    #[inline]
+    fn takes(&self, size: usize) -> bool {
+        self.bytes + size <= self.limits.bytes_max
+            || self.current.is_none() && self.entries.is_empty()
+    }
+
+    #[cold]
+    fn overflow(&mut self) -> Pushed {
+        match self.limits.overflow {
+            Overflow::Exit => Pushed::Full,
+            Overflow::DropNewest => {
+                self.dropped += 1;
+                Pushed::Dropped
+            }
+        }
+    }
+
+    #[inline]
+    fn wake(&mut self) {
         if let Some(waker) = self.waiting.take() {
             waker.wake();
         }
-        Pushed::Queued
     }
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Signal> {
-        let signal = self.signals.pop_front()?;
+        if let Some(current) = &mut self.current {
+            let before = current.run.wire_bytes();
+            let signal = current.next();
+            self.bytes -= before - current.run.wire_bytes();
+            if current.run.is_empty() {
+                self.current = None;
+            }
+            return signal;
+        }
+        self.pop_entry()
+    }
+
+    #[inline(never)]
+    fn pop_entry(&mut self) -> Option<Signal> {
+        let entry = self.entries.pop_front()?;
+        let settled = self.settled > 0;
         self.settled = self.settled.saturating_sub(1);
-        self.bytes -= signal.size_bytes() + SIGNAL_OVERHEAD_BYTES;
-        Some(signal)
+        match entry {
+            Entry::Signal(signal) => {
+                self.bytes -= signal.size_bytes() + SIGNAL_OVERHEAD_BYTES;
+                Some(signal)
+            }
+            Entry::Run(run) => {
+                self.current = Some(run);
+                self.current_settled = settled;
+                self.pop()
+            }
+        }
     }
 
     /// Copies what has waited for a while out of the receive slabs.
     pub(crate) fn settle(&mut self) {
-        for signal in self.signals.range_mut(self.settled..) {
-            signal.let_go_of_slab();
+        if let Some(current) = &mut self.current
+            && !std::mem::replace(&mut self.current_settled, true)
+        {
+            current.let_go_of_slab();
         }
-        self.settled = self.signals.len();
+        for entry in self.entries.range_mut(self.settled..) {
+            match entry {
+                Entry::Signal(signal) => signal.let_go_of_slab(),
+                Entry::Run(run) => run.let_go_of_slab(),
+            }
+        }
+        self.settled = self.entries.len();
     }
 
     pub(crate) fn set_limits(&mut self, limits: MailboxLimits) {
@@ -104,7 +213,8 @@ impl MailboxQueue {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.signals.clear();
+        self.current = None;
+        self.entries.clear();
         self.bytes = 0;
         self.settled = 0;
         self.waiting = None;
@@ -119,9 +229,9 @@ impl MailboxQueue {
 #[cfg(test)]
 mod tests {
     use krarup_transport::buffer::{Receiver, SlabPool};
+    use krarup_transport::fabric::Form;
 
     use super::*;
-    use crate::process::{Form, Message};
 
     #[test]
     fn what_waits_keeps_no_slab() {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use krarup_transport::buffer::Slice;
 use krarup_transport::dist::Atoms;
-use krarup_transport::fabric::ProcessNumber;
+use krarup_transport::fabric::{Form, ProcessNumber, RunMessage};
 use krarup_transport::link::Payload;
 use krarup_transport::term::{self, Atom, ConvertError, Creation, DecodeError, Limits, Pid, Term};
 use serde::Deserialize;
@@ -37,16 +37,6 @@ pub(crate) struct Identity {
 pub(crate) struct Sender {
     pub(crate) node: Rc<Identity>,
     pub(crate) number: ProcessNumber,
-}
-
-/// What a payload's bytes are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// One external term without version byte.
-    #[default]
-    Term,
-    /// Bytes that stand for themselves; to nodes without raw payloads a binary.
-    Raw,
 }
 
 /// Nearly every payload is one piece without cache references; it takes no memory of its own.
@@ -92,6 +82,13 @@ impl Message {
             Form::Raw => Body::Raw(payload),
         };
         Message::with_body(sender, body)
+    }
+
+    /// A message of a run that came from `node`.
+    #[inline]
+    pub(super) fn of_run(node: Rc<Identity>, message: RunMessage) -> Self {
+        let RunMessage { from: number, form, payload } = message;
+        Message::new(Some(Sender { node, number }), form, payload)
     }
 
     /// A message of any shape.

@@ -4,12 +4,12 @@ use std::rc::Rc;
 
 use krarup_transport::buffer::{SharedSlice, Slice};
 use krarup_transport::dist::Atoms;
-use krarup_transport::fabric::ProcessNumber;
+use krarup_transport::fabric::{Form, ProcessNumber};
 use krarup_transport::link::Payload;
 use krarup_transport::term::{Atom, Creation};
 use smallvec::SmallVec;
 
-use super::message::{Body, Form, Identity, Sender};
+use super::message::{Body, Identity, Sender};
 use super::{Exit, Message, NodeDown, NodeUp, Signal};
 
 /// A signal that can go to another thread.

@@ -7,18 +7,21 @@ use std::time::Instant;
 
 use krarup_transport::buffer::{Receiver, Slice};
 use krarup_transport::dist::frame::LENGTH_BYTES;
-use krarup_transport::dist::{Front, TickAction};
+use krarup_transport::dist::{FrameReader, Front, TickAction};
+use krarup_transport::fabric::{Incoming, LaneError};
 use krarup_transport::link::{LinkError, PlainMessage, Signal};
 use krarup_transport::shard::{End, Full, Handle, Host, LinkKey, Origin, ShardId};
+use krarup_transport::term::Atom;
 
 use super::links::LinkState;
+use super::machine::Machine;
 use super::{LinkEntry, Shard, ShardMessage};
 use crate::net_kernel::NodeDownReason;
 
 /// The node's side of a shard's driver.
 pub(crate) struct ShardHost(pub(super) Rc<Shard>);
 
-/// What one frame held.
+/// What one frame of an OTP link held.
 enum Taken {
     Plain(PlainMessage, Slice),
     Other(Result<Option<Signal>, LinkError>),
@@ -26,11 +29,20 @@ enum Taken {
 
 /// Why the bytes of a link were refused.
 #[derive(Debug)]
-pub(crate) struct Refused(LinkError);
+pub(crate) enum Refused {
+    Link(LinkError),
+    Lane(LaneError),
+    /// The peer ended the session, for this reason.
+    Bye(Atom),
+}
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        match self {
+            Refused::Link(error) => error.fmt(f),
+            Refused::Lane(error) => error.fmt(f),
+            Refused::Bye(reason) => write!(f, "the peer ended the session: {reason}"),
+        }
     }
 }
 
@@ -47,41 +59,16 @@ impl Host for ShardHost {
     ) -> Result<(), Refused> {
         let start = handle.with_link(key, |state| {
             state.note_arrival(inbox.unread().len());
-            (state.machine.frame_reader(), Rc::clone(&state.entry))
+            let reader = match &state.machine {
+                Machine::Otp(link) => Some(link.frame_reader()),
+                Machine::Lane(_) => None,
+            };
+            (reader, Rc::clone(&state.entry))
         });
-        let Some((reader, entry)) = start else { return Ok(()) };
-        loop {
-            match reader.front(inbox.unread()) {
-                Front::Frame(bytes) => {
-                    inbox.skip(LENGTH_BYTES);
-                    let Some(frame) = inbox.take(bytes) else { return Ok(()) };
-                    // Nearly every frame is a plain message, and those are taken without building
-                    // a signal.
-                    let taken =
-                        handle.with_link(key, |state| match state.machine.receive_plain(&frame) {
-                            Some(message) => Taken::Plain(message, frame),
-                            None => Taken::Other(state.machine.receive(frame)),
-                        });
-                    match taken {
-                        Some(Taken::Plain(message, frame)) => {
-                            self.0.received_plain(&entry, message, frame);
-                        }
-                        Some(Taken::Other(Ok(Some(signal)))) => self.0.received(&entry, signal),
-                        Some(Taken::Other(Ok(None))) => {}
-                        Some(Taken::Other(Err(error))) => return Err(Refused(error)),
-                        // A signal that was just handled ended the link.
-                        None => return Ok(()),
-                    }
-                }
-                Front::Tick => inbox.skip(LENGTH_BYTES),
-                Front::NeedMore(bytes) => {
-                    let left = inbox.unread().len();
-                    handle.with_link(key, |state| state.keep_unread(left));
-                    inbox.expect(bytes);
-                    return Ok(());
-                }
-                Front::TooLarge(error) => return Err(Refused(LinkError::FrameTooLarge(error))),
-            }
+        match start {
+            Some((Some(reader), entry)) => self.frames(handle, key, inbox, reader, &entry),
+            Some((None, entry)) => self.lane(handle, key, inbox, &entry),
+            None => Ok(()),
         }
     }
 
@@ -89,8 +76,9 @@ impl Host for ShardHost {
         let cause = match end {
             End::Closed => NodeDownReason::ConnectionClosed,
             End::Failed(error) => NodeDownReason::Socket(error.to_string()),
-            End::Refused(Refused(LinkError::FrameTooLarge(_))) => NodeDownReason::Emsgsize,
-            End::Refused(Refused(error)) => NodeDownReason::Killed(error.to_string()),
+            End::Refused(Refused::Link(LinkError::FrameTooLarge(_))) => NodeDownReason::Emsgsize,
+            End::Refused(Refused::Bye(_)) => NodeDownReason::ConnectionClosed,
+            End::Refused(error) => NodeDownReason::Killed(error.to_string()),
             End::Panicked(panicked) => NodeDownReason::Killed(panicked.to_string()),
         };
         self.0.link_ended(&state.entry, cause);
@@ -103,13 +91,7 @@ impl Host for ShardHost {
     fn tick(&self, handle: &Handle<Self>, now: Instant) {
         self.0.settle_mailboxes();
         for key in handle.keys() {
-            let action = handle.with_link(key, |state| {
-                if state.machine.tick_due() <= now {
-                    state.machine.tick(now)
-                } else {
-                    TickAction::None
-                }
-            });
+            let action = handle.with_link(key, |state| state.machine.tick(now));
             match action {
                 Some(TickAction::Send) => handle.send_soon(key),
                 Some(TickAction::Dead) => {
@@ -125,6 +107,96 @@ impl Host for ShardHost {
 
     fn flush(&self, _: &Handle<Self>) {
         self.0.io().retry();
+    }
+}
+
+impl ShardHost {
+    /// Takes the frames of an OTP link.
+    fn frames(
+        &self,
+        handle: &Handle<Self>,
+        key: LinkKey,
+        inbox: &mut Receiver,
+        reader: FrameReader,
+        entry: &Rc<LinkEntry>,
+    ) -> Result<(), Refused> {
+        loop {
+            match reader.front(inbox.unread()) {
+                Front::Frame(bytes) => {
+                    inbox.skip(LENGTH_BYTES);
+                    let Some(frame) = inbox.take(bytes) else { return Ok(()) };
+                    // Nearly every frame is a plain message, and those are taken without building
+                    // a signal.
+                    let taken = handle.with_link(key, |state| match &mut state.machine {
+                        Machine::Otp(link) => match link.receive_plain(&frame) {
+                            Some(message) => Taken::Plain(message, frame),
+                            None => Taken::Other(link.receive(frame)),
+                        },
+                        Machine::Lane(_) => unreachable!("a link stays of its kind"),
+                    });
+                    match taken {
+                        Some(Taken::Plain(message, frame)) => {
+                            self.0.received_plain(entry, message, frame);
+                        }
+                        Some(Taken::Other(Ok(Some(signal)))) => self.0.received(entry, signal),
+                        Some(Taken::Other(Ok(None))) => {}
+                        Some(Taken::Other(Err(error))) => return Err(Refused::Link(error)),
+                        // A signal that was just handled ended the link.
+                        None => return Ok(()),
+                    }
+                }
+                Front::Tick => inbox.skip(LENGTH_BYTES),
+                Front::NeedMore(bytes) => {
+                    let left = inbox.unread().len();
+                    handle.with_link(key, |state| state.keep_unread(left));
+                    inbox.expect(bytes);
+                    return Ok(());
+                }
+                Front::TooLarge(error) => {
+                    return Err(Refused::Link(LinkError::FrameTooLarge(error)));
+                }
+            }
+        }
+    }
+
+    /// Takes what a lane brought.
+    fn lane(
+        &self,
+        handle: &Handle<Self>,
+        key: LinkKey,
+        inbox: &mut Receiver,
+        entry: &Rc<LinkEntry>,
+    ) -> Result<(), Refused> {
+        let mut node = None;
+        loop {
+            let incoming = handle.with_link(key, |state| {
+                let Machine::Lane(lane) = &mut state.machine else {
+                    unreachable!("a link stays of its kind");
+                };
+                let creation = lane.peer_creation();
+                node.get_or_insert_with(|| entry.peer().identity(entry.node(), creation));
+                lane.receive(inbox)
+            });
+            // A signal that was just handled may have ended the link.
+            let (Some(incoming), Some(node)) = (incoming, &node) else { return Ok(()) };
+            match incoming.map_err(Refused::Lane)? {
+                Incoming::Run(run) => self.0.received_run(node, run),
+                Incoming::Message(message) => self.0.received_message(node, message),
+                Incoming::Signal(signal) => self.0.received(entry, signal),
+                Incoming::Hold { .. } | Incoming::Release { .. } => {}
+                Incoming::Bye(reason) => return Err(Refused::Bye(reason)),
+                Incoming::NeedMore(_) => break,
+            }
+        }
+        // Acknowledgements made room, and there may be one to write.
+        let pending = handle.with_link(key, |state| {
+            state.make_room();
+            state.machine.queued_bytes() > 0
+        });
+        if pending == Some(true) {
+            handle.send_soon(key);
+        }
+        Ok(())
     }
 }
 

@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use krarup_transport::dist::Control;
-use krarup_transport::link::{Busy, Link, SendError as LinkSendError, SenderKey};
+use krarup_transport::link::{Busy, SendError as LinkSendError, SenderKey};
 use krarup_transport::shard::{LinkKey, Outbox, WriteSlices};
 use krarup_transport::term::Atom;
 
 use super::bundle::LinkId;
 use super::gauge::Gauge;
+use super::machine::Machine;
 use super::{Body, Peer};
 use crate::net_kernel::{ConnectionId, NodeDownReason};
 
@@ -87,7 +88,7 @@ impl LinkEntry {
 /// What the driver keeps for a link: the protocol machine, and what did not fit into it.
 pub(crate) struct LinkState {
     pub(super) entry: Rc<LinkEntry>,
-    pub(super) machine: Link,
+    pub(super) machine: Machine,
     /// What other shards sent, and answers, while the outbox was full. Messages in it are bounded
     /// by the gauge, answers by what the peer asked.
     backlog: VecDeque<(SenderKey, Control, Option<Body>)>,
@@ -104,13 +105,16 @@ const BACKLOG_BYTES_MAX: usize = 64 << 20;
 pub(super) struct BacklogFull;
 
 impl LinkState {
-    pub(super) fn new(entry: Rc<LinkEntry>, machine: Link) -> Self {
+    pub(super) fn new(entry: Rc<LinkEntry>, machine: Machine) -> Self {
         LinkState { entry, machine, backlog: VecDeque::new(), backlog_bytes: 0, unread_bytes: 0 }
     }
 
     /// Counts what has come since the last call: the peer lives.
     pub(super) fn note_arrival(&mut self, unread_bytes: usize) {
-        self.machine.note_received(unread_bytes.saturating_sub(self.unread_bytes));
+        // A lane counts by itself.
+        if let Machine::Otp(link) = &mut self.machine {
+            link.note_received(unread_bytes.saturating_sub(self.unread_bytes));
+        }
         self.unread_bytes = 0;
     }
 
@@ -138,7 +142,7 @@ impl LinkState {
     /// The machine, for an ordinary message: refused while signals wait, since one of the same
     /// sender may be among them.
     #[inline]
-    pub(super) fn for_message(&mut self) -> Result<&mut Link, Busy> {
+    pub(super) fn for_message(&mut self) -> Result<&mut Machine, Busy> {
         if self.backlog.is_empty() {
             return Ok(&mut self.machine);
         }
@@ -148,11 +152,7 @@ impl LinkState {
     /// False when there is no room. What cannot be sent at all is dropped, as OTP does with
     /// signals that the peer did not agree to.
     fn try_send(&mut self, sender: SenderKey, control: &Control, body: Option<&Body>) -> bool {
-        let sent = match body {
-            Some(body) => body.send_over(&mut self.machine, sender, control),
-            None => self.machine.send_from(sender, control, None),
-        };
-        match sent {
+        match self.machine.send_signal(sender, control, body) {
             Ok(()) => true,
             Err(LinkSendError::Busy(_)) => false,
             Err(error) => {
@@ -163,7 +163,7 @@ impl LinkState {
     }
 
     /// Moves what waited into the outbox, and tells the senders when there is room again.
-    fn make_room(&mut self) {
+    pub(super) fn make_room(&mut self) {
         if !self.machine.has_room() {
             return;
         }
@@ -202,7 +202,7 @@ impl Outbox for LinkState {
 mod tests {
     use krarup_transport::dist::ProcessOrName;
     use krarup_transport::handshake::Flags;
-    use krarup_transport::link::LinkConfig;
+    use krarup_transport::link::{Link, LinkConfig};
     use krarup_transport::term::{Creation, Pid, Reference};
 
     use super::*;
@@ -220,7 +220,8 @@ mod tests {
         let gauge = Arc::new(Gauge::new());
         let id = LinkId { connection: ConnectionId(1), lane: 0 };
         let entry = Rc::new(LinkEntry::new(id, peer, Arc::clone(&gauge)));
-        let mut state = LinkState::new(entry, Link::new(config, std::time::Instant::now()));
+        let link = Link::new(config, std::time::Instant::now());
+        let mut state = LinkState::new(entry, Machine::Otp(link));
         assert!(state.for_message().is_ok());
         for word in [1, 2] {
             let reference = Reference::new(Atom::from_static("a@h"), Creation(4), &[word]);

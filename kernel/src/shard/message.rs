@@ -5,17 +5,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use krarup_transport::dist::Control;
+use krarup_transport::fabric::SharedRun;
 use krarup_transport::link::{LinkConfig, SenderKey};
 use krarup_transport::term::{Atom, Reference};
 
 use super::{Body, Gauge, LaneRoute, LinkId, Shard};
 use crate::net_kernel::{BarrierId, ConnectionId, NodeDownReason, Order};
-use crate::process::{ProcessId, SharedPayload, SharedSignal};
+use crate::process::{Identity, ProcessId, SharedPayload, SharedSignal};
 
 /// One item of the mesh. What goes from one shard to another arrives in order.
 pub(crate) enum ShardMessage {
     /// A signal for a process of this shard.
     Deliver { to: Target, signal: SharedSignal },
+    /// Messages from one node to a process of this shard.
+    DeliverRun { node: Identity, run: SharedRun },
     /// A signal that came over a link of another shard and concerns a process of this one.
     Incoming { connection: ConnectionId, control: Control, payload: Option<SharedPayload> },
     /// A signal to send over a link of this shard.

@@ -12,6 +12,7 @@ mod host;
 mod kept;
 mod kernel;
 mod links;
+mod machine;
 mod message;
 mod orders;
 mod outside;
@@ -29,7 +30,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use krarup_transport::buffer::Slice;
 use krarup_transport::term::{Atom, Creation, Pid, Reference};
 use rustc_hash::FxHashMap;
 
@@ -40,7 +40,7 @@ use crate::process::{Identity, ProcessId, ProcessTable};
 pub(crate) use body::Body;
 pub(crate) use bundle::{LaneRoute, LinkId};
 pub(crate) use connect::blocking;
-pub(crate) use content::{Content, Raw, Value};
+pub(crate) use content::Content;
 pub(crate) use gauge::Gauge;
 pub(crate) use kernel::{KernelShard, Life};
 pub(crate) use links::LinkEntry;
@@ -107,6 +107,7 @@ pub(crate) struct Shard {
     long_turns: Cell<u64>,
     /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
     outside: RefCell<HashMap<ProcessId, outside::Queue>>,
+    /// Memory of messages between processes of this node.
     kept: kept::Kept,
 }
 
@@ -181,17 +182,6 @@ impl Shard {
         let words = [self.id as u32, (unique >> 32) as u32, unique as u32];
         Reference::new(identity.name.clone(), identity.creation, &words)
             .expect("three words are within a reference's five")
-    }
-
-    /// A payload that stays on this node, as `encode` writes it.
-    fn kept<E>(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Slice, E> {
-        self.kept.encode(encode)
-    }
-
-    /// A payload that stays on this node, copied.
-    #[inline]
-    fn kept_copy(&self, bytes: &[u8]) -> Slice {
-        self.kept.copy(bytes)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -13,11 +13,14 @@ use smallvec::SmallVec;
 
 use super::bundle::lane_of;
 use super::links::LinkState;
+use super::machine::Machine;
 use super::{
     Body, KernelEvent, LaneRoute, LinkEntry, LinkId, NewLink, Route, Shard, ShardMessage, Target,
 };
 use crate::net_kernel::{ConnectionId, NodeDownReason, Order};
-use crate::process::{Identity, NodeDown, NodeUp, ProcessCell, ProcessId, SharedSignal, Signal};
+use crate::process::{
+    Identity, NodeDown, NodeUp, PeerRun, ProcessCell, ProcessId, SharedSignal, Signal,
+};
 
 impl Shard {
     /// Handles one item of the mesh, or one from this shard itself.
@@ -28,6 +31,10 @@ impl Shard {
             }
             ShardMessage::Deliver { to: Target::Alias(alias), signal } => {
                 self.deliver_to_alias(alias, self.adopt(signal));
+            }
+            ShardMessage::DeliverRun { node, run } => {
+                let node = self.identity_of(&node.name, node.creation);
+                self.deliver_run(PeerRun { node, run: run.adopt() });
             }
             ShardMessage::Incoming { connection, control, payload } => {
                 self.incoming(connection, control, payload.map(Into::into));
@@ -152,7 +159,8 @@ impl Shard {
     fn attach_link(self: &Rc<Self>, link: NewLink) {
         let NewLink { id, node, socket, config, leftover, gauge } = link;
         let entry = Rc::new(LinkEntry::new(id, node, gauge));
-        let state = LinkState::new(Rc::clone(&entry), Link::new(config, Instant::now()));
+        let link = Link::new(config, Instant::now());
+        let state = LinkState::new(Rc::clone(&entry), Machine::Otp(link));
         let added = Socket::from_fd(socket)
             .and_then(|socket| self.io().handle().add(socket, state, &leftover, Reading::Paused));
         match added {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 
-use super::{Outcome, Shard};
+use super::{Content, Outcome, Shard};
 use crate::node::{Encoded, SendError};
 use crate::process::{AsDestination, Destination, ProcessId};
 
@@ -48,7 +48,7 @@ impl Shard {
             return;
         }
         drop(queues);
-        match self.send(from, to.as_destination(), &message) {
+        match self.send(from, to.as_destination(), Content::<()>::Encoded(&message)) {
             Ok(Outcome::Sent) => {
                 let _ = done.send(Ok(()));
             }
@@ -76,14 +76,11 @@ async fn work_off(shard: Rc<Shard>, from: ProcessId) {
             next
         };
         let Some(Waiting { to, message, done }) = next else { return };
-        let refused = match shard.send(from, to.as_destination(), &message) {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                let _ = done.send(Err(error));
-                continue;
-            }
+        let (to, content) = (to.as_destination(), Content::<()>::Encoded(&message));
+        let sent = match shard.send(from, to, content) {
+            Ok(outcome) => shard.send_later(from, to, content, outcome).await,
+            Err(error) => Err(error),
         };
-        let sent = shard.send_later(from, to.as_destination(), &message, refused).await;
         let _ = done.send(sent);
     }
 }

@@ -82,9 +82,14 @@ impl Shard {
     #[inline]
     pub(crate) fn push(self: &Rc<Self>, process: &Rc<ProcessCell>, signal: Signal) {
         if process.deliver(signal) == Pushed::Full {
-            tracing::warn!(pid = %self.pid(process.id()), "a mailbox is full, its process ends");
-            self.end(process, Term::Atom(Atom::from_static("mailbox_full")));
+            self.mailbox_full(process);
         }
+    }
+
+    #[cold]
+    pub(super) fn mailbox_full(self: &Rc<Self>, process: &Rc<ProcessCell>) {
+        tracing::warn!(pid = %self.pid(process.id()), "a mailbox is full, its process ends");
+        self.end(process, Term::Atom(Atom::from_static("mailbox_full")));
     }
 
     /// Ends a process from outside with `reason`.

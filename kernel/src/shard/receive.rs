@@ -7,13 +7,15 @@ use std::rc::Rc;
 
 use krarup_transport::buffer::Slice;
 use krarup_transport::dist::{Control, Destination, ProcessOrName};
-use krarup_transport::fabric::ProcessNumber;
+use krarup_transport::fabric::{Form, LaneMessage, ProcessNumber, Run, Target as LaneTarget};
 use krarup_transport::link::{Payload, PlainMessage, SenderKey, Side, Signal as WireSignal};
 use krarup_transport::term::{Atom, Limits, Pid, Reference, Term};
 
 use super::{Body, LinkEntry, Shard, ShardMessage, Target};
 use crate::net_kernel::ConnectionId;
-use crate::process::{Exit, Form, Message, ProcessCell, ProcessId, Sender, Signal, Watcher};
+use crate::process::{
+    Exit, Identity, Message, PeerRun, ProcessCell, ProcessId, Pushed, Sender, Signal, Watcher,
+};
 
 impl Shard {
     /// Handles an ordinary message from a process of the peer to one of this node.
@@ -42,6 +44,30 @@ impl Shard {
         term.advance(payload.start);
         let message = Message::new(Some(Sender { node, number }), Form::Term, term);
         self.deliver(ProcessId::of(to.id, to.serial), Signal::Message(message));
+    }
+
+    /// Hands on the messages of a run that a lane from `node` brought.
+    #[inline]
+    pub(super) fn received_run(self: &Rc<Self>, node: &Rc<Identity>, run: Run) {
+        self.deliver_run(PeerRun { node: Rc::clone(node), run });
+    }
+
+    /// Handles a message of a lane from `node` that is in no run.
+    pub(super) fn received_message(self: &Rc<Self>, node: &Rc<Identity>, message: LaneMessage) {
+        let LaneMessage { from, to, form, payload } = message;
+        let sender = Sender { node: Rc::clone(node), number: from };
+        let message = Signal::Message(Message::of_parts(Some(sender), form, payload));
+        match to {
+            LaneTarget::Process(ProcessNumber { id, serial }) => {
+                self.deliver(ProcessId::of(id, serial), message);
+            }
+            LaneTarget::Name(name) => {
+                let id = self.names.borrow().get(&name).copied();
+                if let Some(id) = id {
+                    self.deliver(id, message);
+                }
+            }
+        }
     }
 
     /// Handles one signal that a link of this shard delivered.
@@ -216,6 +242,26 @@ impl Shard {
             }
         } else if usize::from(id.shard) < self.count {
             let message = ShardMessage::Deliver { to: Target::Process(id), signal: signal.into() };
+            self.tell(usize::from(id.shard), message);
+        }
+    }
+
+    /// Delivers a run to a process of this node, on whatever shard it lives.
+    #[inline]
+    pub(super) fn deliver_run(self: &Rc<Self>, run: PeerRun) {
+        let ProcessNumber { id, serial } = run.run.to();
+        let id = ProcessId::of(id, serial);
+        if usize::from(id.shard) == self.id {
+            let process = self.processes.borrow().find(id).cloned();
+            if let Some(process) = process
+                && process.deliver_run(run) == Pushed::Full
+            {
+                self.mailbox_full(&process);
+            }
+        } else if usize::from(id.shard) < self.count {
+            let PeerRun { node, run } = run;
+            let node = Identity::clone(&node);
+            let message = ShardMessage::DeliverRun { node, run: run.share() };
             self.tell(usize::from(id.shard), message);
         }
     }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use krarup_transport::dist::{Control, Destination as WireDestination};
+use krarup_transport::fabric::ProcessNumber;
 use krarup_transport::link::{SendError as LinkSendError, SenderKey};
-use krarup_transport::term::{Atom, Creation};
+use krarup_transport::term::Atom;
+use serde::Serialize;
 
 use super::gauge::{Gauge, IN_FLIGHT_BYTES_MAX};
 use super::links::BacklogFull;
@@ -34,11 +36,11 @@ impl Shard {
     /// Sends without waiting: into a mailbox here, over a link here, or to the shard that has the
     /// link.
     #[inline]
-    pub(crate) fn send(
+    pub(crate) fn send<T: Serialize + ?Sized>(
         self: &Rc<Self>,
         from: ProcessId,
         to: DestinationRef<'_>,
-        content: &impl Content,
+        content: Content<'_, T>,
     ) -> Result<Outcome, SendError> {
         let node = match to {
             DestinationRef::Pid(pid) => pid.node.as_str(),
@@ -85,26 +87,26 @@ impl Shard {
 
     /// Sends over a link of this shard.
     #[inline]
-    fn send_over(
+    fn send_over<T: Serialize + ?Sized>(
         self: &Rc<Self>,
         link: &Rc<LinkEntry>,
         from: ProcessId,
         to: DestinationRef<'_>,
-        content: &impl Content,
+        content: Content<'_, T>,
     ) -> Result<Outcome, SendError> {
-        let control = self.message_from(from, to);
         let sent = self.io().with(link, |state| {
-            content.send_over(state.for_message()?, sender_key(from), &control)
+            let control = || self.message_from(from, to);
+            state.for_message()?.send_message(sender_key(from), to, content, control)
         });
         self.sent_on(link, sent)
     }
 
     /// Goes on with a send that was refused: waits for room or for the connection.
-    pub(crate) async fn send_later(
+    pub(crate) async fn send_later<T: Serialize + ?Sized>(
         self: &Rc<Self>,
         from: ProcessId,
         to: DestinationRef<'_>,
-        content: &impl Content,
+        content: Content<'_, T>,
         refused: Outcome,
     ) -> Result<(), SendError> {
         let mut outcome = refused;
@@ -247,11 +249,11 @@ impl Shard {
 
     /// Delivers to a process of this node.
     #[inline]
-    fn send_here(
+    fn send_here<T: Serialize + ?Sized>(
         self: &Rc<Self>,
         from: ProcessId,
         to: DestinationRef<'_>,
-        content: &impl Content,
+        content: Content<'_, T>,
     ) -> Result<Outcome, SendError> {
         let message = Signal::Message(content.message(self, self.sender(from))?);
         match to {
@@ -275,5 +277,6 @@ impl Shard {
 /// What keeps the signals of one process in order on a link.
 #[inline]
 pub(super) fn sender_key(id: ProcessId) -> SenderKey {
-    SenderKey::of(&id.pid(Atom::from_static(""), Creation(0)))
+    let ProcessNumber { id, serial } = id.number();
+    SenderKey::of_numbers(id, serial)
 }

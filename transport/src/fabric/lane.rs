@@ -236,6 +236,13 @@ impl Lane {
         &self.peer.0
     }
 
+    /// The creation of the connected node that the session is with.
+    #[inline]
+    #[must_use]
+    pub const fn peer_creation(&self) -> Creation {
+        self.peer.1
+    }
+
     /// The pid of a process of this node.
     #[must_use]
     pub fn local_pid(&self, number: ProcessNumber) -> Pid {

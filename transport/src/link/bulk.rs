@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::dist::Control;
 use crate::dist::fragment::SequenceId;
+use crate::fabric::ProcessNumber;
 use crate::term::Pid;
 
 /// Names a sender within one link: signals of one sender keep their order, signals of different
@@ -30,6 +31,14 @@ impl SenderKey {
     #[must_use]
     pub const fn of_numbers(id: u32, serial: u32) -> SenderKey {
         SenderKey((id as u64) << 32 | serial as u64)
+    }
+
+    /// The process, by the numbers of its pid; both are zero for [`SenderKey::NODE`].
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> ProcessNumber {
+        let (id, serial) = self.numbers();
+        ProcessNumber { id, serial }
     }
 
     /// The two numbers of the sender's pid; both are zero for [`SenderKey::NODE`].

@@ -1,0 +1,131 @@
+//! The protocol of a link: OTP's, or that of a lane between two Krarup nodes.
+
+use std::time::Instant;
+
+use krarup_transport::dist::{Control, Destination as WireDestination, TickAction};
+use krarup_transport::fabric::{Lane, ProcessNumber};
+use krarup_transport::link::{Link, LinkCounters, SendError as LinkSendError, SenderKey};
+use krarup_transport::shard::WriteSlices;
+use serde::Serialize;
+
+use super::content::Sent;
+use super::{Body, Content};
+use crate::process::DestinationRef;
+
+/// What speaks for a link.
+pub(super) enum Machine {
+    /// To an OTP node, or one that does without lanes.
+    Otp(Link),
+    /// One lane of a session.
+    #[allow(dead_code, reason = "sessions are not begun yet")]
+    Lane(Lane),
+}
+
+impl Machine {
+    /// Sends an ordinary message; `control` makes the control message that says it to OTP nodes.
+    #[inline]
+    pub(super) fn send_message<T: Serialize + ?Sized>(
+        &mut self,
+        sender: SenderKey,
+        to: DestinationRef<'_>,
+        content: Content<'_, T>,
+        control: impl FnOnce() -> Control,
+    ) -> Sent {
+        let lane = match self {
+            Machine::Lane(lane) => lane,
+            Machine::Otp(link) => return content.send_over(link, sender, &control()),
+        };
+        let from = sender.number();
+        match to {
+            DestinationRef::Pid(pid) if pid.creation == lane.peer_creation() => {
+                content.send_to(lane, from, ProcessNumber { id: pid.id, serial: pid.serial })
+            }
+            // A process of a former life of the node is gone.
+            DestinationRef::Pid(_) => Ok(()),
+            DestinationRef::Name(name) | DestinationRef::Remote { name, .. } => {
+                content.send_named(lane, from, name)
+            }
+            DestinationRef::Alias(_) => content.send_signal(lane, sender, &control()),
+        }
+    }
+
+    /// Sends any signal that has its control message already.
+    pub(super) fn send_signal(
+        &mut self,
+        sender: SenderKey,
+        control: &Control,
+        body: Option<&Body>,
+    ) -> Sent {
+        let content = body.map(Body::content);
+        if let Some(content) = content
+            && let Control::Send { to, priority: false, token: None, .. } = control
+        {
+            let to = match to {
+                WireDestination::Process(pid) => DestinationRef::Pid(pid),
+                WireDestination::Name(name) => DestinationRef::Name(name.as_str()),
+                WireDestination::Alias(alias) => DestinationRef::Alias(alias),
+            };
+            return self.send_message(sender, to, content, || control.clone());
+        }
+        match (self, content) {
+            (Machine::Otp(link), Some(content)) => content.send_over(link, sender, control),
+            (Machine::Lane(lane), Some(content)) => content.send_signal(lane, sender, control),
+            (Machine::Otp(link), None) => {
+                link.send_from(sender, control, None).map_err(LinkSendError::widen)
+            }
+            (Machine::Lane(lane), None) => {
+                lane.send_signal(sender, control, None).map_err(LinkSendError::widen)
+            }
+        }
+    }
+
+    /// Whether the outbox is at or below its low water mark.
+    pub(super) fn has_room(&self) -> bool {
+        match self {
+            Machine::Otp(link) => link.has_room(),
+            Machine::Lane(lane) => lane.has_room(),
+        }
+    }
+
+    /// Bytes that could be written now.
+    #[inline]
+    pub(super) fn queued_bytes(&self) -> usize {
+        match self {
+            Machine::Otp(link) => link.queued_bytes(),
+            Machine::Lane(lane) => lane.queued_bytes(),
+        }
+    }
+
+    /// What is to be written next.
+    pub(super) fn io_slices<'a>(&'a mut self, slices: &mut WriteSlices<'a>) {
+        match self {
+            Machine::Otp(link) => link.io_slices(slices),
+            Machine::Lane(lane) => lane.io_slices(slices),
+        }
+    }
+
+    /// The socket took so many bytes.
+    pub(super) fn written(&mut self, bytes: usize) {
+        match self {
+            Machine::Otp(link) => link.written(bytes),
+            Machine::Lane(lane) => lane.written(bytes),
+        }
+    }
+
+    /// Looks at the connection's life.
+    pub(super) fn tick(&mut self, now: Instant) -> TickAction {
+        match self {
+            Machine::Otp(link) if link.tick_due() <= now => link.tick(now),
+            Machine::Lane(lane) if lane.tick_due() <= now => lane.tick(now),
+            _ => TickAction::None,
+        }
+    }
+
+    /// What has gone through.
+    pub(super) fn counters(&self) -> LinkCounters {
+        match self {
+            Machine::Otp(link) => link.counters(),
+            Machine::Lane(lane) => lane.counters(),
+        }
+    }
+}
