@@ -7,6 +7,7 @@ use std::path::Path;
 
 pub mod control;
 pub mod epmd;
+pub mod fabric;
 pub mod fragments;
 pub mod frame;
 pub mod handshake;

@@ -8,6 +8,11 @@ fn epmd() {
 }
 
 #[test]
+fn fabric() {
+    assert!(fuzz::replay("fabric", fuzz::fabric::run) > 0);
+}
+
+#[test]
 fn handshake() {
     assert!(fuzz::replay("handshake", fuzz::handshake::run) > 0);
 }
