@@ -299,3 +299,24 @@ fn a_message_to_an_alias_is_a_signal() {
     a.lane.send_signal(sender, &control, Some(Outgoing::Encoded(&term))).expect("room");
     assert_eq!(transfer(&mut a, &mut b), [Got::Signal { control, payload: Some(term) }]);
 }
+
+#[test]
+fn a_frame_that_does_not_end_is_silence_when_there_are_checksums() {
+    for checksum in [false, true] {
+        let (mut a, mut b) = pair_with(|config| config.checksum = checksum);
+        let mut now = b.lane.tick_due();
+        a.lane.send_raw(A, B, b"hello").expect("room");
+        let mut bytes = a.write(usize::MAX);
+        // The length: 32 KiB and five bytes.
+        bytes[5] ^= 0x80;
+        let mut dead = false;
+        for _ in 0..6 {
+            assert_eq!(b.feed(&bytes), Ok(vec![]));
+            dead |= b.lane.tick(now) == TickAction::Dead;
+            now = b.lane.tick_due();
+            assert_eq!(a.lane.auxiliary_tick(), TickAction::Send, "ticks keep coming");
+            bytes = a.write(usize::MAX);
+        }
+        assert_eq!(dead, checksum);
+    }
+}

@@ -111,6 +111,10 @@ impl Outbox {
         outbox
     }
 
+    pub(super) const fn layout(&self) -> Layout {
+        self.layout
+    }
+
     /// Bytes that could be written now.
     #[inline]
     pub(super) fn queued_bytes(&self) -> usize {
