@@ -24,8 +24,8 @@ port_please(Name, _Host, _Timeout) ->
 
 names(_Host) -> {error, address}.
 
-%% The port this node listens on.
-own_port() -> persistent_term:get({krarup_bench_epmd, own}).
+%% The port this node listens on; 0 where it is registered with a real epmd instead.
+own_port() -> persistent_term:get({krarup_bench_epmd, own}, 0).
 
 %% Remembers where a node listens.
 learn(Node, Port) ->

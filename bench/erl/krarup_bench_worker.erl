@@ -1,12 +1,21 @@
 %% One BEAM side of a measurement. It reads its orders as Erlang terms, one per line, and answers
 %% with one JSON object per line: the same events as a worker written in Rust (src/protocol.rs).
 %%
-%% Messages are the pair {Sequence, Binary}; round trips wrap it as {From, {Sequence, Binary}}.
+%% Messages are the pair {Sequence, Binary}; what asks for an answer wraps it as
+%% {From, {Sequence, Binary}}.
 -module(krarup_bench_worker).
--export([main/0]).
+-export([main/0, event/2]).
 
 main() ->
-    #{node := Node, cookie := Cookie} = Config = order(),
+    case order() of
+        #{work := codec} = Config ->
+            event("{\"event\":\"ready\",\"node\":\"\",\"port\":0,\"version\":\"~s\"}",
+                  [erlang:system_info(otp_release)]),
+            krarup_bench_codec:run(Config, fun order/0);
+        Config -> node_main(Config)
+    end.
+
+node_main(#{node := Node, cookie := Cookie} = Config) ->
     {ok, _} = net_kernel:start([Node, longnames]),
     true = erlang:set_cookie(node(), Cookie),
     start_service(Config),
@@ -57,17 +66,19 @@ start_service(#{work := Work} = Config) ->
         register(bench, self()),
         Main ! registered,
         case Work of
-            rtt -> echo();
-            stream -> sink(Config)
+            stream -> sink(Config);
+            _ -> greet()
         end
     end),
     receive registered -> ok end.
 
+%% A process of its own answers each client.
+greet() ->
+    receive {From, whois} -> From ! {pid, spawn_link(fun echo/0)} end,
+    greet().
+
 echo() ->
-    receive
-        {From, whois} -> From ! {pid, self()};
-        {From, Message} -> From ! Message
-    end,
+    receive {From, Message} -> From ! Message end,
     echo().
 
 sink(#{size := Size, warm_up_ns := WarmUp, window := Window}) ->
@@ -110,31 +121,31 @@ out_of_order(Next, Other) ->
 
 %% ---- what the sending side runs -------------------------------------------------------------
 
-client(#{work := Work} = Config, Node) ->
-    Main = self(),
-    {Pid, Monitor} = spawn_monitor(fun() ->
-        {bench, Node} ! {self(), whois},
-        Peer = receive {pid, P} -> P after 5000 -> fail("no answer from the other side") end,
-        case Work of
-            rtt -> rtt(Config, Peer);
-            stream -> stream(Config, Peer)
-        end,
-        Main ! {finished, self()}
-    end),
+client(Config, Node) ->
+    {Pid, Monitor} = spawn_monitor(fun() -> work(Config, Node) end),
     receive
-        {finished, Pid} -> erlang:demonitor(Monitor, [flush]);
-        {'DOWN', Monitor, process, Pid, _} -> fail("the measuring process ended early")
+        {'DOWN', Monitor, process, Pid, normal} -> ok;
+        {'DOWN', Monitor, process, Pid, Reason} ->
+            fail(io_lib:format("the measuring process ended early: ~0P", [Reason, 8]))
     end.
+
+work(#{work := rtt} = Config, Node) -> rtt(Config, whois(Node));
+work(#{work := stream} = Config, Node) -> stream(Config, whois(Node));
+work(#{work := pairs} = Config, Node) -> pairs(Config, Node);
+work(#{work := rate} = Config, Node) -> rate(Config, whois(Node));
+work(#{work := connect} = Config, Node) -> contacts(Config, Node).
+
+whois(Node) ->
+    {bench, Node} ! {self(), whois},
+    receive {pid, Peer} -> Peer after 5000 -> fail("no answer from the other side") end.
 
 rtt(#{size := Size, warm_up_ns := WarmUp, duration_ns := Duration}, Peer) ->
     Payload = binary:copy(<<"k">>, Size),
-    Counts = counters:new(6144, []),
+    Counts = histogram(),
     Warm = ping(Peer, Payload, 0, now_ns() + WarmUp, Counts),
-    lists:foreach(fun(Slot) -> counters:put(Counts, Slot, 0) end, lists:seq(1, 6144)),
-    ping(Peer, Payload, Warm, now_ns() + Duration, Counts),
-    Samples = [[$[, integer_to_list(nanoseconds(Slot)), $,, integer_to_list(N), $]]
-               || Slot <- lists:seq(1, 6144), (N = counters:get(Counts, Slot)) > 0],
-    event("{\"event\":\"rtt\",\"samples\":[~s]}", [lists:join($,, Samples)]).
+    clear(Counts),
+    Total = ping(Peer, Payload, Warm, now_ns() + Duration, Counts),
+    measured(Counts, Total - Warm, Total, Duration).
 
 ping(Peer, Payload, Sequence, Deadline, Counts) ->
     Start = now_ns(),
@@ -144,22 +155,104 @@ ping(Peer, Payload, Sequence, Deadline, Counts) ->
         Other -> out_of_order(Sequence, Other)
     end,
     End = now_ns(),
-    counters:add(Counts, slot(End - Start), 1),
+    record(Counts, End - Start),
     case End >= Deadline of
         true -> Sequence + 1;
         false -> ping(Peer, Payload, Sequence + 1, Deadline, Counts)
     end.
 
-%% Log-linear buckets, 128 to each power of two: an error under 0.8 %, no garbage per sample.
-slot(Value) when Value < 256 -> Value + 1;
-slot(Value) -> slot(Value bsr 1, 1).
-slot(Value, Shift) when Value < 256 -> 256 + (Shift - 1) * 128 + (Value - 128) + 1;
-slot(Value, Shift) -> slot(Value bsr 1, Shift + 1).
+%% Each pair is a process here and one there. Round trips that ended in the measured time count.
+pairs(#{size := Size, count := Count, warm_up_ns := WarmUp, duration_ns := Duration}, Node) ->
+    Payload = binary:copy(<<"k">>, Size),
+    Counts = histogram(),
+    Main = self(),
+    Clients = [spawn_link(fun() ->
+        Peer = whois(Node),
+        Main ! {ready, self()},
+        {From, Until} = receive {go, Warm, Over} -> {Warm, Over} end,
+        Main ! {total, self(), pair(Peer, Payload, 0, now_ns(), From, Until, Counts)}
+    end) || _ <- lists:seq(1, Count)],
+    [receive {ready, Client} -> ok end || Client <- Clients],
+    Warm = now_ns() + WarmUp,
+    [Client ! {go, Warm, Warm + Duration} || Client <- Clients],
+    Total = lists:sum([receive {total, Client, N} -> N end || Client <- Clients]),
+    measured(Counts, recorded(Counts), Total, Duration).
 
-nanoseconds(Slot) when Slot =< 256 -> Slot - 1;
-nanoseconds(Slot) ->
-    Shift = (Slot - 257) div 128 + 1,
-    ((Slot - 257) rem 128 + 128) bsl Shift + (1 bsl (Shift - 1)).
+pair(Peer, Payload, Sequence, Start, From, Until, Counts) ->
+    Peer ! {self(), {Sequence, Payload}},
+    receive
+        {Sequence, Echo} when byte_size(Echo) =:= byte_size(Payload) -> ok;
+        Other -> out_of_order(Sequence, Other)
+    end,
+    End = now_ns(),
+    case End >= From andalso End < Until of
+        true -> record(Counts, End - Start);
+        false -> ok
+    end,
+    case End >= Until of
+        true -> Sequence + 1;
+        false -> pair(Peer, Payload, Sequence + 1, End, From, Until, Counts)
+    end.
+
+%% Message N is due N intervals after the start, whatever became of those before it. The loop
+%% never sleeps: it sends what is due and takes what came.
+rate(#{size := Size, rate := Rate, warm_up_ns := WarmUp, duration_ns := Duration}, Peer) ->
+    Payload = binary:copy(<<"k">>, Size),
+    Counts = histogram(),
+    Total = (WarmUp + Duration) * Rate div 1000000000,
+    Schedule = #{peer => Peer, payload => Payload, start => now_ns(), rate => Rate,
+                 total => Total, warm_up => WarmUp, counts => Counts},
+    Last = due(Schedule, 0, 0),
+    #{start := Start} = Schedule,
+    measured(Counts, recorded(Counts), Total, Last - Start - WarmUp).
+
+due(#{total := Total}, _, Total) -> now_ns();
+due(#{peer := Peer, payload := Payload, start := Start, rate := Rate, total := Total} = Schedule,
+    Sent, Received) ->
+    Now = now_ns(),
+    Due = min(Total, (Now - Start) * Rate div 1000000000 + 1),
+    send_due(Peer, Payload, Sent, Due),
+    due(Schedule, max(Sent, Due), answers(Schedule, Received)).
+
+send_due(Peer, Payload, Sent, Due) when Sent < Due ->
+    Peer ! {self(), {Sent, Payload}},
+    send_due(Peer, Payload, Sent + 1, Due);
+send_due(_, _, _, _) -> ok.
+
+answers(#{payload := Payload, start := Start, rate := Rate, warm_up := WarmUp,
+          counts := Counts} = Schedule, Received) ->
+    receive
+        {Received, Echo} when byte_size(Echo) =:= byte_size(Payload) ->
+            After = Received * 1000000000 div Rate,
+            case After >= WarmUp of
+                true -> record(Counts, now_ns() - Start - After);
+                false -> ok
+            end,
+            answers(Schedule, Received + 1);
+        Other -> out_of_order(Received, Other)
+    after 0 -> Received
+    end.
+
+%% Between contacts both sides get time to forget each other, which is not measured.
+contacts(#{warm_up_ns := WarmUp, duration_ns := Duration}, Node) ->
+    Counts = histogram(),
+    Warm = contact_until(Node, now_ns() + WarmUp, Counts, 0),
+    clear(Counts),
+    Total = contact_until(Node, now_ns() + Duration, Counts, Warm),
+    measured(Counts, Total - Warm, Total, Duration).
+
+contact_until(Node, Deadline, Counts, Done) ->
+    Start = now_ns(),
+    case net_adm:ping(Node) of
+        pong -> record(Counts, now_ns() - Start);
+        pang -> fail("no answer from " ++ atom_to_list(Node))
+    end,
+    true = erlang:disconnect_node(Node),
+    receive after 5 -> ok end,
+    case now_ns() >= Deadline of
+        true -> Done + 1;
+        false -> contact_until(Node, Deadline, Counts, Done + 1)
+    end.
 
 stream(#{size := Size, warm_up_ns := WarmUp, duration_ns := Duration, window := Window}, Peer) ->
     Payload = binary:copy(<<"k">>, Size),
@@ -176,3 +269,30 @@ send(Peer, Payload, Sequence, Limit, Window, Deadline) ->
         true -> Sequence + 1;
         false -> send(Peer, Payload, Sequence + 1, Limit, Window, Deadline)
     end.
+
+%% ---- latencies ------------------------------------------------------------------------------
+
+histogram() -> counters:new(6144, []).
+
+clear(Counts) -> lists:foreach(fun(Slot) -> counters:put(Counts, Slot, 0) end, lists:seq(1, 6144)).
+
+record(Counts, Nanoseconds) -> counters:add(Counts, slot(max(Nanoseconds, 0)), 1).
+
+recorded(Counts) -> lists:sum([counters:get(Counts, Slot) || Slot <- lists:seq(1, 6144)]).
+
+measured(Counts, Count, Total, Elapsed) ->
+    Samples = [[$[, integer_to_list(nanoseconds(Slot)), $,, integer_to_list(N), $]]
+               || Slot <- lists:seq(1, 6144), (N = counters:get(Counts, Slot)) > 0],
+    event("{\"event\":\"measured\",\"samples\":[~s],\"count\":~b,\"total\":~b,\"elapsed_ns\":~b}",
+          [lists:join($,, Samples), Count, Total, Elapsed]).
+
+%% Log-linear buckets, 128 to each power of two: an error under 0.8 %, no garbage per sample.
+slot(Value) when Value < 256 -> Value + 1;
+slot(Value) -> slot(Value bsr 1, 1).
+slot(Value, Shift) when Value < 256 -> 256 + (Shift - 1) * 128 + (Value - 128) + 1;
+slot(Value, Shift) -> slot(Value bsr 1, Shift + 1).
+
+nanoseconds(Slot) when Slot =< 256 -> Slot - 1;
+nanoseconds(Slot) ->
+    Shift = (Slot - 257) div 128 + 1,
+    ((Slot - 257) rem 128 + 128) bsl Shift + (1 bsl (Shift - 1)).

@@ -1,32 +1,53 @@
-//! `krarup-bench`: round trips and streams beside the socket floor and real BEAM nodes.
+//! `krarup-bench`: Krarup beside the socket floor, real BEAM nodes and other libraries.
 //!
-//! Every measurement runs two fresh worker processes, each pinned to its core. The process that
+//! Every measurement runs in fresh worker processes, each pinned to its core. The process that
 //! was started by hand only coordinates: it speaks to the workers over their standard input and
 //! output (see [`protocol`]) and sleeps while they measure.
 
+mod case;
 mod cli;
+mod codec;
+mod epmd;
 mod error;
 mod floor;
 mod krarup;
 mod otp;
 mod peer;
 mod pin;
+mod plan;
 mod process;
 mod protocol;
 mod report;
 mod run;
+mod schedule;
+mod usage;
+mod work;
 mod worker;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use cli::Action;
+use plan::Plan;
+use work::Work;
+
 fn main() -> ExitCode {
-    let command = cli::Command::parse().action;
-    let outcome = match command {
-        cli::Action::Rtt(options) => run::run(protocol::Work::Rtt, &options),
-        cli::Action::Stream(options) => run::run(protocol::Work::Stream, &options),
-        cli::Action::Worker(action) => worker::run(&action),
+    let outcome = match cli::Command::parse().action {
+        Action::Rtt(asked) => {
+            run::run(&asked.options, |releases| Plan::sized(Work::Rtt, &asked, releases))
+        }
+        Action::Stream(asked) => {
+            run::run(&asked.options, |releases| Plan::sized(Work::Stream, &asked, releases))
+        }
+        Action::Pairs(asked) => run::run(&asked.options, |releases| Plan::pairs(&asked, releases)),
+        Action::Rate(asked) => run::run(&asked.options, |releases| Plan::rate(&asked, releases)),
+        Action::Connect(asked) => {
+            run::run(&asked.options, |releases| Plan::connect(&asked.options, releases))
+        }
+        Action::Epmd(asked) => run::run(&asked.options, |releases| Plan::epmd(&asked, releases)),
+        Action::Codec(asked) => run::run(&asked.options, |releases| Plan::codec(&asked, releases)),
+        Action::Worker(action) => worker::run(&action),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

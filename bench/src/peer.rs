@@ -3,86 +3,166 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-/// One pair of programs under measurement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Peer {
+/// One system under measurement, with the release of OTP where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Peer {
+    pub(crate) system: System,
+    /// `None` is the release that `--erl` starts.
+    pub(crate) release: Option<u16>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum System {
     /// Plain TCP sockets, both sides polling: the floor for a node that spins.
     RawSpin,
     /// Plain TCP sockets, both sides blocking in the kernel: the floor for a node that parks.
     RawBlock,
-    /// Two Krarup nodes.
+    /// Plain Unix sockets, both sides polling.
+    UnixSpin,
+    /// Plain Unix sockets, both sides blocking.
+    UnixBlock,
+    /// Krarup on both sides, as a program uses it.
     Krarup,
-    /// Two BEAM nodes.
+    /// BEAM nodes on both sides.
     Otp,
     /// A Krarup node that sends (and measures round trips) to a BEAM node.
     KrarupOtp,
     /// A BEAM node that sends (and measures round trips) to a Krarup node.
     OtpKrarup,
+    /// A server that accepts, reads once, answers and closes: the floor for an epmd.
+    Bare,
+    /// Krarup's terms decoded into owned ones.
+    KrarupOwned,
+    /// The crate `eetf`.
+    Eetf,
+    /// The crate `erltf`, owned terms.
+    Erltf,
+    /// The crate `erltf`, borrowed terms.
+    ErltfBorrowed,
 }
 
 /// The program on one side of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    /// A socket that polls.
+    /// A TCP socket that polls.
     SocketSpin,
-    /// A socket that blocks.
+    /// A TCP socket that blocks.
     SocketBlock,
-    /// A Krarup node.
+    /// A Unix socket that polls.
+    UnixSpin,
+    /// A Unix socket that blocks.
+    UnixBlock,
+    /// A Krarup node, or a part of it.
     Krarup,
     /// An Erlang virtual machine.
     Beam,
+    /// Another crate, in a worker of this program.
+    Rival,
 }
 
-impl Peer {
-    /// Every peer, in the order of the report.
-    pub(crate) const ALL: [Peer; 6] =
-        [Peer::RawSpin, Peer::RawBlock, Peer::Krarup, Peer::Otp, Peer::KrarupOtp, Peer::OtpKrarup];
+impl System {
+    /// Every system, in the order of the reports.
+    pub(crate) const ALL: [System; 13] = [
+        System::RawSpin,
+        System::RawBlock,
+        System::UnixSpin,
+        System::UnixBlock,
+        System::Bare,
+        System::Krarup,
+        System::KrarupOwned,
+        System::Otp,
+        System::KrarupOtp,
+        System::OtpKrarup,
+        System::Eetf,
+        System::Erltf,
+        System::ErltfBorrowed,
+    ];
 
     /// The name on the command line and in results.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Peer::RawSpin => "raw-spin",
-            Peer::RawBlock => "raw-block",
-            Peer::Krarup => "krarup",
-            Peer::Otp => "otp",
-            Peer::KrarupOtp => "krarup-otp",
-            Peer::OtpKrarup => "otp-krarup",
+            System::RawSpin => "raw-spin",
+            System::RawBlock => "raw-block",
+            System::UnixSpin => "unix-spin",
+            System::UnixBlock => "unix-block",
+            System::Krarup => "krarup",
+            System::Otp => "otp",
+            System::KrarupOtp => "krarup-otp",
+            System::OtpKrarup => "otp-krarup",
+            System::Bare => "bare",
+            System::KrarupOwned => "krarup-owned",
+            System::Eetf => "eetf",
+            System::Erltf => "erltf",
+            System::ErltfBorrowed => "erltf-borrowed",
         }
     }
 
     /// The side that sends first.
     pub(crate) fn client(self) -> Kind {
         match self {
-            Peer::RawSpin => Kind::SocketSpin,
-            Peer::RawBlock => Kind::SocketBlock,
-            Peer::Krarup | Peer::KrarupOtp => Kind::Krarup,
-            Peer::Otp | Peer::OtpKrarup => Kind::Beam,
+            System::RawSpin => Kind::SocketSpin,
+            System::RawBlock => Kind::SocketBlock,
+            System::UnixSpin => Kind::UnixSpin,
+            System::UnixBlock => Kind::UnixBlock,
+            System::Krarup | System::KrarupOtp | System::KrarupOwned => Kind::Krarup,
+            System::Otp | System::OtpKrarup => Kind::Beam,
+            System::Bare | System::Eetf | System::Erltf | System::ErltfBorrowed => Kind::Rival,
         }
     }
 
     /// The side that answers, or receives the stream.
     pub(crate) fn server(self) -> Kind {
         match self {
-            Peer::RawSpin => Kind::SocketSpin,
-            Peer::RawBlock => Kind::SocketBlock,
-            Peer::Krarup | Peer::OtpKrarup => Kind::Krarup,
-            Peer::Otp | Peer::KrarupOtp => Kind::Beam,
+            System::KrarupOtp => Kind::Beam,
+            System::OtpKrarup => Kind::Krarup,
+            same => same.client(),
         }
     }
 
-    /// Whether a BEAM node takes part.
+    /// Why this build cannot measure it, if so.
+    pub(crate) fn missing_feature(self) -> Option<&'static str> {
+        match self {
+            System::Eetf | System::Erltf | System::ErltfBorrowed if !cfg!(feature = "peers") => {
+                Some("peers")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Peer {
+    /// The system with the release of OTP that `--erl` starts.
+    pub(crate) const fn of(system: System) -> Peer {
+        Peer { system, release: None }
+    }
+
+    /// The name on the command line and in results, such as `krarup-otp-27`.
+    pub(crate) fn name(self) -> String {
+        match self.release {
+            Some(release) => format!("{}-{release}", self.system.name()),
+            None => self.system.name().to_owned(),
+        }
+    }
+
+    /// Whether a BEAM takes part.
     pub(crate) fn needs_erl(self) -> bool {
-        self.client() == Kind::Beam || self.server() == Kind::Beam
+        self.system.client() == Kind::Beam || self.system.server() == Kind::Beam
     }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        f.pad(&self.name())
+    }
+}
+
+impl Serialize for Peer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name())
     }
 }
 
@@ -90,9 +170,39 @@ impl FromStr for Peer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Peer::ALL.into_iter().find(|peer| peer.name() == text).ok_or_else(|| {
-            let known: Vec<_> = Peer::ALL.iter().map(|peer| peer.name()).collect();
-            format!("no peer is called {text:?}; there are {}", known.join(", "))
-        })
+        let system = |name: &str| System::ALL.into_iter().find(|system| system.name() == name);
+        if let Some(system) = system(text) {
+            return Ok(Peer::of(system));
+        }
+        if let Some((name, release)) = text.rsplit_once('-')
+            && let (Some(system), Ok(release)) = (system(name), release.parse())
+            && Peer::of(system).needs_erl()
+        {
+            return Ok(Peer { system, release: Some(release) });
+        }
+        let known: Vec<_> = System::ALL.iter().map(|system| system.name()).collect();
+        Err(format!(
+            "no peer is called {text:?}; there are {}, those with otp in their name also with a \
+             release behind it (otp-27)",
+            known.join(", ")
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_read_as_they_are_printed() {
+        for system in System::ALL {
+            assert_eq!(system.name().parse(), Ok(Peer::of(system)));
+        }
+        let old = Peer { system: System::KrarupOtp, release: Some(25) };
+        assert_eq!(old.to_string(), "krarup-otp-25");
+        assert_eq!("krarup-otp-25".parse(), Ok(old));
+        for wrong in ["", "nobody", "krarup-25", "otp-new", "raw-spin-25"] {
+            assert!(wrong.parse::<Peer>().is_err(), "{wrong:?} was accepted");
+        }
     }
 }

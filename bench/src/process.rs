@@ -55,6 +55,11 @@ impl WorkerProcess {
         Ok(WorkerProcess { name, child, input, events, errors })
     }
 
+    /// The number the system knows it by.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends one line.
     pub(crate) fn write_line(&mut self, line: &str) -> Result<(), Error> {
         let sent = match &mut self.input {
@@ -93,6 +98,11 @@ impl WorkerProcess {
         }
     }
 
+    /// Whether the process is gone.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// The error for a worker that answered out of turn.
     pub(crate) fn unexpected(&mut self, expected: &str, came: &Event) -> Error {
         self.failure(format!("expected {expected}, came {came:?}"))
@@ -108,7 +118,7 @@ impl WorkerProcess {
     }
 
     /// Ends the process and adds what it wrote to standard error.
-    fn failure(&mut self, reason: String) -> Error {
+    pub(crate) fn failure(&mut self, reason: String) -> Error {
         self.end();
         let lines = self.errors.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         let mut reason = reason;

@@ -8,31 +8,13 @@
 //! Both answer in JSON.
 
 use std::io::{BufRead, Write};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::peer::Kind;
-
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Work {
-    /// Latency of a message and its answer.
-    Rtt,
-    /// Rate of messages one way.
-    Stream,
-}
-
-impl Work {
-    /// The name of the subcommand, also used in file names.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Work::Rtt => "rtt",
-            Work::Stream => "stream",
-        }
-    }
-}
+use crate::work::Work;
 
 /// Which side of the pair a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +36,7 @@ impl Role {
     }
 }
 
-/// All that a worker needs to know.
+/// All that one side of a pair needs to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WorkerConfig {
     pub(crate) kind: Kind,
@@ -62,20 +44,40 @@ pub(crate) struct WorkerConfig {
     pub(crate) work: Work,
     /// Bytes of each message.
     pub(crate) size: usize,
+    /// Concurrent pairs.
+    pub(crate) count: u32,
+    /// Messages per second that are due; 0 where there is no such rate.
+    pub(crate) rate: u32,
     pub(crate) warm_up_ns: u64,
     pub(crate) duration_ns: u64,
     /// Messages that may be under way without the receiver's acknowledgement (streams of nodes;
-    /// sockets have TCP's own window).
+    /// sockets have their own window).
     pub(crate) window: u64,
     /// Core to run on.
     pub(crate) core: Option<usize>,
-    /// Port of the pair's own epmd, where both sides are Krarup nodes; other pairs need none.
+    /// Port of the pair's own epmd, where it has one.
     pub(crate) epmd_port: Option<u16>,
+    /// Whether that epmd is a process of its own; else the server's node has it inside.
+    pub(crate) epmd_apart: bool,
+    /// Shards of a Krarup node.
+    pub(crate) shards: usize,
     /// How long a Krarup node polls before it sleeps, where it is not the default.
     pub(crate) spin_us: Option<u64>,
-    /// Node name and cookie; unused by sockets.
+    /// Node name and cookie. The cookie is different for each pair, so Unix sockets are named
+    /// after it.
     pub(crate) node: String,
     pub(crate) cookie: String,
+}
+
+impl WorkerConfig {
+    pub(crate) fn warm_up(&self) -> Duration {
+        Duration::from_nanos(self.warm_up_ns)
+    }
+
+    /// The measured time.
+    pub(crate) fn duration(&self) -> Duration {
+        Duration::from_nanos(self.duration_ns)
+    }
 }
 
 /// From the coordinator to a worker.
@@ -104,15 +106,24 @@ pub(crate) enum Event {
     },
     /// The link is up.
     Connected,
-    /// Round trips: pairs of nanoseconds and count.
-    Rtt { samples: Vec<(u64, u64)> },
+    /// What the side with the clock measured. `samples` are pairs of nanoseconds and count, and
+    /// may be missing; `count` operations fell into the `elapsed_ns` after the warm-up; `total`
+    /// counts those of the warm-up too.
+    Measured { samples: Vec<(u64, u64)>, count: u64, total: u64, elapsed_ns: u64 },
     /// Stream, from its receiver. `messages` came in `elapsed_ns` after the warm-up; `total`
     /// counts all, and all were in sequence.
     Received { messages: u64, total: u64, elapsed_ns: u64 },
     /// Stream, from its sender: how many messages it sent in all.
     Sent { total: u64 },
+    /// Names that an epmd took.
+    Registered { names: u32, refusal: Option<String> },
     /// The worker cannot go on.
     Failed { reason: String },
+}
+
+/// Nanoseconds for an event.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Reads one JSON line; `None` at the end of input.
@@ -155,8 +166,10 @@ mod tests {
         );
         assert_eq!(event(r#"{"event":"connected"}"#), Event::Connected);
         assert_eq!(
-            event(r#"{"event":"rtt","samples":[[50,2],[60,1]]}"#),
-            Event::Rtt { samples: vec![(50, 2), (60, 1)] }
+            event(
+                r#"{"event":"measured","samples":[[50,2],[60,1]],"count":3,"total":4,"elapsed_ns":9}"#
+            ),
+            Event::Measured { samples: vec![(50, 2), (60, 1)], count: 3, total: 4, elapsed_ns: 9 }
         );
         assert_eq!(
             event(r#"{"event":"received","messages":5,"total":9,"elapsed_ns":7}"#),

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// Every peer, so that one that cannot run is a failure and not left out.
-const ALL: &str = "raw-spin,raw-block,krarup,otp,krarup-otp,otp-krarup";
+const ALL: &str = "raw-spin,raw-block,unix-spin,unix-block,krarup,otp,krarup-otp,otp-krarup";
 
 fn bench(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_krarup-bench"))
         .args(arguments)
-        .args(["--pin", "none", "--reps", "2", "--warm-up", "0.05"])
+        .args(["--pin", "none", "--warm-up", "0.05"])
+        .args(if arguments.contains(&"--reps") { &[][..] } else { &["--reps", "1"] })
         .output()
         .expect("the benchmark was built for this test")
 }
@@ -34,9 +35,10 @@ fn figures(document: &serde_json::Value, figure: &str) -> Vec<(String, u64, f64)
 
 #[test]
 fn round_trips_of_every_peer() {
-    let output = bench(&["rtt", "--peers", ALL, "--sizes", "16,64k", "--seconds", "0.1", "--json"]);
+    let sizes = ["--sizes", "16,64k", "--seconds", "0.1", "--reps", "2"];
+    let output = bench(&[&["rtt", "--peers", ALL, "--json"], &sizes[..]].concat());
     let found = figures(&json(&output), "p50_ns");
-    assert_eq!(found.len(), 12, "{found:?}");
+    assert_eq!(found.len(), 16, "{found:?}");
     assert!(found.iter().all(|(_, _, p50)| (500.0..1e9).contains(p50)), "{found:?}");
 }
 
@@ -45,8 +47,58 @@ fn streams_of_every_peer() {
     let output =
         bench(&["stream", "--peers", ALL, "--sizes", "16,1m", "--seconds", "0.2", "--json"]);
     let found = figures(&json(&output), "messages_per_s");
-    assert_eq!(found.len(), 12, "{found:?}");
+    assert_eq!(found.len(), 16, "{found:?}");
     assert!(found.iter().all(|(_, _, rate)| *rate > 1.0), "{found:?}");
+}
+
+#[test]
+fn pairs_of_every_peer() {
+    let output = bench(&["pairs", "--peers", ALL, "--pairs", "1,50", "--seconds", "0.2", "--json"]);
+    let document = json(&output);
+    for figure in ["p50_ns", "messages_per_s", "cpu_ns_each"] {
+        let found = figures(&document, figure);
+        assert_eq!(found.len(), 16, "{found:?}");
+        assert!(found.iter().all(|(_, _, value)| *value > 1.0), "{figure}: {found:?}");
+    }
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate_with_every_peer() {
+    let output = bench(&["rate", "--peers", ALL, "--rates", "500", "--seconds", "0.5", "--json"]);
+    let found = figures(&json(&output), "messages_per_s");
+    assert_eq!(found.len(), 8, "{found:?}");
+    // The last answers may be late on a busy machine, none may be missing.
+    assert!(found.iter().all(|(_, _, rate)| (50.0..550.0).contains(rate)), "{found:?}");
+}
+
+#[test]
+fn first_contact_of_every_peer() {
+    let peers = "krarup,otp,krarup-otp,otp-krarup";
+    let output = bench(&["connect", "--peers", peers, "--seconds", "0.3", "--json"]);
+    let found = figures(&json(&output), "p50_ns");
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert!(found.iter().all(|(_, _, p50)| (1e4..1e9).contains(p50)), "{found:?}");
+}
+
+#[test]
+fn every_epmd_finds_its_names() {
+    let arguments = ["epmd", "--peers", "bare,krarup,otp", "--clients", "1,20", "--names", "30"];
+    let output = bench(&[&arguments[..], &["--seconds", "0.2", "--json"]].concat());
+    let document = json(&output);
+    let names = figures(&document, "names");
+    assert!(names.len() == 6 && names.iter().all(|(_, _, names)| *names == 30.0), "{names:?}");
+    let rates = figures(&document, "messages_per_s");
+    assert!(rates.iter().all(|(_, _, rate)| *rate > 10.0), "{rates:?}");
+}
+
+#[test]
+fn terms_are_written_and_read_by_every_codec() {
+    let output =
+        bench(&["codec", "--peers", "krarup,krarup-owned,otp", "--seconds", "0.05", "--json"]);
+    let found = figures(&json(&output), "ns_each");
+    // Four terms: both ways with Krarup and OTP, owned terms only read.
+    assert_eq!(found.len(), 20, "{found:?}");
+    assert!(found.iter().all(|(_, _, each)| (1.0..1e9).contains(each)), "{found:?}");
 }
 
 #[test]
@@ -89,4 +141,6 @@ fn wrong_usage_is_told_apart_from_failure() {
     assert_eq!(absent.status.code(), Some(2));
     let errors = String::from_utf8_lossy(&absent.stderr).into_owned();
     assert!(errors.contains("--erl"), "the error names the remedy: {errors}");
+    let elsewhere = bench(&["epmd", "--peers", "raw-spin"]);
+    assert_eq!(elsewhere.status.code(), Some(2));
 }

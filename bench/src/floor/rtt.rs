@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Ring, Socket};
 use crate::error::Error;
-use crate::protocol::{Event, WorkerConfig, tell};
+use crate::protocol::{WorkerConfig, tell};
 use crate::worker::Latencies;
 
 /// Bytes of the sequence number at the start of each message.
@@ -25,12 +25,10 @@ pub(super) fn serve(socket: &mut Socket, size: usize) -> Result<(), Error> {
 /// Warms up, measures, and tells the result.
 pub(super) fn measure(socket: &mut Socket, config: &WorkerConfig) -> Result<(), Error> {
     let mut client = Client { ring: Ring::new(config.size), sequence: 0 };
-    client.run(socket, Duration::from_nanos(config.warm_up_ns), |_| ())?;
+    client.run(socket, config.warm_up(), |_| ())?;
     let mut latencies = Latencies::new();
-    client.run(socket, Duration::from_nanos(config.duration_ns), |latency| {
-        latencies.record(latency)
-    })?;
-    tell(&Event::Rtt { samples: latencies.samples() })
+    client.run(socket, config.duration(), |latency| latencies.record(latency))?;
+    tell(&latencies.measured(client.sequence, config.duration()))
 }
 
 struct Client {
@@ -73,13 +71,12 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::pair;
+    use super::super::socket::tests::{KINDS, pair};
     use super::*;
-    use crate::peer::Kind;
 
     #[test]
     fn every_message_is_answered_and_timed() {
-        for kind in [Kind::SocketSpin, Kind::SocketBlock] {
+        for kind in KINDS {
             let (mut socket, mut server) = pair(kind);
             let echo = std::thread::spawn(move || serve(&mut server, 1 << 20));
             let mut client = Client { ring: Ring::new(1 << 20), sequence: 0 };

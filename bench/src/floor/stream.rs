@@ -1,11 +1,10 @@
 //! A stream of framed messages over a plain socket, 64 KiB to each write.
 
-use std::net::Shutdown;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Ring, Socket};
 use crate::error::Error;
-use crate::protocol::{Event, WorkerConfig, tell};
+use crate::protocol::{Event, WorkerConfig, nanoseconds, tell};
 
 /// Bytes of one write.
 const WRITE_BYTES: usize = 64 << 10;
@@ -17,13 +16,12 @@ const HEADER_BYTES: usize = 12;
 
 /// Sends for the warm-up and the measured time, then ends the stream.
 pub(super) fn send(socket: &mut Socket, config: &WorkerConfig) -> Result<(), Error> {
-    let total = Duration::from_nanos(config.warm_up_ns + config.duration_ns);
-    let deadline = Instant::now() + total;
+    let deadline = Instant::now() + config.warm_up() + config.duration();
     let mut sender = Sender { ring: Ring::new(WRITE_BYTES), size: config.size, next: 0 };
     while Instant::now() < deadline {
         sender.send_block(socket)?;
     }
-    socket.stream.shutdown(Shutdown::Write).map_err(Error::io("cannot end the stream"))?;
+    socket.end().map_err(Error::io("cannot end the stream"))?;
     tell(&Event::Sent { total: sender.next })
 }
 
@@ -73,7 +71,7 @@ fn header(size: usize, sequence: u64) -> [u8; HEADER_BYTES] {
 
 /// Receives to the end of the stream, checks every message, and tells the rate.
 pub(super) fn receive(socket: &mut Socket, config: &WorkerConfig) -> Result<(), Error> {
-    let warm_up = Duration::from_nanos(config.warm_up_ns);
+    let warm_up = config.warm_up();
     let mut parser = Parser::new(config.size);
     let mut ring = Ring::new(READ_BYTES);
     let mut started: Option<Instant> = None;
@@ -96,7 +94,7 @@ pub(super) fn receive(socket: &mut Socket, config: &WorkerConfig) -> Result<(), 
     tell(&Event::Received {
         messages: parser.received - before,
         total: parser.received,
-        elapsed_ns: u64::try_from((last - from).as_nanos()).unwrap_or(u64::MAX),
+        elapsed_ns: nanoseconds(last - from),
     })
 }
 
@@ -180,9 +178,8 @@ impl Parser {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::pair;
+    use super::super::socket::tests::{KINDS, pair};
     use super::*;
-    use crate::peer::Kind;
 
     #[test]
     fn messages_are_found_however_the_bytes_are_cut() {
@@ -211,8 +208,9 @@ mod tests {
 
     #[test]
     fn small_and_large_messages_arrive_in_sequence() {
-        for size in [16, 100, 64 << 10, 1 << 20] {
-            let (mut client, mut server) = pair(Kind::SocketSpin);
+        let sizes = [16, 100, 64 << 10, 1 << 20];
+        for (kind, size) in sizes.into_iter().flat_map(|size| KINDS.map(|kind| (kind, size))) {
+            let (mut client, mut server) = pair(kind);
             let sending = std::thread::spawn(move || {
                 let mut sender = Sender { ring: Ring::new(WRITE_BYTES), size, next: 0 };
                 for _ in 0..3 {
@@ -228,7 +226,7 @@ mod tests {
                     count => parser.feed(&buffer[..count]).expect("in sequence"),
                 }
             }
-            assert_eq!(parser.received, sending.join().expect("join"), "size {size}");
+            assert_eq!(parser.received, sending.join().expect("join"), "{kind:?}, size {size}");
         }
     }
 }

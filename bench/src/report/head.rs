@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cli::Options;
 use crate::otp;
 use crate::pin::{self, Pinning};
-use crate::protocol::Work;
+use crate::run::Bench;
 
 /// Load average above which a warning stands in the head: somebody else uses the machine.
 const LOAD_QUIET_MAX: f64 = 0.5;
@@ -16,7 +16,6 @@ const LOAD_QUIET_MAX: f64 = 0.5;
 /// The conditions of a run.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Head {
-    pub(crate) work: Work,
     /// Version of this package.
     pub(crate) version: &'static str,
     pub(crate) rustc: &'static str,
@@ -30,8 +29,8 @@ pub(crate) struct Head {
     pub(crate) kernel: String,
     /// One-minute load average before the first measurement.
     pub(crate) load_before: f64,
-    /// Release of OTP, where a BEAM node took part.
-    pub(crate) otp: Option<String>,
+    /// Releases of OTP that took part, with the `erl` of each.
+    pub(crate) otp: Vec<String>,
     /// Flags of the BEAM nodes.
     pub(crate) otp_flags: &'static str,
     pub(crate) pinning: Pinning,
@@ -49,18 +48,11 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(crate) fn collect(
-        work: Work,
-        options: &Options,
-        pinning: Pinning,
-        otp: Option<String>,
-        skipped: Vec<String>,
-    ) -> Head {
+    pub(crate) fn collect(options: &Options, bench: &Bench, skipped: Vec<String>) -> Head {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let system = rustix::system::uname();
         let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
         Head {
-            work,
             version: env!("CARGO_PKG_VERSION"),
             rustc: env!("KRARUP_BENCH_RUSTC"),
             profile: env!("KRARUP_BENCH_PROFILE"),
@@ -69,9 +61,14 @@ impl Head {
             virtual_machine: has_flag(&cpuinfo, "hypervisor"),
             kernel: format!("{} {}", text(system.sysname()), text(system.release())),
             load_before: load_average().unwrap_or(0.0),
-            otp,
+            otp: bench
+                .releases
+                .known()
+                .into_iter()
+                .map(|erl| format!("{} ({})", erl.release, erl.path.display()))
+                .collect(),
             otp_flags: otp::FLAGS,
-            pinning,
+            pinning: bench.pinning,
             command: std::env::args().collect::<Vec<_>>().join(" "),
             repetitions: options.reps,
             warm_up: options.warm_up.0,
@@ -89,8 +86,8 @@ impl Head {
             format!("{}, {} cores, {host}, {}", self.cpu, self.cores, self.kernel),
             format!("pinning: {}; load before: {:.2}", self.pinning, self.load_before),
         ];
-        if let Some(otp) = &self.otp {
-            lines.push(format!("OTP {otp}, {}", self.otp_flags));
+        if !self.otp.is_empty() {
+            lines.push(format!("OTP {}, {}", self.otp.join(", "), self.otp_flags));
         }
         lines.push(format!(
             "{} repetitions of {:.2} s after {:.2} s of warm-up; command: {}",

@@ -1,121 +1,119 @@
 //! The whole result for programs.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
 
-use super::{Figures, Report, Summary};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Figures, Measurement, Report, Row};
+use crate::case::Case;
 use crate::error::Error;
-use crate::peer::Peer;
+use crate::work::{Figure, QUANTILES};
 
 #[derive(Serialize)]
 struct Document<'a> {
+    work: &'static str,
     head: &'a super::Head,
-    /// Medians, one entry per peer and size.
-    results: Vec<Entry>,
-    repetitions: Vec<Entry>,
+    /// Medians, one entry per case.
+    results: Vec<Entry<'a>>,
+    repetitions: Vec<Entry<'a>>,
     failures: Vec<FailureEntry<'a>>,
 }
 
+/// The settings of a case and its figures side by side.
 #[derive(Serialize)]
-struct Entry {
-    peer: Peer,
-    size_bytes: usize,
+pub(crate) struct Entry<'a> {
+    #[serde(flatten)]
+    case: &'a Case,
     /// From 1; absent for medians.
     #[serde(skip_serializing_if = "Option::is_none")]
     repetition: Option<u32>,
+    /// How many there were; absent for one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repetitions: Option<usize>,
     #[serde(flatten)]
-    figures: EntryFigures,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ratio_raw_spin: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ratio_raw_block: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ratio_otp: Option<f64>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum EntryFigures {
-    Rtt {
-        p50_ns: u64,
-        p90_ns: u64,
-        p99_ns: u64,
-        p99_9_ns: u64,
-        max_ns: u64,
-        round_trips: u64,
-    },
-    Stream {
-        messages_per_s: f64,
-        bytes_per_s: f64,
-        /// Counted ones; absent for medians.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        messages: Option<u64>,
-    },
+    figures: BTreeMap<String, Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    ratios: BTreeMap<String, f64>,
 }
 
 #[derive(Serialize)]
 struct FailureEntry<'a> {
-    peer: Peer,
-    size_bytes: usize,
+    #[serde(flatten)]
+    case: &'a Case,
     reason: &'a str,
+}
+
+/// Names of the quantiles in JSON and CSV.
+pub(super) fn quantile_key(index: usize) -> String {
+    format!("{}_ns", QUANTILES[index].0.replace('.', "_"))
+}
+
+impl<'a> Entry<'a> {
+    /// One repetition.
+    pub(crate) fn repetition(measurement: &'a Measurement) -> Entry<'a> {
+        let Figures { metrics, latencies } = &measurement.figures;
+        let samples = latencies.as_ref().map_or(0, |latencies| latencies.len());
+        let get = |figure| measurement.figures.get(figure);
+        Entry {
+            case: &measurement.case,
+            repetition: Some(measurement.repetition + 1),
+            repetitions: None,
+            figures: figures(get, samples, metrics.iter().map(|(metric, _)| *metric)),
+            ratios: BTreeMap::new(),
+        }
+    }
+
+    /// Medians.
+    pub(crate) fn median(row: &'a Row) -> Entry<'a> {
+        let metrics = row.metrics.iter().map(|(metric, _)| *metric);
+        Entry {
+            case: &row.case,
+            repetition: None,
+            repetitions: Some(row.repetitions),
+            figures: figures(|figure| row.get(figure), row.samples, metrics),
+            ratios: row.ratios.iter().map(|(peer, ratio)| (peer.name(), *ratio)).collect(),
+        }
+    }
+}
+
+fn figures(
+    get: impl Fn(Figure) -> Option<f64>,
+    samples: u64,
+    metrics: impl Iterator<Item = crate::work::Metric>,
+) -> BTreeMap<String, Value> {
+    let mut figures = BTreeMap::new();
+    if samples > 0 {
+        figures.insert("samples".to_owned(), samples.into());
+        for index in 0..QUANTILES.len() {
+            figures.insert(quantile_key(index), get(Figure::Quantile(index)).into());
+        }
+        figures.insert("max_ns".to_owned(), get(Figure::Longest).into());
+    }
+    for metric in metrics {
+        figures.insert(metric.key().to_owned(), get(Figure::Of(metric)).into());
+    }
+    figures
 }
 
 /// The document, on indented lines.
 pub(super) fn render(report: &Report) -> Result<String, Error> {
-    let results = report.rows.iter().map(|row| Entry {
-        peer: row.peer,
-        size_bytes: row.size.0,
-        repetition: None,
-        figures: match &row.result {
-            Summary::Rtt { quantiles: [p50_ns, p90_ns, p99_ns, p99_9_ns], max, count, .. } => {
-                let (p50_ns, p90_ns, p99_ns, p99_9_ns) = (*p50_ns, *p90_ns, *p99_ns, *p99_9_ns);
-                let (max_ns, round_trips) = (*max, *count);
-                EntryFigures::Rtt { p50_ns, p90_ns, p99_ns, p99_9_ns, max_ns, round_trips }
-            }
-            Summary::Stream { rate, .. } => stream(*rate, row.size.0, None),
-        },
-        ratio_raw_spin: row.ratio_spin,
-        ratio_raw_block: row.ratio_block,
-        ratio_otp: row.ratio_otp,
-    });
-    let repetitions = report.measurements.iter().map(|measurement| Entry {
-        peer: measurement.peer,
-        size_bytes: measurement.size.0,
-        repetition: Some(measurement.repetition + 1),
-        figures: match &measurement.figures {
-            Figures::Rtt(histogram) => EntryFigures::Rtt {
-                p50_ns: histogram.value_at_quantile(0.5),
-                p90_ns: histogram.value_at_quantile(0.9),
-                p99_ns: histogram.value_at_quantile(0.99),
-                p99_9_ns: histogram.value_at_quantile(0.999),
-                max_ns: histogram.max(),
-                round_trips: histogram.len(),
-            },
-            figures @ Figures::Stream { messages, .. } => {
-                stream(figures.messages_per_second(), measurement.size.0, Some(*messages))
-            }
-        },
-        ratio_raw_spin: None,
-        ratio_raw_block: None,
-        ratio_otp: None,
-    });
-    let failures = report.failures.iter().map(|failure| FailureEntry {
-        peer: failure.peer,
-        size_bytes: failure.size.0,
-        reason: &failure.reason,
-    });
-    let document = Document {
+    let failures = report.failures.iter();
+    pretty(&Document {
+        work: report.work.name(),
         head: &report.head,
-        results: results.collect(),
-        repetitions: repetitions.collect(),
-        failures: failures.collect(),
-    };
-    let mut text = serde_json::to_string_pretty(&document)
+        results: report.rows.iter().map(Entry::median).collect(),
+        repetitions: report.measurements.iter().map(Entry::repetition).collect(),
+        failures: failures
+            .map(|failure| FailureEntry { case: &failure.case, reason: &failure.reason })
+            .collect(),
+    })
+}
+
+/// Any document, on indented lines.
+pub(crate) fn pretty(document: &impl Serialize) -> Result<String, Error> {
+    let mut text = serde_json::to_string_pretty(document)
         .map_err(|error| Error::io("cannot encode the results")(std::io::Error::other(error)))?;
     text.push('\n');
     Ok(text)
-}
-
-fn stream(rate: f64, size: usize, messages: Option<u64>) -> EntryFigures {
-    let bytes_per_s = rate * size as f64;
-    EntryFigures::Stream { messages_per_s: rate, bytes_per_s, messages }
 }

@@ -1,107 +1,156 @@
 //! Results: medians over repetitions, ratios, and the forms they are written in.
 
 mod csv;
+pub(crate) mod format;
 mod head;
 pub(crate) mod histogram;
 mod json;
+mod log;
 mod svg;
 mod table;
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
-
-use hdrhistogram::serialization::V2DeflateSerializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 pub(crate) use head::Head;
 use histogram::Histogram;
 
-use crate::cli::Size;
+use crate::case::Case;
 use crate::error::Error;
 use crate::peer::Peer;
-use crate::protocol::Work;
-
-/// Latencies of the report, as quantiles with their names.
-const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+use crate::work::{Figure, Metric, QUANTILES, Work};
 
 /// What one repetition gave.
-#[derive(Debug)]
-pub(crate) enum Figures {
-    /// Every round trip.
-    Rtt(Box<Histogram>),
-    /// Messages that came in this time.
-    Stream { messages: u64, elapsed: Duration },
+#[derive(Debug, Clone)]
+pub(crate) struct Figures {
+    latencies: Option<Box<Histogram>>,
+    metrics: Vec<(Metric, f64)>,
 }
 
 impl Figures {
-    fn messages_per_second(&self) -> f64 {
-        match self {
-            Figures::Rtt(_) => 0.0,
-            Figures::Stream { messages, elapsed } => *messages as f64 / elapsed.as_secs_f64(),
+    /// Every latency.
+    pub(crate) fn latencies(latencies: Histogram) -> Figures {
+        Figures { latencies: Some(Box::new(latencies)), metrics: Vec::new() }
+    }
+
+    /// No latencies.
+    pub(crate) fn metrics(metrics: Vec<(Metric, f64)>) -> Figures {
+        Figures { latencies: None, metrics }
+    }
+
+    /// One figure more.
+    pub(crate) fn add(&mut self, metric: Metric, value: f64) {
+        self.metrics.push((metric, value));
+    }
+
+    /// A figure of this repetition; latencies in nanoseconds.
+    pub(crate) fn get(&self, figure: Figure) -> Option<f64> {
+        let latencies = self.latencies.as_deref().filter(|latencies| !latencies.is_empty());
+        match figure {
+            Figure::Quantile(index) => {
+                latencies.map(|latencies| latencies.value_at_quantile(QUANTILES[index].1) as f64)
+            }
+            Figure::Longest => latencies.map(|latencies| latencies.max() as f64),
+            Figure::Spread => None,
+            Figure::Of(metric) => {
+                let found = self.metrics.iter().find(|(key, _)| *key == metric);
+                found.map(|(_, value)| *value)
+            }
         }
     }
 }
 
-/// One repetition of one pair.
-#[derive(Debug)]
+/// One repetition of one case.
+#[derive(Debug, Clone)]
 pub(crate) struct Measurement {
-    pub(crate) peer: Peer,
-    pub(crate) size: Size,
+    pub(crate) case: Case,
     /// From 0.
     pub(crate) repetition: u32,
     pub(crate) figures: Figures,
 }
 
-/// A pair that could not be measured at a size; its further repetitions were left out.
-#[derive(Debug)]
+/// A case that could not be measured; its further repetitions were left out.
+#[derive(Debug, Clone)]
 pub(crate) struct Failure {
-    pub(crate) peer: Peer,
-    pub(crate) size: Size,
+    pub(crate) case: Case,
     pub(crate) reason: String,
 }
 
-/// The result of one peer at one size, over all repetitions.
-#[derive(Debug, Clone, PartialEq)]
-struct Row {
-    peer: Peer,
-    size: Size,
+/// The result of one case, over all repetitions.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) case: Case,
     /// Repetitions that count.
-    repetitions: usize,
-    /// Latency or rate.
-    result: Summary,
-    /// This figure over that of `raw-spin`, `raw-block` and `otp`; absent for themselves and
-    /// where they were not measured.
-    ratio_spin: Option<f64>,
-    ratio_block: Option<f64>,
-    ratio_otp: Option<f64>,
+    pub(crate) repetitions: usize,
+    /// Medians of the quantiles, in nanoseconds, in the order of [`QUANTILES`].
+    quantiles: Option<[f64; QUANTILES.len()]>,
+    /// The longest latency of all repetitions, in nanoseconds.
+    longest: Option<f64>,
+    /// Latencies in all.
+    samples: u64,
+    /// Medians.
+    metrics: Vec<(Metric, f64)>,
+    /// Smallest and largest headline of a repetition.
+    spread: Option<(f64, f64)>,
+    /// The headline over that of others in the same group.
+    ratios: Vec<(Peer, f64)>,
 }
 
-/// Medians over repetitions.
-#[derive(Debug, Clone, PartialEq)]
-enum Summary {
-    /// Nanoseconds.
-    Rtt {
-        /// In the order of [`QUANTILES`].
-        quantiles: [u64; QUANTILES.len()],
-        /// Longest of all repetitions.
-        max: u64,
-        /// Smallest and largest p50 of a repetition.
-        p50_range: (u64, u64),
-        /// Round trips in all.
-        count: u64,
-    },
-    /// Messages per second.
-    Stream { rate: f64, range: (f64, f64) },
-}
+impl Row {
+    /// The medians of a case, when it was measured.
+    pub(crate) fn of(case: &Case, measurements: &[Measurement]) -> Option<Row> {
+        let figures: Vec<&Figures> = measurements
+            .iter()
+            .filter(|measurement| measurement.case == *case)
+            .map(|measurement| &measurement.figures)
+            .collect();
+        let first = figures.first()?;
+        let values = |figure: Figure| -> Vec<f64> {
+            figures.iter().filter_map(|figures| figures.get(figure)).collect()
+        };
+        let headlines = values(case.work.headline());
+        let quantiles = first
+            .get(Figure::Quantile(0))
+            .map(|_| std::array::from_fn(|index| median(values(Figure::Quantile(index)))));
+        let histograms = figures.iter().filter_map(|figures| figures.latencies.as_deref());
+        let metrics = first.metrics.iter().map(|&(metric, _)| metric);
+        Some(Row {
+            case: *case,
+            repetitions: figures.len(),
+            quantiles,
+            longest: values(Figure::Longest).into_iter().reduce(f64::max),
+            samples: histograms.map(|histogram| histogram.len()).sum(),
+            metrics: metrics.map(|metric| (metric, median(values(Figure::Of(metric))))).collect(),
+            spread: (!headlines.is_empty()).then(|| (least(&headlines), most(&headlines))),
+            ratios: Vec::new(),
+        })
+    }
 
-impl Summary {
-    /// The figure that ratios compare.
-    fn headline(&self) -> f64 {
-        match self {
-            Summary::Rtt { quantiles, .. } => quantiles[0] as f64,
-            Summary::Stream { rate, .. } => *rate,
+    /// A median; latencies in nanoseconds.
+    pub(crate) fn get(&self, figure: Figure) -> Option<f64> {
+        match figure {
+            Figure::Quantile(index) => self.quantiles.map(|quantiles| quantiles[index]),
+            Figure::Longest => self.longest,
+            Figure::Spread => None,
+            Figure::Of(metric) => {
+                let found = self.metrics.iter().find(|(key, _)| *key == metric);
+                found.map(|(_, value)| *value)
+            }
         }
+    }
+
+    /// The figure that ratios compare.
+    pub(crate) fn headline(&self) -> Option<f64> {
+        self.get(self.case.work.headline()).filter(|&figure| figure > 0.0)
+    }
+
+    /// Smallest and largest headline of a repetition.
+    pub(crate) fn spread(&self) -> Option<(f64, f64)> {
+        self.spread
+    }
+
+    fn ratio(&self, to: Peer) -> Option<f64> {
+        self.ratios.iter().find(|(peer, _)| *peer == to).map(|(_, ratio)| *ratio)
     }
 }
 
@@ -109,7 +158,10 @@ impl Summary {
 #[derive(Debug)]
 pub(crate) struct Report {
     head: Head,
+    work: Work,
     rows: Vec<Row>,
+    /// Peers that ratios are to, in the order of their columns.
+    references: Vec<Peer>,
     measurements: Vec<Measurement>,
     failures: Vec<Failure>,
 }
@@ -117,16 +169,39 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(
         head: Head,
-        peers: &[Peer],
-        sizes: &[Size],
+        work: Work,
+        cases: &[Case],
         measurements: Vec<Measurement>,
         failures: Vec<Failure>,
     ) -> Report {
-        let rows = rows(peers, sizes, &measurements);
-        Report { head, rows, measurements, failures }
+        let mut rows: Vec<Row> =
+            cases.iter().filter_map(|case| Row::of(case, &measurements)).collect();
+        let mut references: Vec<Peer> = Vec::new();
+        for system in work.references() {
+            for peer in rows.iter().map(|row| row.case.peer) {
+                if peer.system == *system && !references.contains(&peer) {
+                    references.push(peer);
+                }
+            }
+        }
+        for group in rows.chunk_by_mut(|one, other| one.case.same_group(&other.case)) {
+            let headlines: Vec<(Peer, f64)> = references
+                .iter()
+                .filter_map(|&peer| {
+                    let row = group.iter().find(|row| row.case.peer == peer)?;
+                    Some((peer, row.headline()?))
+                })
+                .collect();
+            for row in group {
+                let Some(own) = row.headline() else { continue };
+                let others = headlines.iter().filter(|(peer, _)| *peer != row.case.peer);
+                row.ratios = others.map(|&(peer, figure)| (peer, own / figure)).collect();
+            }
+        }
+        Report { head, work, rows, references, measurements, failures }
     }
 
-    /// How many pairs failed.
+    /// How many cases failed.
     pub(crate) fn failures(&self) -> usize {
         self.failures.len()
     }
@@ -137,126 +212,37 @@ impl Report {
         let text = table::render(self);
         print!("{}", if as_json { &json } else { &text });
         if let Some(folder) = folder {
-            let name = self.head.work.name();
-            self.write(folder, &format!("{name}.txt"), text.as_bytes())?;
-            self.write(folder, &format!("{name}.json"), json.as_bytes())?;
-            self.write(folder, &format!("{name}.csv"), csv::render(self).as_bytes())?;
-            self.write(folder, &format!("{name}.svg"), svg::render(self)?.as_bytes())?;
-            if self.head.work == Work::Rtt {
-                self.write(folder, &format!("{name}.hlog"), &self.histogram_log()?)?;
-            }
+            self.write_all(folder, &text, &json)?;
         }
         for failure in &self.failures {
-            eprintln!("krarup-bench: {} {}: {}", failure.peer, failure.size, failure.reason);
+            eprintln!("krarup-bench: {}: {}", failure.case.tag(), failure.reason);
         }
         Ok(())
     }
 
-    fn write(&self, folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let path = folder.join(name);
-        fs::write(&path, bytes).map_err(Error::io(format!("cannot write {}", path.display())))
-    }
-
-    /// Every histogram in HdrHistogram's interval log format, tagged `peer-size-repetition`.
-    fn histogram_log(&self) -> Result<Vec<u8>, Error> {
-        let failed =
-            |error: String| Error::io("cannot write the histograms")(std::io::Error::other(error));
-        let mut bytes = Vec::new();
-        let mut serializer = V2DeflateSerializer::new();
-        let mut builder = IntervalLogWriterBuilder::new();
-        builder.with_start_time(UNIX_EPOCH + self.head.started);
-        let mut writer = builder
-            .begin_log_with(&mut bytes, &mut serializer)
-            .map_err(|error| failed(error.to_string()))?;
-        for measurement in &self.measurements {
-            let Figures::Rtt(histogram) = &measurement.figures else { continue };
-            let Measurement { peer, size, repetition, .. } = measurement;
-            let tag = format!("{peer}-{}-{}", size.0, repetition + 1);
-            writer
-                .write_histogram(histogram, Duration::ZERO, self.head.duration, Tag::new(&tag))
-                .map_err(|error| failed(format!("{error:?}")))?;
+    fn write_all(&self, folder: &Path, text: &str, json: &str) -> Result<(), Error> {
+        let name = self.work.name();
+        write(folder, &format!("{name}.txt"), text.as_bytes())?;
+        write(folder, &format!("{name}.json"), json.as_bytes())?;
+        write(folder, &format!("{name}.csv"), csv::render(self).as_bytes())?;
+        if let Some(plot) = svg::render(self)? {
+            write(folder, &format!("{name}.svg"), plot.as_bytes())?;
         }
-        drop(writer);
-        Ok(bytes)
+        if let Some(log) = log::render(&self.head, &self.measurements)? {
+            write(folder, &format!("{name}.hlog"), &log)?;
+        }
+        Ok(())
     }
 }
 
-fn rows(peers: &[Peer], sizes: &[Size], measurements: &[Measurement]) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for &size in sizes {
-        let mut of_size: Vec<Row> = Vec::new();
-        for &peer in peers {
-            let figures: Vec<&Figures> = measurements
-                .iter()
-                .filter(|measurement| measurement.peer == peer && measurement.size == size)
-                .map(|measurement| &measurement.figures)
-                .collect();
-            if let Some(result) = summarise(&figures) {
-                let repetitions = figures.len();
-                let (ratio_spin, ratio_block, ratio_otp) = (None, None, None);
-                of_size.push(Row {
-                    peer,
-                    size,
-                    repetitions,
-                    result,
-                    ratio_spin,
-                    ratio_block,
-                    ratio_otp,
-                });
-            }
-        }
-        let headline = |wanted: Peer| {
-            let row = of_size.iter().find(|row| row.peer == wanted);
-            row.map(|row| row.result.headline()).filter(|&figure| figure > 0.0)
-        };
-        let (spin, block, otp) =
-            (headline(Peer::RawSpin), headline(Peer::RawBlock), headline(Peer::Otp));
-        for row in &mut of_size {
-            let own = row.result.headline();
-            let ratio = |to: Peer, figure: Option<f64>| {
-                figure.filter(|_| row.peer != to).map(|figure| own / figure)
-            };
-            row.ratio_spin = ratio(Peer::RawSpin, spin);
-            row.ratio_block = ratio(Peer::RawBlock, block);
-            row.ratio_otp = ratio(Peer::Otp, otp);
-        }
-        rows.append(&mut of_size);
-    }
-    rows
-}
-
-fn summarise(figures: &[&Figures]) -> Option<Summary> {
-    match figures.first()? {
-        Figures::Rtt(_) => {
-            let histograms: Vec<&Histogram> = figures
-                .iter()
-                .filter_map(|figures| match figures {
-                    Figures::Rtt(histogram) => Some(&**histogram),
-                    Figures::Stream { .. } => None,
-                })
-                .collect();
-            let values = |quantile: f64| -> Vec<f64> {
-                histograms.iter().map(|h| h.value_at_quantile(quantile) as f64).collect()
-            };
-            let p50s = values(0.5);
-            Some(Summary::Rtt {
-                quantiles: QUANTILES.map(|(_, quantile)| median(values(quantile)) as u64),
-                max: histograms.iter().map(|histogram| histogram.max()).max()?,
-                p50_range: (least(&p50s) as u64, most(&p50s) as u64),
-                count: histograms.iter().map(|histogram| histogram.len()).sum(),
-            })
-        }
-        Figures::Stream { .. } => {
-            let rates: Vec<f64> =
-                figures.iter().map(|figures| figures.messages_per_second()).collect();
-            let range = (least(&rates), most(&rates));
-            Some(Summary::Stream { rate: median(rates), range })
-        }
-    }
+/// Writes one file of the results.
+pub(crate) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    let path = folder.join(name);
+    fs::write(&path, bytes).map_err(Error::io(format!("cannot write {}", path.display())))
 }
 
 /// The middle value; of an even count, the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
         0 => 0.0,

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{QUANTILES, Report, Row, Summary};
-use crate::protocol::Work;
+use super::format::{self, significant};
+use super::{Report, Row};
+use crate::work::Figure;
 
 /// Head, table and failures as text.
 pub(super) fn render(report: &Report) -> String {
@@ -11,99 +12,54 @@ pub(super) fn render(report: &Report) -> String {
     for line in report.head.lines() {
         let _ = writeln!(text, "{line}");
     }
+    let work = report.work;
     let repetitions = report.head.repetitions;
-    let (title, columns) = match report.head.work {
-        Work::Rtt => (
-            format!(
-                "Round trip, one message outstanding: µs, medians of {repetitions} repetitions \
-                 (max: the longest of all)"
-            ),
-            rtt_columns(),
-        ),
-        Work::Stream => (
-            format!(
-                "One-way stream, one sender, one receiver: medians of {repetitions} repetitions"
-            ),
-            stream_columns(),
-        ),
-    };
-    let _ = writeln!(text, "\n{title}\n");
-    let mut lines = vec![columns];
+    let _ = writeln!(
+        text,
+        "\n{}; medians of {repetitions} repetitions (max: the longest of all)\n",
+        work.title()
+    );
+    let mut lines = vec![titles(report)];
     for (index, row) in report.rows.iter().enumerate() {
-        let first = index == 0 || report.rows[index - 1].size != row.size;
-        lines.push(cells(row, first));
+        let first = index == 0 || !report.rows[index - 1].case.same_group(&row.case);
+        lines.push(cells(report, row, first));
     }
     align(&mut text, &lines);
     for failure in &report.failures {
-        let _ = writeln!(text, "{} {}: failed", failure.size, failure.peer);
+        let group = failure.case.group(work.axis());
+        let _ = writeln!(text, "{group} {}: failed", failure.case.peer);
     }
     text
 }
 
-fn rtt_columns() -> Vec<String> {
-    let quantiles = QUANTILES.iter().map(|(name, _)| (*name).to_owned());
-    let before = ["size", "peer"].into_iter().map(str::to_owned);
-    let after = ["max", "p50 from–to", "÷ raw-spin", "÷ raw-block", "÷ otp"];
-    before.chain(quantiles).chain(after.into_iter().map(str::to_owned)).collect()
+fn titles(report: &Report) -> Vec<String> {
+    let work = report.work;
+    let mut titles = vec![work.name().to_owned(), "peer".to_owned()];
+    titles.extend(work.columns().iter().map(|&figure| format::title(figure, work.headline())));
+    titles.extend(report.references.iter().map(|peer| format!("÷ {peer}")));
+    titles
 }
 
-fn stream_columns() -> Vec<String> {
-    [
-        "size",
-        "peer",
-        "messages/s",
-        "MB/s",
-        "messages/s from–to",
-        "÷ raw-spin",
-        "÷ raw-block",
-        "÷ otp",
-    ]
-    .map(str::to_owned)
-    .to_vec()
-}
-
-fn cells(row: &Row, first: bool) -> Vec<String> {
-    let mut cells =
-        vec![if first { row.size.to_string() } else { String::new() }, row.peer.name().to_owned()];
-    match &row.result {
-        Summary::Rtt { quantiles, max, p50_range, .. } => {
-            cells.extend(quantiles.iter().map(|&value| microseconds(value)));
-            cells.push(microseconds(*max));
-            cells.push(format!("{}–{}", microseconds(p50_range.0), microseconds(p50_range.1)));
-        }
-        Summary::Stream { rate, range } => {
-            cells.push(count(*rate));
-            cells.push(format!("{:.1}", rate * row.size.0 as f64 / 1e6));
-            cells.push(format!("{}–{}", count(range.0), count(range.1)));
-        }
+fn cells(report: &Report, row: &Row, first: bool) -> Vec<String> {
+    let work = report.work;
+    let group = if first { row.case.group(work.axis()) } else { String::new() };
+    let mut cells = vec![group, row.case.peer.name()];
+    for &figure in work.columns() {
+        cells.push(
+            match figure {
+                Figure::Spread => {
+                    let show = |value| format::figure(work.headline(), value);
+                    row.spread().map(|(least, most)| format!("{}–{}", show(least), show(most)))
+                }
+                figure => row.get(figure).map(|value| format::figure(figure, value)),
+            }
+            .unwrap_or_default(),
+        );
     }
-    for ratio in [row.ratio_spin, row.ratio_block, row.ratio_otp] {
-        cells.push(ratio.map_or_else(String::new, significant));
+    for &peer in &report.references {
+        cells.push(row.ratio(peer).map_or_else(String::new, significant));
     }
     cells
-}
-
-fn microseconds(nanoseconds: u64) -> String {
-    format!("{:.1}", nanoseconds as f64 / 1e3)
-}
-
-/// A rate with its unit prefix: `14.4 M`, `812 k`, `95`.
-fn count(rate: f64) -> String {
-    match rate {
-        rate if rate >= 1e6 => format!("{} M", significant(rate / 1e6)),
-        rate if rate >= 1e3 => format!("{} k", significant(rate / 1e3)),
-        rate => significant(rate),
-    }
-}
-
-/// Three significant digits, without an exponent.
-fn significant(value: f64) -> String {
-    match value.abs() {
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        size if size >= 0.1 => format!("{value:.2}"),
-        _ => format!("{value:.4}"),
-    }
 }
 
 /// Names left, figures right, one line each.
@@ -129,13 +85,6 @@ fn align(text: &mut String, lines: &[Vec<String>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rates_have_three_digits_and_a_prefix() {
-        assert_eq!(count(14_400_000.0), "14.4 M");
-        assert_eq!(count(812_345.0), "812 k");
-        assert_eq!(count(95.04), "95.0");
-    }
 
     #[test]
     fn figures_stand_under_each_other() {

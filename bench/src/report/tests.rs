@@ -3,39 +3,64 @@
 use std::time::Duration;
 
 use super::*;
-use crate::cli::{Command, Options};
-use crate::pin::Pinning;
+use crate::cli::{Action, Command, Options, Seconds, Size};
+use crate::peer::System;
+use crate::run::Bench;
 
-fn head(work: Work) -> Head {
+fn options() -> Options {
     use clap::Parser;
-    let command = Command::parse_from(["krarup-bench", work.name()]);
-    let options: Options = match command.action {
-        crate::cli::Action::Rtt(options) | crate::cli::Action::Stream(options) => options,
-        crate::cli::Action::Worker(_) => panic!("the command line names a measurement"),
-    };
-    Head::collect(work, &options, Pinning { client: None, server: None }, None, Vec::new())
+    match Command::parse_from(["krarup-bench", "connect", "--pin", "none"]).action {
+        Action::Connect(plain) => plain.options,
+        other => panic!("expected connect, came {other:?}"),
+    }
 }
 
-fn rtt(peer: Peer, repetition: u32, nanoseconds: u64) -> Measurement {
-    let figures = Figures::Rtt(Box::new(histogram::from_samples(&[(nanoseconds, 100)])));
-    Measurement { peer, size: Size(16), repetition, figures }
+fn head() -> Head {
+    let options = options();
+    let bench = Bench::new(&options).expect("no core is asked for");
+    Head::collect(&options, &bench, Vec::new())
 }
 
-fn stream(peer: Peer, repetition: u32, messages: u64) -> Measurement {
-    let figures = Figures::Stream { messages, elapsed: Duration::from_secs(2) };
-    Measurement { peer, size: Size(1024), repetition, figures }
+fn case(work: Work, system: System, size: usize) -> Case {
+    let second = Seconds(Duration::from_secs(1));
+    Case { size: Size(size), ..Case::new(work, Peer::of(system), second, second) }
+}
+
+fn rtt(system: System, repetition: u32, nanoseconds: u64) -> Measurement {
+    let figures = Figures::latencies(histogram::from_samples(&[(nanoseconds, 100)]));
+    Measurement { case: case(Work::Rtt, system, 16), repetition, figures }
+}
+
+fn stream(system: System, repetition: u32, rate: f64) -> Measurement {
+    let figures =
+        Figures::metrics(vec![(Metric::PerSecond, rate), (Metric::BytesPerSecond, rate * 1024.0)]);
+    Measurement { case: case(Work::Stream, system, 1024), repetition, figures }
+}
+
+fn report(work: Work, measurements: Vec<Measurement>) -> Report {
+    let mut cases: Vec<Case> = measurements.iter().map(|measurement| measurement.case).collect();
+    cases.dedup();
+    let mut once: Vec<Case> = Vec::new();
+    for case in cases {
+        if !once.contains(&case) {
+            once.push(case);
+        }
+    }
+    Report::new(head(), work, &once, measurements, Vec::new())
 }
 
 fn rtt_report() -> Report {
-    let measurements = vec![
-        rtt(Peer::RawSpin, 0, 1000),
-        rtt(Peer::Krarup, 0, 3000),
-        rtt(Peer::RawSpin, 1, 1000),
-        rtt(Peer::Krarup, 1, 1500),
-        rtt(Peer::RawSpin, 2, 9000),
-        rtt(Peer::Krarup, 2, 2000),
-    ];
-    Report::new(head(Work::Rtt), &Peer::ALL, &[Size(16)], measurements, Vec::new())
+    report(
+        Work::Rtt,
+        vec![
+            rtt(System::RawSpin, 0, 1000),
+            rtt(System::Krarup, 0, 3000),
+            rtt(System::RawSpin, 1, 1000),
+            rtt(System::Krarup, 1, 1500),
+            rtt(System::RawSpin, 2, 9000),
+            rtt(System::Krarup, 2, 2000),
+        ],
+    )
 }
 
 #[test]
@@ -44,30 +69,31 @@ fn rows_hold_medians_and_ratios_to_the_floor() {
     assert_eq!(report.rows.len(), 2);
     let krarup = &report.rows[1];
     assert_eq!(krarup.repetitions, 3);
-    assert_eq!(krarup.ratio_otp, None);
-    assert!((krarup.ratio_spin.expect("floor") - 2.0).abs() < 0.01, "{krarup:?}");
-    assert_eq!(report.rows[0].ratio_spin, None);
-    match &krarup.result {
-        Summary::Rtt { quantiles, max, count, .. } => {
-            assert!((2000..2010).contains(&quantiles[0]), "{quantiles:?}");
-            assert!((3000..3010).contains(max), "{max}");
-            assert_eq!(*count, 300);
-        }
-        other => panic!("expected round trips, came {other:?}"),
-    }
+    assert_eq!(krarup.ratio(Peer::of(System::Otp)), None);
+    let ratio = krarup.ratio(Peer::of(System::RawSpin)).expect("floor");
+    assert!((ratio - 2.0).abs() < 0.01, "{krarup:?}");
+    assert_eq!(report.rows[0].ratio(Peer::of(System::RawSpin)), None);
+    let p50 = krarup.get(Figure::Quantile(0)).expect("latencies");
+    assert!((2000.0..2010.0).contains(&p50), "{p50}");
+    let longest = krarup.get(Figure::Longest).expect("latencies");
+    assert!((3000.0..3010.0).contains(&longest), "{longest}");
+    assert_eq!(krarup.samples, 300);
 }
 
 #[test]
 fn streams_compare_rates() {
-    let measurements = vec![stream(Peer::RawSpin, 0, 4000), stream(Peer::Otp, 0, 1000)];
-    let report =
-        Report::new(head(Work::Stream), &Peer::ALL, &[Size(1024)], measurements, Vec::new());
+    let report = report(
+        Work::Stream,
+        vec![stream(System::RawSpin, 0, 2000.0), stream(System::Otp, 0, 500.0)],
+    );
     let otp = &report.rows[1];
-    assert_eq!(otp.result, Summary::Stream { rate: 500.0, range: (500.0, 500.0) });
-    assert_eq!(otp.ratio_spin, Some(0.25));
+    assert_eq!(otp.headline(), Some(500.0));
+    assert_eq!(otp.spread(), Some((500.0, 500.0)));
+    assert_eq!(otp.ratio(Peer::of(System::RawSpin)), Some(0.25));
     let table = table::render(&report);
     assert!(table.contains("500") && table.contains("0.25"), "{table}");
-    assert!(csv::render(&report).contains("stream,otp,1024,median,500.0,512000,0.2500,,\n"));
+    let csv = csv::render(&report);
+    assert!(csv.contains("stream,otp,1024,1,1 KiB,median,500.0,512000.0,0.2500,\n"), "{csv}");
 }
 
 #[test]
@@ -76,23 +102,35 @@ fn every_form_is_written() {
     let json: serde_json::Value =
         serde_json::from_str(&json::render(&report).expect("json")).expect("parse");
     assert_eq!(json["results"][1]["peer"], "krarup");
-    assert_eq!(json["results"][1]["round_trips"], 300);
+    assert_eq!(json["results"][1]["samples"], 300);
+    assert!(json["results"][1]["ratios"]["raw-spin"].is_number(), "{json}");
     assert_eq!(json["repetitions"].as_array().map(Vec::len), Some(6));
-    let lines: Vec<usize> =
-        csv::render(&report).lines().map(|line| line.split(',').count()).collect();
-    assert_eq!(lines, [13; 9]);
-    let svg = svg::render(&report).expect("svg");
+    let csv = csv::render(&report);
+    let lines: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
+    assert_eq!(lines, [lines[0]; 9], "{csv}");
+    let svg = svg::render(&report).expect("svg").expect("sizes are an axis");
     assert!(svg.starts_with("<svg") && svg.contains("krarup p50") && svg.contains("</svg>"));
-    let log = String::from_utf8(report.histogram_log().expect("log")).expect("text");
-    assert!(log.contains("Tag=krarup-16-3,"), "{log}");
+    let log = log::render(&report.head, &report.measurements).expect("log").expect("latencies");
+    let log = String::from_utf8(log).expect("text");
+    assert!(log.contains("Tag=rtt-krarup-16-3,"), "{log}");
+}
+
+#[test]
+fn a_plot_without_an_axis_shows_quantiles() {
+    let latencies = Figures::latencies(histogram::from_samples(&[(300_000, 10), (900_000, 1)]));
+    let case = case(Work::Connect, System::Krarup, 16);
+    let report =
+        report(Work::Connect, vec![Measurement { case, repetition: 0, figures: latencies }]);
+    let svg = svg::render(&report).expect("svg").expect("quantiles");
+    assert!(svg.contains("1 in 100") && svg.contains("krarup"), "{svg}");
 }
 
 #[test]
 fn a_report_without_results_is_still_whole() {
-    let failure = Failure { peer: Peer::Otp, size: Size(16), reason: "gone".into() };
-    let report = Report::new(head(Work::Rtt), &[Peer::Otp], &[Size(16)], Vec::new(), vec![failure]);
+    let failure = Failure { case: case(Work::Rtt, System::Otp, 16), reason: "gone".into() };
+    let report = Report::new(head(), Work::Rtt, &[failure.case], Vec::new(), vec![failure]);
     assert!(table::render(&report).contains("16 B otp: failed"));
-    assert!(svg::render(&report).expect("svg").contains("<svg"));
+    assert_eq!(svg::render(&report).expect("svg"), None);
     assert!(json::render(&report).expect("json").contains("gone"));
 }
 

@@ -1,20 +1,29 @@
 //! BEAM nodes as workers: how they are started, and their orders as Erlang terms.
 //!
 //! The sources in `bench/erl` travel over standard input and are compiled in the node's memory.
-//! The nodes find each other without epmd: the coordinator tells them their ports.
+//! The nodes find each other without epmd, because the coordinator tells them their ports; where
+//! epmd is what is measured, they use the one they are told of.
 
-use std::process::Command;
+mod releases;
+
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+pub(crate) use releases::{Erl, Releases};
+
 use crate::error::Error;
 use crate::process::WorkerProcess;
-use crate::protocol::{Order, Role, Work, WorkerConfig};
+use crate::protocol::{Order, WorkerConfig};
+use crate::worker;
 
-const BOOT: &str = include_str!("../erl/boot.eval");
-const MODULES: [&str; 2] =
-    [include_str!("../erl/krarup_bench_epmd.erl"), include_str!("../erl/krarup_bench_worker.erl")];
+const BOOT: &str = include_str!("../../erl/boot.eval");
+const MODULES: [&str; 3] = [
+    include_str!("../../erl/krarup_bench_epmd.erl"),
+    include_str!("../../erl/krarup_bench_codec.erl"),
+    include_str!("../../erl/krarup_bench_worker.erl"),
+];
 
 /// Flags of every BEAM node that is measured, also named in the results' head.
 ///
@@ -22,51 +31,60 @@ const MODULES: [&str; 2] =
 /// a message meets.
 pub(crate) const FLAGS: &str = "+S 1:1 +SDcpu 1:1 +SDio 1 -hidden -connect_all false";
 
-/// Release of OTP that `erl` starts, or why it does not start.
-pub(crate) fn release(erl: &str) -> Result<String, Error> {
-    let output = Command::new(erl)
-        .args(["-noshell", "-noinput", "-boot", "start_clean", "-eval"])
-        .arg("io:put_chars(erlang:system_info(otp_release)), halt().")
-        .output()
-        .map_err(Error::io(format!("cannot start {erl:?}")))?;
-    let release = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if !output.status.success() || release.is_empty() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let reason = errors.lines().next().unwrap_or("it printed no release").to_owned();
-        return Err(Error::Worker { worker: erl.to_owned(), reason });
-    }
-    Ok(release)
+/// How a BEAM node finds others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    /// The coordinator tells it.
+    Told,
+    /// It asks the epmd on this port.
+    Epmd(u16),
 }
 
 /// Starts a BEAM worker and gives it its sources and configuration.
 pub(crate) fn start(
     name: String,
-    erl: &str,
+    erl: &Path,
     config: &WorkerConfig,
 ) -> Result<WorkerProcess, Error> {
-    let mut command = match config.core {
-        // The worker `exec` pins itself, then becomes `erl`: no other tool is needed for it.
-        Some(core) => {
-            let mut command = crate::worker::own_executable()?;
-            command.args(["worker", "exec", "--core", &core.to_string(), "--", erl]);
-            command
-        }
-        None => Command::new(erl),
-    };
+    let naming = config.epmd_port.map_or(Naming::Told, Naming::Epmd);
+    start_with(name, erl, config.core, naming, &config_term(config))
+}
+
+/// Starts a BEAM worker without a node name, that only encodes and decodes.
+pub(crate) fn start_codec(
+    name: String,
+    erl: &Path,
+    core: Option<usize>,
+    config: &str,
+) -> Result<WorkerProcess, Error> {
+    start_with(name, erl, core, Naming::Told, config)
+}
+
+fn start_with(
+    name: String,
+    erl: &Path,
+    core: Option<usize>,
+    naming: Naming,
+    config: &str,
+) -> Result<WorkerProcess, Error> {
+    let mut command = worker::pinned(core, erl)?;
     command
         // A failed measurement is told by its error, not by a dump in the user's folder.
         .env("ERL_CRASH_DUMP_SECONDS", "0")
-        .args(["-noshell", "-epmd_module", "krarup_bench_epmd"])
-        .args(["-kernel", "inet_dist_use_interface", "{127,0,0,1}"])
-        .args(FLAGS.split(' '))
-        .arg("-eval")
-        .arg(without_comments(BOOT));
+        .args(["-noshell", "-kernel", "inet_dist_use_interface", "{127,0,0,1}"]);
+    match naming {
+        Naming::Told => command.args(["-epmd_module", "krarup_bench_epmd"]),
+        Naming::Epmd(port) => {
+            command.env("ERL_EPMD_PORT", port.to_string()).args(["-start_epmd", "false"])
+        }
+    };
+    command.args(FLAGS.split(' ')).arg("-eval").arg(without_comments(BOOT));
     let mut worker = WorkerProcess::start(name, command)?;
     for source in MODULES {
         worker.write_line(&STANDARD.encode(source))?;
     }
     worker.write_line("run")?;
-    worker.write_line(&config_term(config))?;
+    worker.write_line(config)?;
     Ok(worker)
 }
 
@@ -80,20 +98,16 @@ pub(crate) fn order_term(order: &Order) -> String {
 }
 
 fn config_term(config: &WorkerConfig) -> String {
-    let role = match config.role {
-        Role::Client => "client",
-        Role::Server => "server",
-    };
-    let work = match config.work {
-        Work::Rtt => "rtt",
-        Work::Stream => "stream",
-    };
     format!(
-        "#{{node => '{}', cookie => '{}', role => {role}, work => {work}, size => {}, \
-         warm_up_ns => {}, duration_ns => {}, window => {}}}.",
+        "#{{node => '{}', cookie => '{}', role => {}, work => {}, size => {}, count => {}, \
+         rate => {}, warm_up_ns => {}, duration_ns => {}, window => {}}}.",
         config.node,
         config.cookie,
+        config.role.name(),
+        config.work.name(),
         config.size,
+        config.count,
+        config.rate,
         config.warm_up_ns,
         config.duration_ns,
         config.window

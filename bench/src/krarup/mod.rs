@@ -1,0 +1,112 @@
+//! A Krarup node as a worker: the same messages as `bench/erl/krarup_bench_worker.erl`.
+
+mod connect;
+mod message;
+mod pairs;
+mod rate;
+mod rtt;
+mod serve;
+mod stream;
+
+use std::time::Duration;
+
+use krarup::epmd::EpmdMode;
+use krarup::{Builder, Cookie, Node};
+
+use crate::error::Error;
+use crate::protocol::{Event, Order, Role, WorkerConfig, tell};
+use crate::work::Work;
+use crate::worker::next_order;
+use message::Settings;
+
+/// Name of the server's process.
+const SERVICE: &str = "bench";
+/// Name of the client's process.
+const CLIENT: &str = "bench-client";
+/// How long the client of an open loop polls: it is a load generator and never sleeps.
+const GENERATOR_SPIN: Duration = Duration::from_secs(1);
+
+/// What processes of this worker fail with: text for the coordinator.
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs one side until it is told to stop.
+pub(crate) fn work(config: &WorkerConfig) -> Result<(), Error> {
+    let failed =
+        |doing: &str, error: &dyn std::fmt::Display| Error::Broken(format!("{doing}: {error}"));
+    let node = builder(config)?.start().map_err(|error| failed("cannot start the node", &error))?;
+    if config.role == Role::Server {
+        let settings = Settings::from(config);
+        let spawned = node.spawn(SERVICE, move |me| told(serve::run(me, settings)));
+        spawned.map_err(|error| failed("cannot start the server's process", &error))?;
+    }
+    let port = node.port().unwrap_or(0);
+    tell(&Event::Ready { node: config.node.clone(), port, version: None })?;
+    loop {
+        match next_order()? {
+            Order::Dial { node: other, .. } => {
+                if !node.connect(&other).wait() {
+                    return Err(Error::Broken(format!("no connection to {other}")));
+                }
+                tell(&Event::Connected)?;
+            }
+            Order::Go { node: other } => go(&node, config, other)?,
+            Order::Stop => return Ok(()),
+        }
+    }
+}
+
+fn builder(config: &WorkerConfig) -> Result<Builder, Error> {
+    let cookie =
+        Cookie::new(&config.cookie).map_err(|error| Error::Broken(format!("cookie: {error}")))?;
+    let (mode, epmd_port) = match config.epmd_port {
+        Some(port) if config.epmd_apart => (EpmdMode::External, port),
+        Some(port) => (EpmdMode::Embedded, port),
+        None => (EpmdMode::None, 0),
+    };
+    let mut builder = Node::builder(config.node.as_str())
+        .cookie(cookie)
+        .hidden(true)
+        .shards(config.shards)
+        .epmd(mode)
+        .epmd_port(epmd_port);
+    if let Some(spin) = config.spin_us {
+        builder = builder.spin(Duration::from_micros(spin));
+    }
+    if config.work == Work::Rate && config.role == Role::Client {
+        builder = builder.spin(GENERATOR_SPIN);
+    }
+    Ok(builder)
+}
+
+/// Starts the client's side of the measurement, which tells its result itself.
+fn go(node: &Node, config: &WorkerConfig, other: String) -> Result<(), Error> {
+    let settings = Settings::from(config);
+    if config.work == Work::Pairs {
+        return pairs::measure(node, settings, &other);
+    }
+    let spawned = node.spawn(CLIENT, move |me| {
+        told(async move {
+            match settings.work {
+                Work::Rtt => rtt::measure(me, settings, other).await,
+                Work::Stream => stream::send(me, settings, other).await,
+                Work::Rate => rate::measure(me, settings, other).await,
+                Work::Connect => connect::measure(me, settings, other).await,
+                Work::Pairs | Work::Epmd | Work::Codec => {
+                    Err(format!("nodes have no {}", settings.work.name()).into())
+                }
+            }
+        })
+    });
+    spawned
+        .map(|_| ())
+        .map_err(|error| Error::Broken(format!("cannot start the client's process: {error}")))
+}
+
+/// Tells the coordinator when a process fails.
+async fn told(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let outcome = work.await;
+    if let Err(error) = &outcome {
+        tell(&Event::Failed { reason: error.to_string() })?;
+    }
+    outcome
+}

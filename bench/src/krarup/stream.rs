@@ -1,0 +1,73 @@
+//! A stream: one sender, one receiver, numbered messages, bounded by the receiver's credit.
+
+use std::time::Instant;
+
+use krarup::Process;
+use krarup::term::{Atom, Pid};
+
+use super::Failure;
+use super::message::{Settings, atom, whois};
+use crate::protocol::{Event, nanoseconds, tell};
+
+pub(super) async fn receive(
+    mut me: Process,
+    client: Pid,
+    settings: Settings,
+) -> Result<(), Failure> {
+    let half = settings.window / 2;
+    let warm = Instant::now() + settings.warm_up;
+    let mut next = 0;
+    let mut measured: Option<(Instant, u64)> = None;
+    loop {
+        let signal = me.recv().await?;
+        if let Err(error) = settings.check(&signal, next) {
+            let (tag, total) = signal.message::<(Atom, u64)>().map_err(|_| error)?;
+            if tag != atom("done") || total != next {
+                return Err(format!("expected {{done, {next}}}, came {{{tag}, {total}}}").into());
+            }
+            break;
+        }
+        next += 1;
+        if next % half == 0 {
+            me.send(&client, &(atom("credit"), next)).await?;
+        }
+        if measured.is_none() && settings.reads_clock(next) {
+            let now = Instant::now();
+            if now >= warm {
+                measured = Some((now, next));
+            }
+        }
+    }
+    let end = Instant::now();
+    let (start, before) = measured.unwrap_or((end, next));
+    tell(&Event::Received {
+        messages: next - before,
+        total: next,
+        elapsed_ns: nanoseconds(end - start),
+    })?;
+    Ok(())
+}
+
+pub(super) async fn send(mut me: Process, settings: Settings, node: String) -> Result<(), Failure> {
+    let peer = whois(&mut me, &node).await?;
+    let body = settings.body();
+    let deadline = Instant::now() + settings.warm_up + settings.duration;
+    // The first sequence number that the receiver's credit does not cover.
+    let mut limit = settings.window;
+    let mut sequence = 0;
+    loop {
+        while sequence >= limit {
+            let signal = me.recv().await?;
+            let (_, received) = signal.message::<(Atom, u64)>()?;
+            limit = received + settings.window;
+        }
+        settings.send(&me, &peer, sequence, &body).await?;
+        sequence += 1;
+        if settings.reads_clock(sequence) && Instant::now() >= deadline {
+            break;
+        }
+    }
+    me.send(&peer, &(atom("done"), sequence)).await?;
+    tell(&Event::Sent { total: sequence })?;
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! What is measured: the kinds of work, what each is counted in, and how it is told.
+
+use serde::{Deserialize, Serialize};
+
+use crate::peer::System;
+
+/// One kind of measurement; also the name of its subcommand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Work {
+    /// Latency of a message and its answer, one under way at a time.
+    Rtt,
+    /// Rate of messages one way.
+    Stream,
+    /// Many ping-pongs at once over one connection.
+    Pairs,
+    /// Latency at a given rate, from the time a message was due.
+    Rate,
+    /// First contact between two nodes.
+    Connect,
+    /// Look-ups of names.
+    Epmd,
+    /// Encoding and decoding terms.
+    Codec,
+}
+
+/// What varies from one group of rows to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Axis {
+    /// Bytes of a message.
+    Size,
+    /// Concurrent pairs.
+    Pairs,
+    /// Messages per second.
+    Rate,
+    /// Clients and registered names.
+    Clients,
+    /// The term and the direction.
+    Term,
+    /// Nothing: there is one group.
+    Nothing,
+}
+
+/// A figure other than a latency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Metric {
+    /// Messages, round trips or requests per second.
+    PerSecond,
+    /// Payload bytes per second.
+    BytesPerSecond,
+    /// Nanoseconds of one operation.
+    NanosecondsEach,
+    /// Processor time of both sides for one message, in nanoseconds.
+    CpuNanosecondsEach,
+    /// Processor time of the server for one request, in nanoseconds.
+    ServerNanosecondsEach,
+    /// Memory of both sides that is their own, in bytes.
+    MemoryBytes,
+    /// Names that the server had registered.
+    Names,
+}
+
+/// A latency or a metric, as a column of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Figure {
+    /// Index into [`QUANTILES`].
+    Quantile(usize),
+    /// The longest latency of all repetitions.
+    Longest,
+    /// Smallest and largest headline of a repetition.
+    Spread,
+    /// Another figure.
+    Of(Metric),
+}
+
+/// Latencies of a report, as quantiles with their names.
+pub(crate) const QUANTILES: [(&str, f64); 4] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+
+impl Metric {
+    /// The name in JSON and CSV.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Metric::PerSecond => "messages_per_s",
+            Metric::BytesPerSecond => "bytes_per_s",
+            Metric::NanosecondsEach => "ns_each",
+            Metric::CpuNanosecondsEach => "cpu_ns_each",
+            Metric::ServerNanosecondsEach => "server_cpu_ns_each",
+            Metric::MemoryBytes => "memory_bytes",
+            Metric::Names => "names",
+        }
+    }
+}
+
+impl Work {
+    /// The name of the subcommand, also used in file names.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Work::Rtt => "rtt",
+            Work::Stream => "stream",
+            Work::Pairs => "pairs",
+            Work::Rate => "rate",
+            Work::Connect => "connect",
+            Work::Epmd => "epmd",
+            Work::Codec => "codec",
+        }
+    }
+
+    /// What the table says above its columns.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Work::Rtt => "Round trip, one message outstanding: µs",
+            Work::Stream => "One-way stream, one sender, one receiver",
+            Work::Pairs => "Concurrent ping-pong pairs over one connection: round trips/s, µs",
+            Work::Rate => "Open loop: µs from the time each message was due to its answer",
+            Work::Connect => "First contact (look-up, handshake, nodeup, first answer): µs",
+            Work::Epmd => "Look-ups of a name, each on a connection of its own",
+            Work::Codec => "Encoding and decoding one term: ns",
+        }
+    }
+
+    /// Who is measured unless `--peers` says otherwise.
+    pub(crate) fn systems(self) -> &'static [System] {
+        use System::*;
+        match self {
+            Work::Rtt | Work::Stream => {
+                &[RawSpin, RawBlock, UnixSpin, UnixBlock, Krarup, Otp, KrarupOtp, OtpKrarup]
+            }
+            Work::Pairs | Work::Rate => {
+                &[RawSpin, RawBlock, UnixSpin, UnixBlock, Krarup, Otp, KrarupOtp, OtpKrarup]
+            }
+            Work::Connect => &[Krarup, Otp, KrarupOtp, OtpKrarup],
+            Work::Epmd => &[Bare, Krarup, Otp],
+            Work::Codec => &[Krarup, KrarupOwned, Otp, Eetf, Erltf, ErltfBorrowed],
+        }
+    }
+
+    /// Whose figures the others are divided by.
+    pub(crate) fn references(self) -> &'static [System] {
+        use System::*;
+        match self {
+            Work::Rtt | Work::Stream | Work::Pairs | Work::Rate => {
+                &[RawSpin, RawBlock, UnixSpin, Otp]
+            }
+            Work::Connect => &[Otp],
+            Work::Epmd => &[Bare, Otp],
+            Work::Codec => &[Otp, Eetf, Erltf, ErltfBorrowed],
+        }
+    }
+
+    /// What the groups of its table are.
+    pub(crate) fn axis(self) -> Axis {
+        match self {
+            Work::Rtt | Work::Stream => Axis::Size,
+            Work::Pairs => Axis::Pairs,
+            Work::Rate => Axis::Rate,
+            Work::Connect => Axis::Nothing,
+            Work::Epmd => Axis::Clients,
+            Work::Codec => Axis::Term,
+        }
+    }
+
+    /// The figure that ratios compare.
+    pub(crate) fn headline(self) -> Figure {
+        match self {
+            Work::Rtt | Work::Rate | Work::Connect => Figure::Quantile(0),
+            Work::Stream | Work::Pairs | Work::Epmd => Figure::Of(Metric::PerSecond),
+            Work::Codec => Figure::Of(Metric::NanosecondsEach),
+        }
+    }
+
+    /// Columns of the table, between the peer and the ratios.
+    pub(crate) fn columns(self) -> &'static [Figure] {
+        use Figure::*;
+        use Metric::*;
+        match self {
+            Work::Rtt => &[Quantile(0), Quantile(1), Quantile(2), Quantile(3), Longest, Spread],
+            Work::Stream => &[Of(PerSecond), Of(BytesPerSecond), Spread, Of(CpuNanosecondsEach)],
+            Work::Pairs => &[
+                Of(PerSecond),
+                Spread,
+                Quantile(0),
+                Quantile(2),
+                Quantile(3),
+                Longest,
+                Of(CpuNanosecondsEach),
+            ],
+            Work::Rate => {
+                &[Of(PerSecond), Quantile(0), Quantile(1), Quantile(2), Quantile(3), Longest]
+            }
+            Work::Connect => &[Quantile(0), Quantile(1), Quantile(2), Longest, Spread],
+            Work::Epmd => &[
+                Of(PerSecond),
+                Spread,
+                Quantile(0),
+                Quantile(2),
+                Of(ServerNanosecondsEach),
+                Of(Names),
+            ],
+            Work::Codec => &[Of(NanosecondsEach), Spread],
+        }
+    }
+}
