@@ -249,6 +249,14 @@ impl<H: Host> Handle<H> {
         self.remove(&slot)
     }
 
+    /// Ends the connection of a link at once, and gives back what was kept for it with all that is
+    /// queued and not sent. The host is not told. Bytes that were received and not taken by the
+    /// host are lost.
+    pub fn take(&self, key: LinkKey) -> Option<H::Link> {
+        let slot = self.0.slot(key)?;
+        self.remove(&slot)
+    }
+
     /// Puts a message into the queue to another shard, or this one. When refused, this shard's
     /// driver makes a pass (and calls [`Host::flush`]) once there is room again.
     ///

@@ -25,6 +25,10 @@ enum Order {
     Pause(LinkKey, bool),
     PauseAll(bool),
     Close(LinkKey),
+    /// Queues a frame without sending it, and takes the link off its socket.
+    QueueAndTake(LinkKey, Vec<u8>),
+    /// Gives what was queued on a link that was taken to a new one.
+    Resume(Socket, Vec<u8>),
     Forward(ShardId, u32),
     Flood(ShardId, u32),
     Word(u32),
@@ -40,6 +44,7 @@ enum Seen {
     Frame(LinkKey, Vec<u8>),
     Ended(LinkKey, String),
     Closed(usize),
+    Taken(Vec<u8>),
     Word(Origin, u32),
     Counted(Counters),
     Tick,
@@ -136,6 +141,16 @@ impl Host for Actor {
             Order::Close(link) => {
                 let left = shard.close(link).map_or(0, |queue| queue.bytes.len());
                 self.tell(shard, Seen::Closed(left));
+            }
+            Order::QueueAndTake(link, bytes) => {
+                shard.with_link(link, |queue| queue.bytes.extend(bytes));
+                let left = shard.take(link).map(|queue| queue.bytes).unwrap_or_default();
+                self.tell(shard, Seen::Taken(left));
+            }
+            Order::Resume(socket, bytes) => {
+                let link = shard.add(socket, Queue { bytes }, &[], Reading::On).unwrap();
+                shard.send_soon(link);
+                self.tell(shard, Seen::Added(link));
             }
             Order::Forward(to, word) => {
                 assert!(shard.push(to, Order::Word(word)).is_ok());
@@ -279,6 +294,25 @@ fn bytes_read_with_the_handshake_come_first() {
     assert_eq!(shards.next(), Seen::Frame(link, b"one".to_vec()));
     peer.write_all(&early[9..]).unwrap();
     assert_eq!(shards.next(), Seen::Frame(link, b"two".to_vec()));
+}
+
+#[test]
+fn a_link_goes_on_with_another_socket() {
+    let shards = Shards::start(1);
+    let (socket, mut peer) = pair();
+    let link = shards.add(0, socket);
+    shards.order(0, Order::QueueAndTake(link, framed(b"kept")));
+    let Seen::Taken(left) = shards.next() else { panic!("the link's state") };
+    let mut nothing = Vec::new();
+    peer.read_to_end(&mut nothing).unwrap();
+    assert!(nothing.is_empty(), "sent nothing of what was queued: {nothing:?}");
+    let (socket, mut peer) = pair();
+    shards.order(0, Order::Resume(socket, left));
+    let Seen::Added(resumed) = shards.next() else { panic!("the link") };
+    assert_ne!(resumed, link, "another key");
+    assert_eq!(read_frame(&mut peer), b"kept");
+    peer.write_all(&framed(b"back")).unwrap();
+    assert_eq!(shards.next(), Seen::Frame(resumed, b"back".to_vec()));
 }
 
 #[test]
