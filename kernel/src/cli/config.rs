@@ -101,6 +101,26 @@ pub(super) struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) shards: Option<u16>,
 
+    /// Whether links to other Krarup nodes have lanes; if not they are as links to Erlang nodes
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fabric: Option<bool>,
+
+    /// Most lanes to another Krarup node; by default as many as the one with more shards has
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=8))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lanes: Option<u8>,
+
+    /// Whether frames to other Krarup nodes carry checksums; one of two nodes is enough
+    #[arg(long, value_enum, value_name = "WHEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) checksum: Option<Checksum>,
+
+    /// Whether lanes to Krarup nodes of this host use Unix sockets instead of TCP
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unix_lanes: Option<bool>,
+
     /// Set of socket options: balanced, latency, throughput or wan
     #[arg(long, value_name = "PROFILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,6 +164,18 @@ pub(super) enum AutoConnect {
     Once,
 }
 
+/// When frames carry checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Checksum {
+    /// Between hosts
+    Auto,
+    /// Always
+    On,
+    /// Only when the other node asks for them
+    Off,
+}
+
 /// Where the node registers its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -177,6 +209,10 @@ const KEYS: &[&str] = &[
     "net-tickintensity",
     "net-setuptime",
     "shards",
+    "fabric",
+    "lanes",
+    "checksum",
+    "unix-lanes",
     "profile",
     "setopt",
     "epmd",
@@ -253,6 +289,10 @@ impl Layer {
             net_tickintensity: self.net_tickintensity.or(lower.net_tickintensity),
             net_setuptime: self.net_setuptime.or(lower.net_setuptime),
             shards: self.shards.or(lower.shards),
+            fabric: self.fabric.or(lower.fabric),
+            lanes: self.lanes.or(lower.lanes),
+            checksum: self.checksum.or(lower.checksum),
+            unix_lanes: self.unix_lanes.or(lower.unix_lanes),
             profile: self.profile.or(lower.profile),
             setopt: first(self.setopt, lower.setopt),
             epmd: self.epmd.or(lower.epmd),
@@ -272,6 +312,9 @@ impl Layer {
             net_tickintensity: Some(4),
             net_setuptime: Some(7),
             shards: Some(u16::try_from(krarup_tuning::host::usable_cores().min(255)).unwrap_or(1)),
+            fabric: Some(true),
+            checksum: Some(Checksum::Auto),
+            unix_lanes: Some(true),
             profile: Some(Profile::default()),
             epmd: Some(Epmd::Auto),
             epmd_port: Some(krarup::epmd::DEFAULT_PORT),
@@ -310,6 +353,7 @@ impl Layer {
             ("net-tickintensity", self.net_tickintensity, 4, 1000),
             ("net-setuptime", self.net_setuptime, 1, 120),
             ("shards", self.shards.map(u32::from), 1, 255),
+            ("lanes", self.lanes.map(u32::from), 1, 8),
             ("epmd-port", self.epmd_port.map(u32::from), 1, 65_535),
             ("dist-port", self.dist_port.map(u32::from), 1, 65_535),
         ];
@@ -421,6 +465,7 @@ mod tests {
         assert!(file("net_ticktime = 8").unwrap_err().contains("did you mean \"net-ticktime\"?"));
         assert!(file("shards = \"two\"").unwrap_err().contains("line 1"));
         assert!(file("shards = 0").unwrap_err().contains("expected 1 to 255"));
+        assert!(file("lanes = 9").unwrap_err().contains("expected 1 to 8"));
         assert!(file("name = ").unwrap_err().contains("krarup.toml"));
         assert!(file("listen-max = 3").unwrap_err().contains("needs listen-min"));
         assert!(file("listen-min = 9\nlisten-max = 3").unwrap_err().contains("above"));
@@ -462,7 +507,8 @@ mod tests {
         let all = "name=''\nsname=''\ncookie=''\ncookie-file=''\ncookie-for=[]\nhidden=true\n\
                    connect-all=true\ndist-auto-connect='once'\nconnect=[]\nlisten-min=1\n\
                    listen-max=1\nlisten-address='::'\ndist-port=1\nnet-ticktime=1\n\
-                   net-tickintensity=4\nnet-setuptime=1\nshards=1\nprofile='wan'\nsetopt=[]\n\
+                   net-tickintensity=4\nnet-setuptime=1\nshards=1\nfabric=true\nlanes=2\n\
+                   checksum='on'\nunix-lanes=true\nprofile='wan'\nsetopt=[]\n\
                    epmd='auto'\nepmd-port=1\nno-services=true\nmetrics='127.0.0.1:9'\n";
         let table: toml::Table = all.parse().unwrap();
         assert_eq!(table.len(), KEYS.len());

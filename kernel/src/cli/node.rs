@@ -1,6 +1,6 @@
 //! `krarup node`: runs a node until a signal ends it.
 
-use super::config::{AutoConnect, Epmd, Layer};
+use super::config::{AutoConnect, Checksum, Epmd, Layer};
 use super::{Failure, detach, metrics, output};
 use krarup::epmd::EpmdMode;
 use krarup::{Builder, Node};
@@ -162,6 +162,16 @@ fn builder(settings: &Layer) -> Result<Builder, Failure> {
         Some(AutoConnect::Once) => krarup::AutoConnect::Once,
     };
     config.shards = settings.shards.map_or(1, usize::from);
+    config.fabric = krarup::FabricConfig {
+        enabled: settings.fabric.unwrap_or(true),
+        lanes_max: settings.lanes,
+        checksum: match settings.checksum {
+            None | Some(Checksum::Auto) => krarup::Checksum::Auto,
+            Some(Checksum::On) => krarup::Checksum::On,
+            Some(Checksum::Off) => krarup::Checksum::Off,
+        },
+        unix: settings.unix_lanes.unwrap_or(true),
+    };
     config.listen_address = settings.listen_address;
     if let Some(min) = settings.listen_min {
         config.listen_ports = min..=settings.listen_max.unwrap_or(min);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use krarup_transport::handshake::Cookie;
 use krarup_transport::io::SocketOptions;
 
-use super::{AutoConnect, NameType, Node, NodeConfig, StartError};
+use super::{AutoConnect, Checksum, NameType, Node, NodeConfig, StartError};
 use crate::cookie;
 use crate::epmd::EpmdMode;
 
@@ -69,6 +69,32 @@ impl Builder {
     /// Number of shards, each an executor on its own core; 1 unless set.
     pub fn shards(mut self, shards: usize) -> Self {
         self.config.shards = shards;
+        self
+    }
+
+    /// Offers lanes to other Krarup nodes, which is so unless set to false.
+    pub fn fabric(mut self, on: bool) -> Self {
+        self.config.fabric.enabled = on;
+        self
+    }
+
+    /// Most lanes to one Krarup node, from 1 to 8; unless set, as many as the node with more
+    /// shards has.
+    pub fn lanes(mut self, lanes_max: u8) -> Self {
+        self.config.fabric.lanes_max = Some(lanes_max.clamp(1, 8));
+        self
+    }
+
+    /// When frames to Krarup nodes carry checksums; over TCP between hosts unless set.
+    pub fn checksum(mut self, when: Checksum) -> Self {
+        self.config.fabric.checksum = when;
+        self
+    }
+
+    /// Whether lanes to Krarup nodes of this host use Unix sockets, which is so unless set to
+    /// false, or TCP.
+    pub fn unix_lanes(mut self, on: bool) -> Self {
+        self.config.fabric.unix = on;
         self
     }
 

@@ -31,6 +31,39 @@ pub enum AutoConnect {
     Once,
 }
 
+/// When frames on the lanes to another Krarup node carry checksums. It is enough that one of the
+/// two nodes asks for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Checksum {
+    /// Over TCP between hosts.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never, unless the other node asks.
+    Off,
+}
+
+/// How this node talks to other Krarup nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FabricConfig {
+    /// Offer lanes to other Krarup nodes. Without them a link to one is as a link to an Erlang
+    /// node.
+    pub enabled: bool,
+    /// Most lanes to one node, from 1 to 8. `None`: as many as the node with more shards has.
+    pub lanes_max: Option<u8>,
+    /// When frames carry checksums.
+    pub checksum: Checksum,
+    /// Lanes to nodes of this host use Unix sockets instead of TCP.
+    pub unix: bool,
+}
+
+impl Default for FabricConfig {
+    fn default() -> Self {
+        FabricConfig { enabled: true, lanes_max: None, checksum: Checksum::Auto, unix: true }
+    }
+}
+
 /// Everything a node is started with. [`Builder`](super::Builder) fills it.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -48,6 +81,8 @@ pub struct NodeConfig {
     pub auto_connect: AutoConnect,
     /// Number of shards; each takes a core.
     pub shards: usize,
+    /// How this node talks to other Krarup nodes.
+    pub fabric: FabricConfig,
     /// Where to register.
     pub epmd: EpmdMode,
     /// epmd's port; by default what `ERL_EPMD_PORT` says, else 4369.
@@ -88,6 +123,7 @@ impl Default for NodeConfig {
             hidden: false,
             auto_connect: AutoConnect::Always,
             shards: 1,
+            fabric: FabricConfig::default(),
             epmd: EpmdMode::Auto,
             epmd_port: epmd_port(),
             epmd_addresses: Vec::new(),

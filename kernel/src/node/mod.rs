@@ -21,7 +21,7 @@ use krarup_transport::term::{Atom, Creation, Pid};
 use serde::Serialize;
 
 pub use builder::Builder;
-pub use config::{AutoConnect, NameType, NodeConfig};
+pub use config::{AutoConnect, Checksum, FabricConfig, NameType, NodeConfig};
 pub(crate) use encoded::BY_REFERENCE_BYTES_MIN;
 pub use encoded::Encoded;
 pub use error::{SendError, SpawnError, StartError, Stopped};
