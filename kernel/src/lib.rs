@@ -17,8 +17,8 @@ pub use krarup_transport::handshake::Cookie;
 pub use krarup_transport::io::SocketOptions;
 pub use krarup_transport::term;
 pub use node::{
-    AutoConnect, Builder, Checksum, Encoded, FabricConfig, LinkStats, NameType, Node, NodeConfig,
-    Reply, SendError, ShardStats, SpawnError, StartError, Stopped,
+    AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LinkStats, NameType, Node,
+    NodeConfig, Reply, SendError, ShardStats, SpawnError, StartError, Stopped,
 };
 pub use process::{
     AsDestination, Destination, DestinationRef, Exit, Mailbox, MailboxLimits, Message, NodeDown,

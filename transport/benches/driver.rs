@@ -143,7 +143,7 @@ enum Answer {
     Task,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
     written: usize,

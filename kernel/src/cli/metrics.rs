@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use krarup::{LinkStats, Node, ShardStats};
+use krarup::{LaneStats, LinkStats, Node, ShardStats};
 
 /// Requests answered at one time; one more is closed.
 const CLIENTS_MAX: usize = 16;
@@ -87,6 +87,7 @@ type Family<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
 fn page(node: &Node, shards: &[ShardStats]) -> String {
     let mut page = String::new();
     let links: Vec<&LinkStats> = shards.iter().flat_map(|shard| &shard.links).collect();
+    let peers = by_peer(&links);
     let of_links: [Family<LinkStats>; 7] = [
         ("erlang_vm_dist_recv_bytes", "counter", "bytes received", |link| link.received_bytes),
         ("erlang_vm_dist_send_bytes", "counter", "bytes sent", |link| link.sent_bytes),
@@ -100,8 +101,32 @@ fn page(node: &Node, shards: &[ShardStats]) -> String {
     ];
     for (name, kind, help, value) in of_links {
         head(&mut page, name, kind, help);
-        for link in &links {
-            let _ = writeln!(page, "{name}{{peer=\"{}\"}} {}", label(link), value(link));
+        for peer in &peers {
+            let _ = writeln!(page, "{name}{{peer=\"{}\"}} {}", label(peer), value(peer));
+        }
+    }
+    let of_lanes: [Family<LaneStats>; 5] = [
+        ("krarup_lane_connected", "gauge", "whether it has a connection", |lane| {
+            u64::from(lane.is_connected)
+        }),
+        ("krarup_lane_resumes_total", "counter", "times another connection took it over", |lane| {
+            lane.resumes
+        }),
+        ("krarup_lane_replayed_bytes_total", "counter", "bytes sent again for that", |lane| {
+            lane.replayed_bytes
+        }),
+        ("krarup_lane_retained_bytes", "gauge", "bytes the peer has not acknowledged", |lane| {
+            lane.retained_bytes as u64
+        }),
+        ("krarup_lane_checksum_errors_total", "counter", "frames with a wrong checksum", |lane| {
+            lane.checksum_errors
+        }),
+    ];
+    for (name, kind, help, value) in of_lanes {
+        head(&mut page, name, kind, help);
+        for (link, lane) in links.iter().filter_map(|link| Some((link, link.lane.as_ref()?))) {
+            let (peer, number) = (label(link), lane.lane);
+            let _ = writeln!(page, "{name}{{peer=\"{peer}\",lane=\"{number}\"}} {}", value(lane));
         }
     }
     let of_shards: [Family<ShardStats>; 6] = [
@@ -121,6 +146,24 @@ fn page(node: &Node, shards: &[ShardStats]) -> String {
     head(&mut page, "krarup_up", "gauge", "whether the node is alive");
     let _ = writeln!(page, "krarup_up {}", u8::from(node.is_alive()));
     page
+}
+
+/// The links of each peer as one: a Krarup node may have several.
+fn by_peer(links: &[&LinkStats]) -> Vec<LinkStats> {
+    let mut peers: Vec<LinkStats> = Vec::new();
+    for link in links {
+        let Some(peer) = peers.iter_mut().find(|peer| peer.node == link.node) else {
+            peers.push((*link).clone());
+            continue;
+        };
+        peer.received_bytes += link.received_bytes;
+        peer.sent_bytes += link.sent_bytes;
+        peer.received_signals += link.received_signals;
+        peer.sent_signals += link.sent_signals;
+        peer.sent_ticks += link.sent_ticks;
+        peer.queued_bytes += link.queued_bytes;
+    }
+    peers
 }
 
 fn head(page: &mut String, name: &str, kind: &str, help: &str) {

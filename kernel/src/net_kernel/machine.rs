@@ -2,8 +2,9 @@
 //!
 //! One [`Peer`] per node name holds at most one connection and any number of attempts. Inbound
 //! attempts are strangers until their handshake is complete, so they never disturb a connection or
-//! an attempt of ours before that: the first attempt that completes wins and the others are
-//! aborted.
+//! an attempt of ours before that: the first attempt that completes its handshake wins and the
+//! others are aborted. What both sides still have to settle after the handshake is done with the
+//! winner alone.
 //!
 //! Up: record, routes on all shards, `nodeup` on all shards, then frames are read. Down: everything
 //! read has been delivered, routes removed on all shards, links and monitors and `nodedown` on all
@@ -39,6 +40,8 @@ struct Peer {
     connection: Option<Connection>,
     outbound: Option<AttemptId>,
     inbound: Vec<AttemptId>,
+    /// Finished its handshake first, and settles what there is to settle.
+    settling: Option<AttemptId>,
     /// Finished its handshake while the previous connection was still going down.
     ready: Option<(AttemptId, PeerLink)>,
     /// Proved the cookie while a connection was up; acknowledged when that one is gone.
@@ -154,6 +157,7 @@ impl NetKernel {
         let coming = peer.connection.as_ref().is_some_and(Connection::is_coming);
         if coming
             || peer.outbound.is_some()
+            || peer.settling.is_some()
             || peer.ready.is_some()
             || peer.awaits_peer_until.is_some()
         {
@@ -188,7 +192,8 @@ impl NetKernel {
                 self.attempts.remove(&attempt);
                 self.actions.push_back(Action::Abort { attempt });
             }
-            if let Some((attempt, _)) = peer.ready.take() {
+            let ready = peer.ready.take().map(|(attempt, _)| attempt);
+            for attempt in ready.into_iter().chain(peer.settling.take()) {
                 self.attempts.remove(&attempt);
                 self.actions.push_back(Action::Abort { attempt });
             }
@@ -228,6 +233,7 @@ impl NetKernel {
             return Decision::NotAllowed;
         }
         match self.peers.get(node) {
+            Some(peer) if peer.settling.is_some() => Decision::Alive,
             Some(peer) if peer.connection.as_ref().is_some_and(Connection::is_coming) => {
                 Decision::Alive
             }
@@ -253,6 +259,10 @@ impl NetKernel {
     pub fn verified(&mut self, attempt: AttemptId) {
         let Some(node) = self.attempts.get(&attempt) else { return };
         let Some(peer) = self.peers.get_mut(node) else { return };
+        if let Some(settling) = peer.settling.take() {
+            self.attempts.remove(&settling);
+            self.actions.push_back(Action::Abort { attempt: settling });
+        }
         if let Some(connection) = &mut peer.connection {
             if let Some(previous) = peer.replacing.replace(attempt) {
                 self.actions.push_back(Action::Abort { attempt: previous });
@@ -263,20 +273,56 @@ impl NetKernel {
         }
     }
 
-    /// An attempt finished its handshake.
-    pub fn established(&mut self, attempt: AttemptId, link: PeerLink) {
+    /// An attempt finished its handshake: it wins over all others, unless one has won already.
+    /// [`NetKernel::established`] or [`NetKernel::failed`] follows.
+    pub fn proven(&mut self, attempt: AttemptId) {
         let Some(node) = self.attempts.get(&attempt).cloned() else {
             self.actions.push_back(Action::Abort { attempt });
             return;
         };
         let Some(peer) = self.peers.get_mut(&node) else { return };
+        let is_late =
+            peer.settling.is_some() || peer.connection.as_ref().is_some_and(Connection::is_coming);
+        if is_late {
+            self.forget_attempt(attempt);
+            self.actions.push_back(Action::Abort { attempt });
+            return;
+        }
+        peer.awaits_peer_until = None;
+        let others: Vec<AttemptId> = peer
+            .outbound
+            .iter()
+            .chain(&peer.inbound)
+            .filter(|id| **id != attempt)
+            .copied()
+            .collect();
+        for other in others {
+            self.forget_attempt(other);
+            self.actions.push_back(Action::Abort { attempt: other });
+        }
+        self.forget_attempt(attempt);
+        self.attempts.insert(attempt, node.clone());
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.settling = Some(attempt);
+        }
+    }
+
+    /// An attempt has settled everything: its connection can come up.
+    pub fn established(&mut self, attempt: AttemptId, link: PeerLink) {
+        let Some(node) = self.attempts.get(&attempt).cloned() else {
+            self.actions.push_back(Action::Abort { attempt });
+            return;
+        };
+        if self.peers.get(&node).is_none_or(|peer| peer.settling != Some(attempt)) {
+            self.proven(attempt);
+        }
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        if peer.settling != Some(attempt) {
+            return;
+        }
+        peer.settling = None;
         match &peer.connection {
             None => self.raise(&node, attempt, link),
-            Some(connection) if connection.is_coming() => {
-                // Another attempt won while this one finished.
-                self.forget_attempt(attempt);
-                self.actions.push_back(Action::Abort { attempt });
-            }
             Some(_) => {
                 if let Some((previous, _)) = peer.ready.replace((attempt, link)) {
                     self.actions.push_back(Action::Abort { attempt: previous });
@@ -348,10 +394,6 @@ impl NetKernel {
         let id = ConnectionId(self.fresh_id());
         self.forget_attempt(attempt);
         let Some(peer) = self.peers.get_mut(node) else { return };
-        for other in peer.outbound.take().into_iter().chain(peer.inbound.drain(..)) {
-            self.attempts.remove(&other);
-            self.actions.push_back(Action::Abort { attempt: other });
-        }
         peer.awaits_peer_until = None;
         peer.connection =
             Some(Connection { id, link, stage: Stage::Routing, closing: false, down: None });
@@ -430,6 +472,7 @@ impl NetKernel {
     fn settle(&mut self, node: &Atom) {
         let Some(peer) = self.peers.get_mut(node) else { return };
         let hopeful = peer.outbound.is_some()
+            || peer.settling.is_some()
             || peer.ready.is_some()
             || peer.replacing.is_some()
             || peer.awaits_peer_until.is_some()
@@ -451,6 +494,9 @@ impl NetKernel {
         peer.inbound.retain(|other| *other != attempt);
         if peer.replacing == Some(attempt) {
             peer.replacing = None;
+        }
+        if peer.settling == Some(attempt) {
+            peer.settling = None;
         }
         if peer.ready.as_ref().is_some_and(|(ready, _)| *ready == attempt) {
             peer.ready = None;

@@ -225,3 +225,78 @@ fn stopping_ends_every_link_and_refuses_newcomers() {
     assert!(kernel.is_quiet());
     assert_eq!(kernel.inbound(&node).1, Decision::NotAllowed);
 }
+
+#[test]
+fn the_first_proven_attempt_settles_alone() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("z@h");
+    kernel.connect(&node, false, Some(WaiterId(1)));
+    let [Action::Dial { attempt: ours, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+    let (theirs, _) = kernel.inbound(&node);
+    kernel.proven(theirs);
+    assert_eq!(drain(&mut kernel), [Action::Abort { attempt: ours }]);
+    // Neither a second connect nor a late winner disturbs it.
+    kernel.connect(&node, false, Some(WaiterId(2)));
+    kernel.proven(ours);
+    assert_eq!(drain(&mut kernel), [Action::Abort { attempt: ours }]);
+    assert!(!kernel.nodes().iter().any(|up| up.name == node), "not up before all is settled");
+    kernel.established(theirs, peer());
+    settle_up(&mut kernel);
+    assert_eq!(kernel.nodes().len(), 1);
+}
+
+#[test]
+fn whoever_waits_is_answered_when_settling_fails() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    kernel.connect(&node, false, Some(WaiterId(1)));
+    let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+    kernel.proven(attempt);
+    assert!(drain(&mut kernel).is_empty());
+    kernel.failed(attempt, false, Instant::now());
+    let no = Action::Resolve { waiter: WaiterId(1), result: false };
+    assert_eq!(drain(&mut kernel), [no]);
+    kernel.connect(&node, false, None);
+    assert!(matches!(drain(&mut kernel)[..], [Action::Dial { .. }]), "it may be tried again");
+}
+
+#[test]
+fn a_peer_that_starts_anew_ends_what_was_being_settled_with_it() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let (first, _) = kernel.inbound(&node);
+    kernel.proven(first);
+    let (second, decision) = kernel.inbound(&node);
+    assert_eq!(decision, Decision::Alive, "a stranger cannot end it");
+    assert!(drain(&mut kernel).is_empty());
+    kernel.verified(second);
+    assert_eq!(
+        drain(&mut kernel),
+        [Action::Abort { attempt: first }, Action::OldLinkGone { attempt: second }]
+    );
+    kernel.established(second, peer());
+    settle_up(&mut kernel);
+}
+
+#[test]
+fn what_settles_while_the_last_connection_goes_down_comes_up_after_it() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let first = bring_up(&mut kernel, &node);
+    kernel.link_down(first, NodeDownReason::ConnectionClosed);
+    let (attempt, _) = kernel.inbound(&node);
+    kernel.proven(attempt);
+    assert!(settle_down(&mut kernel).is_empty(), "nothing comes up before it is settled");
+    kernel.established(attempt, peer());
+    settle_up(&mut kernel);
+    // And when it fails, nobody waits for it.
+    let second = kernel.nodes()[0].connection;
+    kernel.link_down(second, NodeDownReason::ConnectionClosed);
+    let (attempt, _) = kernel.inbound(&node);
+    kernel.proven(attempt);
+    kernel.connect(&node, false, Some(WaiterId(3)));
+    settle_down(&mut kernel);
+    kernel.failed(attempt, false, Instant::now());
+    let no = Action::Resolve { waiter: WaiterId(3), result: false };
+    assert_eq!(drain(&mut kernel), [no]);
+}

@@ -13,7 +13,7 @@ use crate::cookie;
 use crate::epmd::{Keeper, KeeperConfig};
 use crate::net_kernel::NodeDownReason;
 use crate::process::Identity;
-use crate::shard::{Life, Shard, blocking};
+use crate::shard::{Life, Shard, blocking, listen_unix};
 
 /// What the handles know of a living node.
 #[derive(Debug)]
@@ -48,13 +48,15 @@ pub(super) async fn start(shard: &Rc<Shard>, node: &Node, name: &str) -> Result<
     };
     let listener = listen(config, name.host())?;
     let port = listener.port();
+    let (unix_listener, unix_name) = unix_door(config);
     let keeper = register(config, &name, port).await?;
     let creation = keeper.creation();
     let atom = Atom::new(name.as_str()).map_err(|error| StartError::Name(error.to_string()))?;
     let identity = Identity { name: atom.clone(), creation };
     shard.set_identity_everywhere(identity).await;
     node.set_alive(Alive { name: atom, creation, port, keeper });
-    kernel.begin_life(Life { name, creation, cookie }, listener);
+    let life = Life { name, creation, cookie, port, unix_name };
+    kernel.begin_life(life, unix_listener.into_iter().chain([listener]));
     Ok(())
 }
 
@@ -113,6 +115,20 @@ fn listen(config: &NodeConfig, host: &str) -> Result<Listener, StartError> {
     let address = config.listen_address.unwrap_or_else(|| default_address(host));
     let listen = ListenConfig { address, ports: config.listen_ports.clone(), ..Default::default() };
     Listener::bind(&listen).map_err(StartError::Listen)
+}
+
+/// Where Krarup nodes of this host connect lanes, unless they are to use TCP as all others do.
+fn unix_door(config: &NodeConfig) -> (Option<Listener>, Vec<u8>) {
+    if !(config.fabric.enabled && config.fabric.unix) {
+        return (None, Vec::new());
+    }
+    match listen_unix() {
+        Ok((listener, name)) => (Some(listener), name),
+        Err(error) => {
+            tracing::warn!(%error, "no Unix socket: lanes to nodes of this host use TCP");
+            (None, Vec::new())
+        }
+    }
 }
 
 /// A name on a loopback host is reachable from this host only, so that is where it listens.

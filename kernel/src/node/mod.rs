@@ -28,7 +28,7 @@ pub use error::{SendError, SpawnError, StartError, Stopped};
 pub(crate) use life::Alive;
 pub use reply::Reply;
 pub(crate) use reply::block_on;
-pub use stats::{LinkStats, ShardStats};
+pub use stats::{LaneStats, LinkStats, ShardStats};
 
 use crate::net_kernel::NodeInfo;
 use crate::process::{

@@ -10,6 +10,8 @@ pub struct LinkStats {
     pub node: Atom,
     /// The shard that owns the link.
     pub shard: usize,
+    /// What is to be said of a lane to a Krarup node; nothing for a link to an Erlang node.
+    pub lane: Option<LaneStats>,
     /// Bytes received.
     pub received_bytes: u64,
     /// Bytes that the socket took.
@@ -22,6 +24,23 @@ pub struct LinkStats {
     pub sent_ticks: u64,
     /// Bytes that wait to be written.
     pub queued_bytes: usize,
+}
+
+/// What a lane has beyond a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneStats {
+    /// Its number.
+    pub lane: u8,
+    /// Whether it has a connection now.
+    pub is_connected: bool,
+    /// Times that a connection took it over from one that broke.
+    pub resumes: u64,
+    /// Bytes that were sent again for that.
+    pub replayed_bytes: u64,
+    /// Bytes kept because the peer has not acknowledged them.
+    pub retained_bytes: usize,
+    /// Frames whose checksum was wrong.
+    pub checksum_errors: u64,
 }
 
 /// What one shard has done so far.

@@ -14,14 +14,17 @@ use std::time::{Duration, Instant};
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use krarup_transport::epmd::client::{ClientError as EpmdError, Found, Location, Lookup};
+use krarup_transport::fabric::is_join;
 use krarup_transport::handshake::{
-    Acceptor, AcceptorConfig, AcceptorStep, Challenge, Claim, Established, Initiator,
-    InitiatorConfig, InitiatorStep, NodeName,
+    Acceptor, AcceptorStep, Challenge, Claim, Established, Initiator, InitiatorConfig,
+    InitiatorStep, NodeName,
 };
 use krarup_transport::io::{Listener, PeerAddress, Socket, SocketOptions, within};
 use krarup_transport::term::{Atom, Creation};
 
 use super::KernelShard;
+use super::join;
+use super::settle::{Finished, Side, settle};
 use crate::net_kernel::AttemptId;
 
 /// By which the kernel holds a running attempt.
@@ -29,6 +32,7 @@ use crate::net_kernel::AttemptId;
 pub(super) struct Leash {
     pulled: Cell<bool>,
     old_link_gone: Cell<bool>,
+    told: Cell<bool>,
     waiting: RefCell<Option<Waker>>,
 }
 
@@ -45,6 +49,12 @@ impl Leash {
         self.wake();
     }
 
+    /// There is something for the attempt to look at.
+    pub(super) fn tell(&self) {
+        self.told.set(true);
+        self.wake();
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.waiting.take() {
             waker.wake();
@@ -52,8 +62,16 @@ impl Leash {
     }
 
     async fn event(&self) {
+        self.until(|| self.pulled.get() || self.old_link_gone.get() || self.told.get()).await;
+    }
+
+    async fn end(&self) {
+        self.until(|| self.pulled.get()).await;
+    }
+
+    async fn until(&self, holds: impl Fn() -> bool) {
         poll_fn(|cx| {
-            if self.pulled.get() || self.old_link_gone.get() {
+            if holds() {
                 return Poll::Ready(());
             }
             self.waiting.replace(Some(cx.waker().clone()));
@@ -61,12 +79,6 @@ impl Leash {
         })
         .await;
     }
-}
-
-/// A socket behind its handshake.
-pub(super) struct Finished {
-    pub(super) socket: Socket,
-    pub(super) established: Box<Established>,
 }
 
 /// A challenge of ours in a handshake that is not over. Also an attempt that is dropped half-way
@@ -93,18 +105,20 @@ impl Drop for Outstanding {
 }
 
 /// What a waiting handshake is woken by.
-enum Event {
+pub(super) enum Event {
     Bytes(usize),
     Closed,
     OldLinkGone,
     Pulled,
     Timeout,
+    /// See [`Leash::tell`].
+    Told,
 }
 
 /// The longest handshake message fits.
-const BUFFER_BYTES: usize = 2048;
+pub(super) const BUFFER_BYTES: usize = 2048;
 
-async fn next_event(
+pub(super) async fn next_event(
     socket: &Socket,
     leash: &Leash,
     deadline: Instant,
@@ -121,7 +135,11 @@ async fn next_event(
         }
         Either::Left((Err(error), _)) => Err(error),
         Either::Right(_) if leash.pulled.get() => Ok(Event::Pulled),
-        Either::Right(_) => Ok(Event::OldLinkGone),
+        Either::Right(_) if leash.old_link_gone.take() => Ok(Event::OldLinkGone),
+        Either::Right(_) => {
+            leash.told.set(false);
+            Ok(Event::Told)
+        }
     }
 }
 
@@ -144,70 +162,104 @@ pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Listener, stop: Rc
     }
 }
 
-/// The accepting side of one connection.
+/// The accepting side of one connection: a handshake, or the join of a lane.
 async fn answer(kernel: Rc<KernelShard>, socket: Socket, address: PeerAddress, leash: Rc<Leash>) {
-    let Some(config) = kernel.acceptor_config() else { return };
-    let outstanding = Outstanding::new(&kernel, config.challenge);
+    let started = Instant::now();
     let _ = kernel.socket_options().apply(&socket);
+    match first_bytes(&kernel, &socket, &leash, started).await {
+        Ok(received) if is_join(&received) == Some(true) => {
+            join::answer(&kernel, socket, &address, &leash, &received, started).await;
+            kernel.dismiss(&leash);
+        }
+        // Only joins come to the Unix socket: a handshake there would say who is at the other end,
+        // and not where.
+        Ok(_) if socket.is_unix() => kernel.dismiss(&leash),
+        Ok(received) => {
+            answer_handshake(&kernel, socket, &address, &leash, &received, started).await;
+        }
+        Err(error) => {
+            kernel.dismiss(&leash);
+            kernel.note_refusal(&address, &error.to_string());
+        }
+    }
+}
+
+/// Enough of what comes first to tell what it begins; less if no more comes, for the handshake to
+/// say what is wrong with that.
+async fn first_bytes(
+    kernel: &KernelShard,
+    socket: &Socket,
+    leash: &Leash,
+    started: Instant,
+) -> io::Result<Vec<u8>> {
+    let deadline = started + kernel.setup_time();
+    let mut received = Vec::new();
+    let mut buffer = [0; BUFFER_BYTES];
+    while is_join(&received).is_none() {
+        match next_event(socket, leash, deadline, &mut buffer).await? {
+            Event::Bytes(n) => received.extend_from_slice(&buffer[..n]),
+            Event::Closed | Event::Timeout | Event::Pulled => break,
+            Event::OldLinkGone | Event::Told => {}
+        }
+    }
+    Ok(received)
+}
+
+/// The accepting side of a handshake, and of what follows it.
+async fn answer_handshake(
+    kernel: &Rc<KernelShard>,
+    socket: Socket,
+    address: &PeerAddress,
+    leash: &Rc<Leash>,
+    received: &[u8],
+    started: Instant,
+) {
     let mut attempt = None;
-    let outcome = drive_acceptor(&kernel, &socket, config, &leash, &mut attempt).await;
-    drop(outstanding);
-    kernel.dismiss(&leash);
-    match (outcome, attempt) {
+    let proven = drive_acceptor(kernel, &socket, leash, received, started, &mut attempt).await;
+    kernel.dismiss(leash);
+    let outcome = match (proven, attempt) {
         (Ok(Some(established)), Some(attempt)) => {
-            kernel.finished(attempt, Finished { socket, established });
+            kernel.with(|machine| machine.proven(attempt));
+            let side = Side::Accepted(address.clone());
+            settle(kernel, socket, established, side, leash).await.map(Some)
         }
-        (Ok(_), attempt) => {
-            if let Some(attempt) = attempt {
-                kernel.attempt_failed(attempt, false);
-            }
-        }
-        (Err(error), attempt) => {
-            if let Some(held_back) = kernel.refusal_log.admit(Instant::now()) {
-                if held_back > 0 {
-                    tracing::warn!(held_back, "more connections were refused than are told");
-                }
-                tracing::warn!(peer = %address, %error, "an inbound connection was refused");
-            }
-            if let Some(attempt) = attempt {
-                kernel.attempt_failed(attempt, false);
-            }
-        }
+        (Ok(_), _) => Ok(None),
+        (Err(error), _) => Err(error),
+    };
+    match (outcome, attempt) {
+        (Ok(Some(finished)), Some(attempt)) => return kernel.finished(attempt, finished),
+        (Ok(_), _) => {}
+        (Err(error), _) => kernel.note_refusal(address, &error),
+    }
+    if let Some(attempt) = attempt {
+        kernel.attempt_failed(attempt, false);
     }
 }
 
 async fn drive_acceptor(
     kernel: &Rc<KernelShard>,
     socket: &Socket,
-    config: AcceptorConfig,
     leash: &Rc<Leash>,
+    received: &[u8],
+    started: Instant,
     attempt: &mut Option<AttemptId>,
 ) -> Result<Option<Box<Established>>, String> {
-    let mut machine = Acceptor::new(config, Instant::now());
+    let Some(config) = kernel.acceptor_config() else { return Ok(None) };
+    let _outstanding = Outstanding::new(kernel, config.challenge);
+    let mut machine = Acceptor::new(config, started);
     let mut buffer = [0; BUFFER_BYTES];
+    let is_ours = |challenge| kernel.is_ours(challenge);
+    let mut step = match received {
+        [] => Ok(AcceptorStep::Continue),
+        received => machine.receive(Instant::now(), received, is_ours),
+    };
     loop {
-        let event = next_event(socket, leash, machine.deadline(), &mut buffer)
-            .await
-            .map_err(|error| error.to_string())?;
-        let now = Instant::now();
-        let mut step = match event {
-            Event::Bytes(n) => {
-                machine.receive(now, &buffer[..n], |challenge| kernel.is_ours(challenge))
-            }
-            Event::OldLinkGone => {
-                leash.old_link_gone.set(false);
-                machine.old_link_gone(now)
-            }
-            Event::Closed => Err(machine.closed()),
-            Event::Timeout => machine.expire(now).map(|()| AcceptorStep::Continue),
-            Event::Pulled => return Ok(None),
-        };
         if let Ok(AcceptorStep::Decide(applicant)) = &step {
             let verdict = match &applicant.claim {
                 Claim::Node(name) => kernel.decide(name, leash, attempt),
                 Claim::NameMe { host } => kernel.decide_name(host, leash, attempt),
             };
-            step = machine.decide(now, verdict);
+            step = machine.decide(Instant::now(), verdict);
         }
         let output = machine.take_output();
         if !output.is_empty() {
@@ -224,6 +276,18 @@ async fn drive_acceptor(
             Ok(AcceptorStep::Established(established)) => return Ok(Some(established)),
             Err(error) => return Err(error.to_string()),
         }
+        let event = next_event(socket, leash, machine.deadline(), &mut buffer)
+            .await
+            .map_err(|error| error.to_string())?;
+        let now = Instant::now();
+        step = match event {
+            Event::Bytes(n) => machine.receive(now, &buffer[..n], is_ours),
+            Event::OldLinkGone => machine.old_link_gone(now),
+            Event::Closed => Err(machine.closed()),
+            Event::Timeout => machine.expire(now).map(|()| AcceptorStep::Continue),
+            Event::Told => Ok(AcceptorStep::Continue),
+            Event::Pulled => return Ok(None),
+        };
     }
 }
 
@@ -237,8 +301,9 @@ pub(super) async fn dial(
 ) {
     let mut peer_wins = false;
     let outcome = {
-        let work = std::pin::pin!(dial_socket(&kernel, &node, hidden, &leash, &mut peer_wins));
-        let pulled = std::pin::pin!(leash.event());
+        let work =
+            std::pin::pin!(dial_socket(&kernel, attempt, &node, hidden, &leash, &mut peer_wins));
+        let pulled = std::pin::pin!(leash.end());
         match select(work, pulled).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right(_) => return,
@@ -259,9 +324,10 @@ pub(super) async fn dial(
 
 async fn dial_socket(
     kernel: &Rc<KernelShard>,
+    attempt: AttemptId,
     node: &Atom,
     hidden: bool,
-    leash: &Leash,
+    leash: &Rc<Leash>,
     peer_wins: &mut bool,
 ) -> Result<Finished, String> {
     let peer = kernel.check_peer_name(node)?;
@@ -280,7 +346,8 @@ async fn dial_socket(
             Ok(socket) => {
                 let established =
                     drive_initiator(kernel, &socket, peer, hidden, leash, peer_wins).await?;
-                return Ok(Finished { socket, established });
+                kernel.with(|machine| machine.proven(attempt));
+                return settle(kernel, socket, established, Side::Dialled(at), leash).await;
             }
             Err(error) => refused = format!("{at}: {error}"),
         }
@@ -325,7 +392,8 @@ async fn initiate(
             }
             Event::Closed => Err(machine.closed()),
             Event::Timeout => machine.expire(now).map(|()| InitiatorStep::Continue),
-            Event::Pulled | Event::OldLinkGone => return Err("given up".to_owned()),
+            Event::OldLinkGone | Event::Told => Ok(InitiatorStep::Continue),
+            Event::Pulled => return Err("given up".to_owned()),
         };
         if matches!(step, Ok(InitiatorStep::Alive)) {
             // The peer has not noticed yet that the connection before this one is gone.

@@ -73,11 +73,14 @@ impl Host for ShardHost {
     }
 
     fn ended(&self, _: &Handle<Self>, _: LinkKey, state: LinkState, end: End<Refused>) {
+        if state.entry.is_lane() {
+            self.0.lane_ended(state, end);
+            return;
+        }
         let cause = match end {
             End::Closed => NodeDownReason::ConnectionClosed,
             End::Failed(error) => NodeDownReason::Socket(error.to_string()),
             End::Refused(Refused::Link(LinkError::FrameTooLarge(_))) => NodeDownReason::Emsgsize,
-            End::Refused(Refused::Bye(_)) => NodeDownReason::ConnectionClosed,
             End::Refused(error) => NodeDownReason::Killed(error.to_string()),
             End::Panicked(panicked) => NodeDownReason::Killed(panicked.to_string()),
         };
@@ -91,16 +94,20 @@ impl Host for ShardHost {
     fn tick(&self, handle: &Handle<Self>, now: Instant) {
         self.0.settle_mailboxes();
         for key in handle.keys() {
-            let action = handle.with_link(key, |state| state.machine.tick(now));
-            match action {
-                Some(TickAction::Send) => handle.send_soon(key),
-                Some(TickAction::Dead) => {
-                    let entry = handle.with_link(key, |state| Rc::clone(&state.entry));
-                    if let Some(entry) = entry {
-                        self.0.close_link(&entry, NodeDownReason::NetTickTimeout);
-                    }
-                }
-                Some(TickAction::None) | None => {}
+            let looked = handle.with_link(key, |state| {
+                let action = state.machine.tick(now);
+                state.last_byte(now);
+                // What a lane has received is stated to the peer at the latest now.
+                let states = match &mut state.machine {
+                    Machine::Otp(_) => false,
+                    Machine::Lane(lane) => lane.acknowledge(),
+                };
+                (action, states)
+            });
+            match looked {
+                Some((TickAction::Dead, _)) => self.0.link_silent(key),
+                Some((TickAction::Send, _) | (TickAction::None, true)) => handle.send_soon(key),
+                Some((TickAction::None, false)) | None => {}
             }
         }
     }
@@ -275,13 +282,16 @@ impl ShardIo {
         }
     }
 
-    /// What the driver keeps for a link; nothing when the link is gone.
+    /// What is kept for a link, with a socket or without; nothing when the link is gone.
     #[inline]
     pub(super) fn with<R>(
         &self,
         link: &LinkEntry,
         f: impl FnOnce(&mut LinkState) -> R,
     ) -> Option<R> {
-        self.handle.with_link(link.key()?, f)
+        match link.key() {
+            Some(key) => self.handle.with_link(key, f),
+            None => link.with_detached(f),
+        }
     }
 }

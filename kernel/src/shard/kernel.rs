@@ -10,25 +10,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
-use krarup_transport::dist::TickConfig;
+use krarup_transport::fabric::SessionId;
 use krarup_transport::handshake::{
-    Accept, AcceptorConfig, Challenge, Cookie, Decision as Verdict, Established, Flags,
-    InitiatorConfig, LengthPrefix, LocalName, NameMode, NodeName, Timeouts,
+    Accept, AcceptorConfig, Challenge, Cookie, Decision as Verdict, Flags, InitiatorConfig,
+    LengthPrefix, LocalName, NameMode, NodeName, Timeouts,
 };
-use krarup_transport::io::{Listener, SocketOptions, sleep};
-use krarup_transport::link::LinkConfig;
+use krarup_transport::io::{Listener, PeerAddress, SocketOptions, sleep};
 use krarup_transport::term::{Atom, Creation};
 
-use super::bundle::Bundle;
-use super::connect::{self, Finished, Leash};
+use super::bundle::{Bundle, LinkId};
+use super::connect::{self, Leash};
+use super::sessions::Sessions;
+use super::settle::{Finished, Talk};
 use super::throttle::Throttle;
-use super::{Gauge, KernelEvent, LaneRoute, LinkId, NewLink, Shard, ShardMessage};
+use super::{KernelEvent, Shard, ShardMessage};
 use crate::net_kernel::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NetKernel, NodeDownReason, NodeInfo,
     NodeType, Order, PeerLink, WaiterId,
 };
 use crate::node::{AutoConnect, NameType, NodeConfig, SpawnError};
-use crate::process::{Identity, ProcessId};
+use crate::process::ProcessId;
 
 /// Sockets that have not proven the cookie; beyond it the oldest is closed.
 const STRANGERS_MAX: usize = 128;
@@ -36,33 +37,37 @@ const STRANGERS_MAX: usize = 128;
 /// Lines a second about connections that were refused, each for a reason of its own.
 const REFUSAL_LINES_MAX: u32 = 100;
 
-/// Moments within a tick interval at which links may tick.
-const TICK_PHASES: u32 = 16;
-
 /// What a node is while it is alive.
 pub(crate) struct Life {
     pub(crate) name: NodeName,
     pub(crate) creation: Creation,
     pub(crate) cookie: Cookie,
+    /// The port it accepts connections on.
+    pub(crate) port: u16,
+    /// The Unix socket it accepts joins on, by its name without the leading NUL; empty for none.
+    pub(crate) unix_name: Vec<u8>,
 }
 
 pub(crate) struct KernelShard {
     shard: RefCell<std::rc::Weak<Shard>>,
-    config: NodeConfig,
-    life: RefCell<Option<Life>>,
-    /// Holds the task that accepts connections.
-    accepting: RefCell<Option<Rc<Leash>>>,
-    machine: RefCell<NetKernel>,
+    pub(super) config: NodeConfig,
+    pub(super) life: RefCell<Option<Life>>,
+    /// Holds the tasks that accept connections.
+    accepting: RefCell<Vec<Rc<Leash>>>,
+    pub(super) machine: RefCell<NetKernel>,
     pub(super) challenges: RefCell<Vec<Challenge>>,
     strangers: RefCell<VecDeque<Rc<Leash>>>,
     /// Bounds the log lines about strangers that made room.
     crowd_log: Throttle,
     /// Bounds the log lines about refused connections.
-    pub(super) refusal_log: Throttle,
+    refusal_log: Throttle,
     attempts: RefCell<HashMap<AttemptId, Rc<Leash>>>,
+    /// What is being settled on first links that were accepted.
+    pub(super) settling: RefCell<HashMap<SessionId, Rc<Talk>>>,
+    pub(super) sessions: Sessions,
     finished: RefCell<HashMap<AttemptId, Finished>>,
     /// What carries each connection, until it has ended.
-    bundles: RefCell<HashMap<ConnectionId, Bundle>>,
+    pub(super) bundles: RefCell<HashMap<ConnectionId, Bundle>>,
     waiters: RefCell<HashMap<WaiterId, oneshot::Sender<bool>>>,
     next_waiter: Cell<u64>,
     names: RefCell<HashMap<Atom, ProcessId>>,
@@ -92,6 +97,8 @@ impl KernelShard {
             crowd_log: Throttle::new(1),
             refusal_log: Throttle::new(REFUSAL_LINES_MAX),
             attempts: RefCell::default(),
+            settling: RefCell::default(),
+            sessions: Sessions::default(),
             finished: RefCell::default(),
             bundles: RefCell::default(),
             waiters: RefCell::default(),
@@ -111,20 +118,26 @@ impl KernelShard {
     }
 
     /// Lets others connect from now on.
-    pub(crate) fn begin_life(self: &Rc<Self>, life: Life, listener: Listener) {
+    pub(crate) fn begin_life(
+        self: &Rc<Self>,
+        life: Life,
+        listeners: impl IntoIterator<Item = Listener>,
+    ) {
         if let Ok(name) = Atom::new(life.name.as_str()) {
             self.with(|machine| machine.start(name));
         }
         self.life.replace(Some(life));
-        let leash = Rc::<Leash>::default();
-        self.accepting.replace(Some(Rc::clone(&leash)));
-        glommio::spawn_local(connect::accept(Rc::clone(self), listener, leash)).detach();
+        for listener in listeners {
+            let leash = Rc::<Leash>::default();
+            self.accepting.borrow_mut().push(Rc::clone(&leash));
+            glommio::spawn_local(connect::accept(Rc::clone(self), listener, leash)).detach();
+        }
     }
 
     /// Accepts nobody any more and closes every link; [`KernelShard::is_quiet`] says when the last
     /// is gone.
     pub(crate) fn end_life(self: &Rc<Self>) {
-        if let Some(accepting) = self.accepting.take() {
+        for accepting in self.accepting.take() {
             accepting.pull();
         }
         for stranger in self.strangers.take() {
@@ -140,19 +153,6 @@ impl KernelShard {
 
     pub(crate) fn is_quiet(&self) -> bool {
         self.machine.borrow().is_quiet()
-    }
-
-    /// How a link to an established peer behaves.
-    fn link_config(&self, established: &Established, node: &Atom, id: ConnectionId) -> LinkConfig {
-        let own = self.machine.borrow().local().cloned();
-        let local = own.unwrap_or_else(|| Identity::nobody().name);
-        let tick = TickConfig::new(self.config.net_ticktime, self.config.net_tickintensity);
-        let mut config = LinkConfig::new(established.flags, local, node.clone());
-        config.tick = tick;
-        // Spread over the interval, so that many links do not tick at one moment.
-        let step = u32::try_from(id.0 % u64::from(TICK_PHASES)).unwrap_or(0) + 1;
-        config.tick_phase = tick.interval() * step / TICK_PHASES;
-        config
     }
 
     /// Calls the machine and carries out what follows.
@@ -195,21 +195,9 @@ impl KernelShard {
             Action::Attach { attempt, connection, node } => {
                 self.attempts.borrow_mut().remove(&attempt);
                 let finished = self.finished.borrow_mut().remove(&attempt);
-                let Some(Finished { socket, established }) = finished else { return };
-                // Plain links are spread over the shards in turn.
-                let owner = usize::try_from(connection.0).unwrap_or(0) % shard.count;
-                let gauge = Arc::new(Gauge::new());
-                let route = LaneRoute { lane: 0, shard: owner, gauge: Arc::clone(&gauge) };
-                self.bundles.borrow_mut().insert(connection, Bundle::new([route]));
-                let link = NewLink {
-                    gauge,
-                    id: LinkId { connection, lane: 0 },
-                    config: self.link_config(&established, &node, connection),
-                    node,
-                    socket: socket.into_fd(),
-                    leftover: established.leftover,
-                };
-                shard.tell(owner, ShardMessage::Attach(Box::new(link)));
+                if let Some(finished) = finished {
+                    self.attach_links(&shard, connection, &node, finished);
+                }
             }
             Action::StartReading { connection } => {
                 for owner in self.shards_of(connection) {
@@ -217,7 +205,9 @@ impl KernelShard {
                 }
             }
             Action::CloseLink { connection, reason } => {
-                self.close_links(connection, &reason);
+                if !self.end_session(connection, &reason) {
+                    self.close_links(connection, &reason, None);
+                }
             }
             Action::Broadcast { barrier, order } => {
                 self.log(&order);
@@ -290,7 +280,7 @@ impl KernelShard {
                     .get_mut(&connection)
                     .is_some_and(|bundle| bundle.ended(reason.clone()));
                 if close_others {
-                    self.close_links(connection, &reason);
+                    self.close_links(connection, &reason, None);
                 }
                 self.look_whether_over(connection);
             }
@@ -300,6 +290,9 @@ impl KernelShard {
                 }
                 self.look_whether_over(connection);
             }
+            event @ (KernelEvent::LaneBroken { .. }
+            | KernelEvent::LaneFailed { .. }
+            | KernelEvent::LaneBye { .. }) => self.lane_event(event),
             KernelEvent::NameGone { name, process } => {
                 let mine = self.names.borrow().get(&name) == Some(&process);
                 if mine {
@@ -316,11 +309,31 @@ impl KernelShard {
     }
 
     /// Ends every link of a connection that is left.
-    fn close_links(&self, connection: ConnectionId, reason: &NodeDownReason) {
+    pub(super) fn close_links(
+        &self,
+        connection: ConnectionId,
+        reason: &NodeDownReason,
+        bye: Option<Atom>,
+    ) {
         let Some(shard) = self.shard.borrow().upgrade() else { return };
         for owner in self.shards_of(connection) {
-            let reason = reason.clone();
-            shard.tell(owner, ShardMessage::Close { connection, reason });
+            let (reason, bye) = (reason.clone(), bye.clone());
+            shard.tell(owner, ShardMessage::Close { connection, reason, bye });
+        }
+    }
+
+    /// Tells the shard that keeps a lane.
+    pub(super) fn tell_lane(&self, link: LinkId, message: ShardMessage) {
+        let Some(shard) = self.shard.borrow().upgrade() else { return };
+        let owner = {
+            let bundles = self.bundles.borrow();
+            let lanes = bundles.get(&link.connection).map(|bundle| Arc::clone(bundle.lanes()));
+            lanes.and_then(|lanes| {
+                lanes.iter().find(|route| route.lane == link.lane).map(|route| route.shard)
+            })
+        };
+        if let Some(owner) = owner {
+            shard.tell(owner, message);
         }
     }
 
@@ -437,6 +450,16 @@ impl KernelShard {
         self.with(|machine| machine.established(attempt, link));
     }
 
+    /// Logs that somebody was not let in, but no more of that than is worth reading.
+    pub(super) fn note_refusal(&self, peer: &PeerAddress, error: &str) {
+        if let Some(held_back) = self.refusal_log.admit(Instant::now()) {
+            if held_back > 0 {
+                tracing::warn!(held_back, "more connections were refused than are told");
+            }
+            tracing::warn!(%peer, %error, "an inbound connection was refused");
+        }
+    }
+
     pub(super) fn attempt_failed(self: &Rc<Self>, attempt: AttemptId, peer_wins: bool) {
         self.attempts.borrow_mut().remove(&attempt);
         self.with(|machine| machine.failed(attempt, peer_wins, Instant::now()));
@@ -511,7 +534,7 @@ impl KernelShard {
         }
     }
 
-    fn cookie_for(&self, node: &str) -> Option<Cookie> {
+    pub(super) fn cookie_for(&self, node: &str) -> Option<Cookie> {
         let own = self.config.peer_cookies.iter().find(|(name, _)| name == node);
         match own {
             Some((_, cookie)) => Some(cookie.clone()),
@@ -525,7 +548,7 @@ impl KernelShard {
         Some(AcceptorConfig {
             local: life.name.clone(),
             creation: life.creation,
-            flags: Flags::ours(!self.config.hidden),
+            flags: self.flags(!self.config.hidden),
             challenge: connect::fresh_challenge().ok()?,
             timeouts: self.timeouts(),
             prefix: LengthPrefix::Two,
@@ -539,12 +562,18 @@ impl KernelShard {
         Some(InitiatorConfig {
             local: LocalName::Named(life.name.clone(), life.creation),
             peer,
-            flags: Flags::ours(!self.config.hidden && !hidden),
+            flags: self.flags(!self.config.hidden && !hidden),
             cookie,
             challenge: connect::fresh_challenge().ok()?,
             timeouts: self.timeouts(),
             prefix: LengthPrefix::Two,
         })
+    }
+
+    /// What this node says that it can.
+    fn flags(&self, published: bool) -> Flags {
+        let flags = Flags::ours(published);
+        if self.config.fabric.enabled { flags.with(Flags::FABRIC) } else { flags }
     }
 
     fn timeouts(&self) -> Timeouts {

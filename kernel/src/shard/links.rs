@@ -4,10 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use krarup_transport::dist::Control;
+use krarup_transport::fabric::Epoch;
 use krarup_transport::link::{Busy, SendError as LinkSendError, SenderKey};
-use krarup_transport::shard::{LinkKey, Outbox, WriteSlices};
+use krarup_transport::shard::{LinkKey, Outbox, Reading, WriteSlices};
 use krarup_transport::term::Atom;
 
 use super::bundle::LinkId;
@@ -16,6 +18,15 @@ use super::machine::Machine;
 use super::{Body, Peer};
 use crate::net_kernel::{ConnectionId, NodeDownReason};
 
+/// What a link is between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nodes of which one knows no lanes.
+    Otp,
+    /// Two Krarup nodes.
+    Lane,
+}
+
 /// What the processes of a shard know of one of its links.
 pub(crate) struct LinkEntry {
     id: LinkId,
@@ -23,6 +34,13 @@ pub(crate) struct LinkEntry {
     key: Cell<Option<LinkKey>>,
     gauge: Arc<Gauge>,
     peer: Rc<Peer>,
+    kind: Kind,
+    /// Which of a lane's sockets it has, or had last.
+    epoch: Cell<Epoch>,
+    /// The kernel has said that frames may be read.
+    reading: Cell<bool>,
+    /// What the driver keeps while the link has a socket: that of a lane that waits for another.
+    detached: RefCell<Option<Box<LinkState>>>,
     /// Set once the link ends; nothing is sent over it any more.
     ended: Cell<bool>,
     /// The reason to report instead of the socket's.
@@ -30,20 +48,63 @@ pub(crate) struct LinkEntry {
 }
 
 impl LinkEntry {
-    pub(super) fn new(id: LinkId, node: Atom, gauge: Arc<Gauge>) -> Self {
+    pub(super) fn new(id: LinkId, node: Atom, gauge: Arc<Gauge>, kind: Kind) -> Self {
         LinkEntry {
             id,
             node,
             key: Cell::new(None),
             gauge,
             peer: Rc::default(),
+            kind,
+            epoch: Cell::new(Epoch(0)),
+            reading: Cell::new(false),
+            detached: RefCell::default(),
             ended: Cell::new(false),
             reason: RefCell::default(),
         }
     }
 
+    /// The driver keeps the link's state under this key.
     pub(super) fn set_key(&self, key: LinkKey) {
         self.key.set(Some(key));
+    }
+
+    /// The link has no socket any more. Signals can be sent on, as far as its budget goes.
+    pub(super) fn detach(&self, state: LinkState) {
+        self.key.set(None);
+        self.detached.replace(Some(Box::new(state)));
+    }
+
+    /// What is kept of a link without a socket, to give it another.
+    pub(super) fn take_detached(&self) -> Option<Box<LinkState>> {
+        self.detached.take()
+    }
+
+    /// Gives `f` what is kept of a link without a socket.
+    pub(super) fn with_detached<R>(&self, f: impl FnOnce(&mut LinkState) -> R) -> Option<R> {
+        self.detached.borrow_mut().as_deref_mut().map(f)
+    }
+
+    /// Whether it can have another socket when the one it has breaks.
+    pub(super) fn is_lane(&self) -> bool {
+        self.kind == Kind::Lane
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch.get()
+    }
+
+    pub(super) fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.set(epoch);
+    }
+
+    /// Whether frames may be read from a new socket.
+    pub(super) fn reading(&self) -> Reading {
+        if self.reading.get() { Reading::On } else { Reading::Paused }
+    }
+
+    pub(super) fn start_reading(&self) {
+        self.reading.set(true);
     }
 
     pub(super) fn id(&self) -> LinkId {
@@ -81,6 +142,8 @@ impl LinkEntry {
     /// Nothing is sent any more; whoever waits for room looks again and finds no route.
     pub(super) fn end(&self) {
         self.ended.set(true);
+        self.key.set(None);
+        self.detached.take();
         self.gauge.wake_all();
     }
 }
@@ -95,6 +158,11 @@ pub(crate) struct LinkState {
     backlog_bytes: usize,
     /// Bytes of an incomplete frame, which were counted when they came.
     unread_bytes: usize,
+    /// When something was last seen to have come, and how much had by then.
+    last_byte: Instant,
+    seen_bytes: u64,
+    /// Frames whose checksum was wrong.
+    pub(super) checksum_errors: u64,
 }
 
 /// Answers that may wait because a peer asks and does not read; beyond it the link is ended.
@@ -105,8 +173,32 @@ const BACKLOG_BYTES_MAX: usize = 64 << 20;
 pub(super) struct BacklogFull;
 
 impl LinkState {
-    pub(super) fn new(entry: Rc<LinkEntry>, machine: Machine) -> Self {
-        LinkState { entry, machine, backlog: VecDeque::new(), backlog_bytes: 0, unread_bytes: 0 }
+    pub(super) fn new(entry: Rc<LinkEntry>, machine: Machine, now: Instant) -> Self {
+        LinkState {
+            entry,
+            machine,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            unread_bytes: 0,
+            last_byte: now,
+            seen_bytes: 0,
+            checksum_errors: 0,
+        }
+    }
+
+    /// When the last byte came, as far as looks at it now and then can tell.
+    pub(super) fn last_byte(&mut self, now: Instant) -> Instant {
+        let received_bytes = self.machine.counters().received_bytes;
+        if received_bytes != self.seen_bytes {
+            self.seen_bytes = received_bytes;
+            self.last_byte = now;
+        }
+        self.last_byte
+    }
+
+    /// The lane has another socket from now on.
+    pub(super) fn attached(&mut self, now: Instant) {
+        self.last_byte = now;
     }
 
     /// Counts what has come since the last call: the peer lives.
@@ -219,9 +311,9 @@ mod tests {
         config.limits.outbox_reserve_bytes = 0;
         let gauge = Arc::new(Gauge::new());
         let id = LinkId { connection: ConnectionId(1), lane: 0 };
-        let entry = Rc::new(LinkEntry::new(id, peer, Arc::clone(&gauge)));
-        let link = Link::new(config, std::time::Instant::now());
-        let mut state = LinkState::new(entry, Machine::Otp(link));
+        let entry = Rc::new(LinkEntry::new(id, peer, Arc::clone(&gauge), Kind::Otp));
+        let now = Instant::now();
+        let mut state = LinkState::new(entry, Machine::Otp(Link::new(config, now)), now);
         assert!(state.for_message().is_ok());
         for word in [1, 2] {
             let reference = Reference::new(Atom::from_static("a@h"), Creation(4), &[word]);

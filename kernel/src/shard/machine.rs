@@ -17,7 +17,6 @@ pub(super) enum Machine {
     /// To an OTP node, or one that does without lanes.
     Otp(Link),
     /// One lane of a session.
-    #[allow(dead_code, reason = "sessions are not begun yet")]
     Lane(Lane),
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use krarup_transport::dist::Control;
-use krarup_transport::fabric::SharedRun;
+use krarup_transport::fabric::{Broken, Epoch, LaneConfig, SharedRun};
 use krarup_transport::link::{LinkConfig, SenderKey};
 use krarup_transport::term::{Atom, Reference};
 
@@ -36,8 +36,12 @@ pub(crate) enum ShardMessage {
     Attach(Box<NewLink>),
     /// Read the frames of a connection's links from now on.
     StartReading { connection: ConnectionId },
-    /// End a connection's links.
-    Close { connection: ConnectionId, reason: NodeDownReason },
+    /// End a connection's links. Over lanes that have a socket, the peer is told `bye` first.
+    Close { connection: ConnectionId, reason: NodeDownReason, bye: Option<Atom> },
+    /// Let go of a lane's socket of this epoch, and report that it broke.
+    Detach { link: LinkId, epoch: Epoch },
+    /// A socket for a lane that has none.
+    Resume(Box<Resume>),
     /// Anything else that a handle asks of a shard.
     Run(Work),
 }
@@ -57,9 +61,28 @@ pub(crate) struct NewLink {
     pub(crate) id: LinkId,
     pub(crate) node: Atom,
     pub(crate) socket: OwnedFd,
-    pub(crate) config: LinkConfig,
+    pub(crate) setup: Setup,
     pub(crate) gauge: Arc<Gauge>,
     /// Bytes that came behind the handshake.
+    pub(crate) leftover: Vec<u8>,
+    /// Which of a lane's sockets it is.
+    pub(crate) epoch: Epoch,
+}
+
+/// With what a link begins.
+pub(crate) enum Setup {
+    Otp(LinkConfig),
+    Lane(LaneConfig),
+}
+
+/// A socket that takes a lane over from one that broke.
+pub(crate) struct Resume {
+    pub(crate) link: LinkId,
+    pub(crate) epoch: Epoch,
+    pub(crate) socket: OwnedFd,
+    /// The position up to which the peer received.
+    pub(crate) peer_received: u64,
+    /// Bytes that came behind the join.
     pub(crate) leftover: Vec<u8>,
 }
 
@@ -71,6 +94,12 @@ pub(crate) enum KernelEvent {
     LinkDown { connection: ConnectionId, reason: NodeDownReason },
     /// A shard has handled everything that one ended link of a connection had sent to it.
     Drained { connection: ConnectionId },
+    /// A lane's shard has let go of its socket of this epoch.
+    LaneBroken { link: LinkId, epoch: Epoch, report: Broken, why: String },
+    /// A lane received what no node sends.
+    LaneFailed { link: LinkId, why: String },
+    /// The peer ends the session.
+    LaneBye { link: LinkId, reason: Atom },
     /// A process that had this name ended.
     NameGone { name: Atom, process: ProcessId },
 }

@@ -3,14 +3,17 @@
 //! Everything here lives on one executor and is touched by its thread alone; other shards and
 //! threads reach it by [`ShardMessage`]s.
 
+mod attach;
 mod body;
 mod bundle;
 mod connect;
 mod content;
 mod gauge;
 mod host;
+mod join;
 mod kept;
 mod kernel;
+mod lanes;
 mod links;
 mod machine;
 mod message;
@@ -18,8 +21,11 @@ mod orders;
 mod outside;
 mod peer;
 mod process;
+mod reach;
 mod receive;
 mod send;
+mod sessions;
+mod settle;
 mod spawn_request;
 mod start;
 mod throttle;
@@ -47,6 +53,7 @@ pub(crate) use links::LinkEntry;
 pub(crate) use message::{KernelEvent, NewLink, ShardMessage, Target};
 pub(crate) use outside::NODE_PROCESS;
 pub(crate) use peer::Peer;
+pub(crate) use reach::listen_unix;
 pub(crate) use send::Outcome;
 pub(crate) use start::{Executors, start};
 

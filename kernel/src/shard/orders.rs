@@ -1,19 +1,22 @@
 //! What a shard does when told to: by other shards, by the kernel, by handles.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_channel::oneshot;
+use krarup_transport::fabric::Lane;
 use krarup_transport::io::Socket;
 use krarup_transport::link::Link;
-use krarup_transport::shard::Reading;
 use krarup_transport::term::{Atom, Pid, Reference};
 use smallvec::SmallVec;
 
 use super::bundle::lane_of;
-use super::links::LinkState;
+use super::links::{Kind, LinkState};
 use super::machine::Machine;
+use super::message::Setup;
 use super::{
     Body, KernelEvent, LaneRoute, LinkEntry, LinkId, NewLink, Route, Shard, ShardMessage, Target,
 };
@@ -72,16 +75,22 @@ impl Shard {
             ShardMessage::Attach(link) => self.attach_link(*link),
             ShardMessage::StartReading { connection } => {
                 for link in self.links_of(connection) {
+                    link.start_reading();
                     if let Some(key) = link.key() {
                         self.io().handle().resume_reading(key);
                     }
                 }
             }
-            ShardMessage::Close { connection, reason } => {
+            ShardMessage::Close { connection, reason, bye } => {
                 for link in self.links_of(connection) {
+                    if let Some(bye) = &bye {
+                        self.say_bye(&link, bye);
+                    }
                     self.close_link(&link, reason.clone());
                 }
             }
+            ShardMessage::Detach { link, epoch } => self.detach_lane(link, epoch),
+            ShardMessage::Resume(resume) => self.resume_lane(*resume),
             ShardMessage::Run(work) => work(self),
         }
     }
@@ -157,24 +166,43 @@ impl Shard {
 
     /// Takes a link over. It can be written to at once; it is read when the kernel says so.
     fn attach_link(self: &Rc<Self>, link: NewLink) {
-        let NewLink { id, node, socket, config, leftover, gauge } = link;
-        let entry = Rc::new(LinkEntry::new(id, node, gauge));
-        let link = Link::new(config, Instant::now());
-        let state = LinkState::new(Rc::clone(&entry), Machine::Otp(link));
-        let added = Socket::from_fd(socket)
-            .and_then(|socket| self.io().handle().add(socket, state, &leftover, Reading::Paused));
-        match added {
-            Ok(key) => {
-                entry.set_key(key);
-                self.links.borrow_mut().insert(id, entry);
-            }
-            Err(error) => {
-                let reason = NodeDownReason::Socket(error.to_string());
-                self.tell_link_down(id.connection, reason);
+        let NewLink { id, node, socket, setup, leftover, gauge, epoch } = link;
+        let now = Instant::now();
+        let (kind, machine) = match setup {
+            Setup::Otp(config) => (Kind::Otp, Machine::Otp(Link::new(config, now))),
+            Setup::Lane(config) => (Kind::Lane, Machine::Lane(Lane::new(config, now))),
+        };
+        let entry = Rc::new(LinkEntry::new(id, node, gauge, kind));
+        entry.set_epoch(epoch);
+        let state = LinkState::new(Rc::clone(&entry), machine, now);
+        self.links.borrow_mut().insert(id, Rc::clone(&entry));
+        if let Err((error, state)) = self.add_socket(&entry, socket, state, &leftover) {
+            match kind {
+                Kind::Otp => self.link_ended(&entry, NodeDownReason::Socket(error.to_string())),
+                Kind::Lane => self.lane_broken(*state, error.to_string()),
             }
         }
         self.newest_link.set(Some(id));
         self.send_early(id);
+    }
+
+    /// Gives a link a socket; when the socket is unusable, gives back what was to be kept for it.
+    pub(super) fn add_socket(
+        &self,
+        entry: &Rc<LinkEntry>,
+        socket: OwnedFd,
+        state: LinkState,
+        leftover: &[u8],
+    ) -> Result<(), (io::Error, Box<LinkState>)> {
+        let socket = match Socket::from_fd(socket) {
+            Ok(socket) => socket,
+            Err(error) => return Err((error, Box::new(state))),
+        };
+        let handle = self.io().handle();
+        let added = handle.add(socket, state, leftover, entry.reading());
+        let key = added.map_err(|(error, state)| (error, Box::new(state)))?;
+        entry.set_key(key);
+        Ok(())
     }
 
     /// Handles what came for a link before the link itself. A shard hears of a new route by its

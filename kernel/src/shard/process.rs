@@ -11,9 +11,10 @@ use krarup_transport::dist::{Control, ProcessOrName};
 use krarup_transport::term::{Atom, Term};
 use smallvec::SmallVec;
 
+use super::machine::Machine;
 use super::send::sender_key;
-use super::{Body, KernelEvent, Shard};
-use crate::node::{LinkStats, ShardStats, SpawnError};
+use super::{Body, KernelEvent, LinkEntry, Shard};
+use crate::node::{LaneStats, LinkStats, ShardStats, SpawnError};
 use crate::process::{Owner, Process, ProcessCell, ProcessId, ProcessResult, Pushed, Signal};
 
 /// What a process runs: its future, made on the shard it lives on.
@@ -152,12 +153,29 @@ impl Shard {
     /// What this shard counts.
     pub(crate) fn stats(&self) -> ShardStats {
         let handle = self.io().handle();
-        let links = handle.keys().into_iter().filter_map(|key| {
-            handle.with_link(key, |state| {
+        let links: Vec<Rc<LinkEntry>> = self.links.borrow().values().cloned().collect();
+        let links = links.iter().filter_map(|link| {
+            self.io().with(link, |state| {
                 let counters = state.machine.counters();
+                let is_connected = link.key().is_some();
+                let lane = match &state.machine {
+                    Machine::Otp(_) => None,
+                    Machine::Lane(lane) => {
+                        let replay = lane.replay_counters();
+                        Some(LaneStats {
+                            lane: link.id().lane,
+                            is_connected,
+                            resumes: replay.resumes,
+                            replayed_bytes: replay.replayed_bytes,
+                            retained_bytes: replay.retained_bytes,
+                            checksum_errors: state.checksum_errors,
+                        })
+                    }
+                };
                 LinkStats {
-                    node: state.entry.node().clone(),
+                    node: link.node().clone(),
                     shard: self.id,
+                    lane,
                     received_bytes: counters.received_bytes,
                     sent_bytes: counters.written_bytes,
                     received_signals: counters.received_signals,

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::gauge::{Gauge, IN_FLIGHT_BYTES_MAX};
 use super::links::BacklogFull;
-use super::{Body, Content, LinkEntry, Shard, ShardMessage};
+use super::{Body, Content, KernelEvent, LinkEntry, Shard, ShardMessage};
 use crate::net_kernel::{ConnectionId, NodeDownReason};
 use crate::node::SendError;
 use crate::process::{DestinationRef, Identity, ProcessId, Signal, name_atom, yield_once};
@@ -186,7 +186,11 @@ impl Shard {
             Some(Ok(())) => self.io().wrote_later(link),
             Some(Err(BacklogFull)) => {
                 let why = "it asks and does not read the answers".to_owned();
-                self.close_link(link, NodeDownReason::Killed(why));
+                if link.is_lane() {
+                    self.tell_kernel(KernelEvent::LaneFailed { link: link.id(), why });
+                } else {
+                    self.close_link(link, NodeDownReason::Killed(why));
+                }
             }
             None => {}
         }

@@ -106,14 +106,14 @@ impl<H: Host> Handle<H> {
     /// Takes over a connection. `received` are bytes that were read from it already.
     ///
     /// # Errors
-    /// When the socket cannot be watched, which is a limit of the host.
+    /// When the socket cannot be watched, which is a limit of the host; `state` comes back.
     pub fn add(
         &self,
         socket: Socket,
         state: H::Link,
         received: &[u8],
         reading: Reading,
-    ) -> io::Result<LinkKey> {
+    ) -> Result<LinkKey, (io::Error, H::Link)> {
         let mut inbox = Receiver::new(self.0.pool.clone());
         let mut rest = received;
         while !rest.is_empty() {
@@ -125,8 +125,13 @@ impl<H: Host> Handle<H> {
         }
         inbox.park();
         let mut slots = self.0.slots.borrow_mut();
-        let key = slots.vacant_key()?;
-        self.0.watch.readiness().add(&socket, key.to_u64(), Interest::Read)?;
+        let watched = slots.vacant_key().and_then(|key| {
+            self.0.watch.readiness().add(&socket, key.to_u64(), Interest::Read).map(|()| key)
+        });
+        let key = match watched {
+            Ok(key) => key,
+            Err(error) => return Err((error, state)),
+        };
         let slot = Rc::new(Slot {
             key,
             socket,

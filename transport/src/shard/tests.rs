@@ -50,7 +50,7 @@ enum Seen {
     Tick,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
 }

@@ -1,0 +1,185 @@
+//! From an attempt that is through to links on their shards: what is said before, and with what
+//! each link begins.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use krarup_transport::dist::TickConfig;
+use krarup_transport::fabric::{
+    Credentials, Epoch, Hello, LANES_MAX, LaneConfig, LaneId, LaneLimits, Role, VERSIONS,
+};
+use krarup_transport::handshake::Established;
+use krarup_transport::io::{PeerAddress, Socket};
+use krarup_transport::link::LinkConfig;
+use krarup_transport::term::{Atom, Creation};
+
+use super::bundle::{Bundle, LaneRoute, LinkId};
+use super::message::Setup;
+use super::reach::this_host;
+use super::settle::{Carrier, Finished, Lanes};
+use super::{Gauge, KernelShard, NewLink, Shard, ShardMessage};
+use crate::net_kernel::ConnectionId;
+use crate::node::Checksum;
+use crate::process::Identity;
+
+/// Moments within a tick interval at which links may tick.
+const TICK_PHASES: u32 = 16;
+
+impl KernelShard {
+    /// What this node says first on a link to a Krarup node.
+    pub(super) fn hello(&self, socket: &Socket) -> Result<Hello, String> {
+        let life = self.life.borrow();
+        let life = life.as_ref().ok_or("the node is not alive")?;
+        let fabric = &self.config.fabric;
+        let mut session_half = [0; 16];
+        getrandom::fill(&mut session_half).map_err(|error| error.to_string())?;
+        Ok(Hello {
+            versions: VERSIONS,
+            shards: u16::try_from(self.config.shards).unwrap_or(u16::MAX),
+            lanes_max: fabric.lanes_max.unwrap_or(LANES_MAX).clamp(1, LANES_MAX),
+            asks_checksum: match fabric.checksum {
+                Checksum::Auto => !is_within_host(socket),
+                Checksum::On => true,
+                Checksum::Off => false,
+            },
+            frame_bytes_max: LaneLimits::DEFAULT.frame_bytes_max,
+            port: life.port,
+            host: this_host(),
+            session_half,
+            unix_name: life.unix_name.clone(),
+        })
+    }
+
+    /// What the joins of a session with this peer are proven with.
+    pub(super) fn credentials(&self, peer: &Established, role: Role) -> Option<Credentials> {
+        let cookie = self.cookie_for(peer.peer.as_str())?;
+        let life = self.life.borrow();
+        let life = life.as_ref()?;
+        let ours = (life.name.clone(), life.creation);
+        let theirs = (peer.peer.clone(), peer.peer_creation);
+        let (initiator, acceptor) = match role {
+            Role::Initiator => (ours, theirs),
+            Role::Acceptor => (theirs, ours),
+        };
+        Some(Credentials { cookie, initiator, acceptor, flags: peer.flags })
+    }
+
+    /// Gives what carries a new connection to the shards. Nothing is read yet.
+    pub(super) fn attach_links(
+        &self,
+        shard: &Rc<Shard>,
+        connection: ConnectionId,
+        node: &Atom,
+        finished: Finished,
+    ) {
+        let Finished { established, carrier } = finished;
+        match carrier {
+            Carrier::Plain(socket, leftover) => {
+                // Spread over the shards in turn.
+                let owner = usize::try_from(connection.0).unwrap_or(0) % shard.count;
+                let route = LaneRoute { lane: 0, shard: owner, gauge: Arc::new(Gauge::new()) };
+                self.bundles.borrow_mut().insert(connection, Bundle::new([route.clone()]));
+                let link = NewLink {
+                    id: LinkId { connection, lane: 0 },
+                    node: node.clone(),
+                    socket: socket.into_fd(),
+                    setup: Setup::Otp(self.link_config(&established, node, connection)),
+                    gauge: route.gauge,
+                    leftover,
+                    epoch: Epoch(0),
+                };
+                shard.tell(owner, ShardMessage::Attach(Box::new(link)));
+            }
+            Carrier::Lanes(lanes) => {
+                self.attach_lanes(shard, connection, node, *lanes, established.peer_creation);
+            }
+        }
+    }
+
+    fn attach_lanes(
+        &self,
+        shard: &Rc<Shard>,
+        connection: ConnectionId,
+        node: &Atom,
+        lanes: Lanes,
+        peer_creation: Creation,
+    ) {
+        let route = |lane: LaneId| LaneRoute {
+            lane: lane.0,
+            shard: usize::from(lane.0) % shard.count,
+            gauge: Arc::new(Gauge::new()),
+        };
+        let routes: Arc<[LaneRoute]> = lanes.settled.lanes.iter().map(route).collect();
+        self.bundles.borrow_mut().insert(connection, Bundle::new(Arc::clone(&routes)));
+        self.begin_session(connection, node, &lanes);
+        tracing::debug!(
+            %node,
+            lanes = ?lanes.settled.lanes,
+            same_host = lanes.settled.agreement.same_host,
+            checksum = lanes.settled.agreement.checksum,
+            "a session begins"
+        );
+        let config = self.lane_config(&lanes, node, peer_creation);
+        let first_link = lanes.settled.lane0_on_first_link;
+        // In the order of their numbers, as the shards expect it.
+        for (lane, socket, leftover) in lanes.sockets {
+            let Some(route) = routes.iter().find(|route| route.lane == lane.0) else { continue };
+            let mut config = config.clone();
+            config.tick_phase = phase(config.tick.halved(), connection.0 + u64::from(lane.0));
+            let link = NewLink {
+                id: LinkId { connection, lane: lane.0 },
+                node: node.clone(),
+                socket: socket.into_fd(),
+                setup: Setup::Lane(config),
+                gauge: Arc::clone(&route.gauge),
+                leftover,
+                epoch: Epoch(u32::from(!(lane.0 == 0 && first_link))),
+            };
+            shard.tell(route.shard, ShardMessage::Attach(Box::new(link)));
+        }
+    }
+
+    /// How a link to an established peer behaves.
+    fn link_config(&self, established: &Established, node: &Atom, id: ConnectionId) -> LinkConfig {
+        let (local, _) = self.identity();
+        let mut config = LinkConfig::new(established.flags, local, node.clone());
+        config.tick = self.tick();
+        config.tick_phase = phase(config.tick, id.0);
+        config
+    }
+
+    fn lane_config(&self, lanes: &Lanes, node: &Atom, peer_creation: Creation) -> LaneConfig {
+        let mut config = LaneConfig::new(self.identity(), (node.clone(), peer_creation));
+        config.tick = self.tick();
+        config.checksum = lanes.settled.agreement.checksum;
+        config
+    }
+
+    fn identity(&self) -> (Atom, Creation) {
+        let nobody = Identity::nobody();
+        let name = self.machine.borrow().local().cloned().unwrap_or(nobody.name);
+        let creation = self.life.borrow().as_ref().map_or(nobody.creation, |life| life.creation);
+        (name, creation)
+    }
+
+    /// The tick time in force.
+    pub(super) fn tick(&self) -> TickConfig {
+        TickConfig::new(self.config.net_ticktime, self.config.net_tickintensity)
+    }
+}
+
+/// Spread over the interval, so that many links do not tick at one moment.
+fn phase(tick: TickConfig, number: u64) -> Duration {
+    let step = u32::try_from(number % u64::from(TICK_PHASES)).unwrap_or(0) + 1;
+    tick.interval() * step / TICK_PHASES
+}
+
+/// Whether both ends of a connection are on this host, as their addresses tell.
+fn is_within_host(socket: &Socket) -> bool {
+    let (Ok(local), Ok(PeerAddress::Tcp(peer))) = (socket.local_address(), socket.peer_address())
+    else {
+        return socket.is_unix();
+    };
+    peer.ip().is_loopback() || local.is_some_and(|local| local.ip() == peer.ip())
+}

@@ -1,0 +1,489 @@
+//! The sessions with other Krarup nodes, as the kernel keeps them: it gives their lanes sockets,
+//! and others when those break, for as long as the [`Session`] machine says.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use krarup_transport::fabric::{
+    Ask, Credentials, DialFailure, Epoch, JOIN_TIMEOUT, JoinId, LaneId, LaneSet, Probed, Refusal,
+    Session, SessionAction, SessionEnd, SessionId,
+};
+use krarup_transport::io::{Socket, sleep};
+use krarup_transport::term::Atom;
+
+use super::bundle::LinkId;
+use super::connect::Leash;
+use super::join::{self, Dial, Lost};
+use super::message::Resume;
+use super::reach::Reach;
+use super::settle::{Lanes, NewSocket};
+use super::{KernelEvent, KernelShard, ShardMessage};
+use crate::net_kernel::{ConnectionId, NodeDownReason};
+use crate::process::yield_once;
+
+/// How long the lanes of a session that the peer has ended may still bring what was sent before:
+/// every lane is told of the end by itself.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
+
+/// The sessions of a node.
+#[derive(Default)]
+pub(super) struct Sessions {
+    running: RefCell<HashMap<ConnectionId, Running>>,
+    by_id: RefCell<HashMap<SessionId, ConnectionId>>,
+    next_join: std::cell::Cell<u64>,
+    /// When the next look at the time is due.
+    alarm: std::cell::Cell<Option<Instant>>,
+}
+
+/// One session and what is under way for it.
+struct Running {
+    node: Atom,
+    version: u8,
+    machine: Session,
+    credentials: Credentials,
+    reach: Rc<Reach>,
+    dials: HashMap<(LaneId, Epoch), Dialled>,
+    joins: HashMap<JoinId, Joining>,
+    probe: Option<glommio::Task<()>>,
+    /// What the peer is told over the lanes that have a socket.
+    bye: Option<Atom>,
+    /// Why this node ends it.
+    closing: Option<NodeDownReason>,
+    farewell: Option<Farewell>,
+    carrying_out: bool,
+}
+
+/// A connection that the initiator makes for a lane.
+enum Dialled {
+    /// The task ends with this.
+    Under(glommio::Task<()>),
+    Through(Socket),
+}
+
+/// A connection that asks to become a lane's.
+enum Joining {
+    Asking(Rc<Ticket>),
+    Proven(Socket, Vec<u8>),
+}
+
+/// The peer has ended the session; these lanes have not brought its `bye` yet.
+struct Farewell {
+    reason: Atom,
+    missing: LaneSet,
+    ends: Instant,
+}
+
+/// Where a join waits for what the session says to it.
+pub(super) struct Ticket {
+    pub(super) connection: ConnectionId,
+    pub(super) join: JoinId,
+    verdict: RefCell<Option<Verdict>>,
+    leash: Rc<Leash>,
+}
+
+/// What a session says to a join.
+pub(super) enum Verdict {
+    /// It is let in, with these credentials; so much was received of the lane's stream.
+    Admit(Credentials, u64),
+    Refuse(Refusal),
+}
+
+impl Ticket {
+    /// What the session said, if it did.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        self.verdict.take()
+    }
+
+    fn tell(&self, verdict: Verdict) {
+        self.verdict.replace(Some(verdict));
+        self.leash.tell();
+    }
+}
+
+impl KernelShard {
+    /// The session of a connection begins.
+    pub(super) fn begin_session(&self, connection: ConnectionId, node: &Atom, lanes: &Lanes) {
+        let machine = Session::new(&lanes.settled, self.tick().ticktime(), Instant::now());
+        let sessions = &self.sessions;
+        sessions.by_id.borrow_mut().insert(machine.id(), connection);
+        let running = Running {
+            node: node.clone(),
+            version: lanes.settled.agreement.version,
+            machine,
+            credentials: lanes.credentials.clone(),
+            reach: Rc::new(lanes.reach.clone()),
+            dials: HashMap::new(),
+            joins: HashMap::new(),
+            probe: None,
+            bye: None,
+            closing: None,
+            farewell: None,
+            carrying_out: false,
+        };
+        sessions.running.borrow_mut().insert(connection, running);
+    }
+
+    /// Ends the session of a connection from this side; false if it has none.
+    pub(super) fn end_session(
+        self: &Rc<Self>,
+        connection: ConnectionId,
+        reason: &NodeDownReason,
+    ) -> bool {
+        self.with_session(connection, |running| {
+            running.closing = Some(reason.clone());
+            match reason {
+                NodeDownReason::WaitPending => running.machine.replaced(),
+                reason => running.machine.close(reason.atom().as_str()),
+            }
+        })
+        .is_some()
+    }
+
+    /// Handles what a lane's shard reports; on what has ended there is nothing to do.
+    pub(super) fn lane_event(self: &Rc<Self>, event: KernelEvent) {
+        let now = Instant::now();
+        match event {
+            KernelEvent::LaneBroken { link, epoch, report, why } => {
+                let lane = LaneId(link.lane);
+                self.with_session(link.connection, |running| {
+                    if running.part_with(lane) {
+                        return;
+                    }
+                    tracing::info!(node = %running.node, %lane, %why, "a lane broke");
+                    running.machine.broken(now, lane, epoch, report);
+                });
+            }
+            KernelEvent::LaneFailed { link, why } => {
+                let lane = LaneId(link.lane);
+                self.with_session(link.connection, |running| running.machine.failed(lane, why));
+            }
+            KernelEvent::LaneBye { link, reason } => {
+                self.with_session(link.connection, |running| {
+                    running.hear_bye(now, LaneId(link.lane), reason);
+                });
+            }
+            KernelEvent::Acknowledged(_)
+            | KernelEvent::LinkDown { .. }
+            | KernelEvent::Drained { .. }
+            | KernelEvent::NameGone { .. } => {}
+        }
+    }
+
+    /// A connection asks to join a lane of a session. What the session says to that is told by the
+    /// ticket.
+    ///
+    /// # Errors
+    /// The refusal, if there is no such session.
+    pub(super) fn ask_session(
+        self: &Rc<Self>,
+        ask: &Ask,
+        leash: &Rc<Leash>,
+    ) -> Result<Rc<Ticket>, Refusal> {
+        let connection = self.sessions.by_id.borrow().get(&ask.session).copied();
+        let connection = connection.ok_or(Refusal::UnknownSession)?;
+        let join = JoinId(self.sessions.next_join.get());
+        self.sessions.next_join.set(join.0 + 1);
+        let (verdict, leash) = (RefCell::default(), Rc::clone(leash));
+        let ticket = Rc::new(Ticket { connection, join, verdict, leash });
+        self.with_session(connection, |running| {
+            running.joins.insert(join, Joining::Asking(Rc::clone(&ticket)));
+            running.machine.asked(Instant::now(), join, ask);
+        })
+        .ok_or(Refusal::UnknownSession)?;
+        Ok(ticket)
+    }
+
+    /// A join that was let in ended: proven, with its socket, or not.
+    pub(super) fn join_ended(self: &Rc<Self>, ticket: &Ticket, proven: Option<(Socket, Vec<u8>)>) {
+        let join = ticket.join;
+        self.with_session(ticket.connection, |running| match proven {
+            Some((socket, leftover)) if running.joins.contains_key(&join) => {
+                running.joins.insert(join, Joining::Proven(socket, leftover));
+                running.machine.confirmed(Instant::now(), join);
+            }
+            _ => {
+                running.joins.remove(&join);
+                running.machine.join_ended(join);
+            }
+        });
+    }
+
+    /// Calls the machine of a session and carries out what follows; nothing if it has ended.
+    fn with_session<R>(
+        self: &Rc<Self>,
+        connection: ConnectionId,
+        call: impl FnOnce(&mut Running) -> R,
+    ) -> Option<R> {
+        let result = {
+            let mut running = self.sessions.running.borrow_mut();
+            let session = running.get_mut(&connection)?;
+            let result = call(session);
+            // Carrying out an action may lead back here; the outermost call does all, in order.
+            if std::mem::replace(&mut session.carrying_out, true) {
+                return Some(result);
+            }
+            result
+        };
+        loop {
+            let action = {
+                let mut running = self.sessions.running.borrow_mut();
+                let Some(session) = running.get_mut(&connection) else { break };
+                let Some(action) = session.machine.next_action() else {
+                    session.carrying_out = false;
+                    break;
+                };
+                action
+            };
+            self.carry_out_session(connection, action);
+        }
+        self.arm_sessions();
+        Some(result)
+    }
+
+    fn carry_out_session(self: &Rc<Self>, connection: ConnectionId, action: SessionAction) {
+        let mut all = self.sessions.running.borrow_mut();
+        let Some(running) = all.get_mut(&connection) else { return };
+        match action {
+            SessionAction::Dial { lane, epoch, received } => {
+                let dial = running.dial(lane, epoch, received);
+                let reach = Rc::clone(&running.reach);
+                drop(all);
+                let dial = resume(Rc::clone(self), connection, reach, dial);
+                let task = Dialled::Under(glommio::spawn_local(dial));
+                if let Some(running) = self.sessions.running.borrow_mut().get_mut(&connection) {
+                    running.dials.insert((lane, epoch), task);
+                }
+            }
+            SessionAction::Abort { lane, epoch } => {
+                running.dials.remove(&(lane, epoch));
+            }
+            SessionAction::Attach { lane, epoch, peer_received, join } => {
+                let Some((socket, leftover)) = running.take_socket(lane, epoch, join) else {
+                    debug_assert!(false, "a socket for what is attached");
+                    return;
+                };
+                tracing::info!(node = %running.node, %lane, %epoch, "a lane goes on");
+                drop(all);
+                let link = LinkId { connection, lane: lane.0 };
+                let socket = socket.into_fd();
+                let resume = Resume { link, epoch, socket, peer_received, leftover };
+                self.tell_lane(link, ShardMessage::Resume(Box::new(resume)));
+            }
+            SessionAction::Detach { lane, epoch } => {
+                drop(all);
+                let link = LinkId { connection, lane: lane.0 };
+                self.tell_lane(link, ShardMessage::Detach { link, epoch });
+            }
+            SessionAction::Admit { join, received } => {
+                if let Some(Joining::Asking(ticket)) = running.joins.get(&join) {
+                    ticket.tell(Verdict::Admit(running.credentials.clone(), received));
+                }
+            }
+            SessionAction::Refuse { join, refusal } => {
+                if let Some(Joining::Asking(ticket)) = running.joins.remove(&join) {
+                    ticket.tell(Verdict::Refuse(refusal));
+                }
+            }
+            SessionAction::Drop { join } => {
+                if let Some(Joining::Asking(ticket)) = running.joins.remove(&join) {
+                    ticket.leash.pull();
+                }
+            }
+            SessionAction::Probe => {
+                let reach = Rc::clone(&running.reach);
+                drop(all);
+                let task = glommio::spawn_local(probe(Rc::clone(self), connection, reach));
+                if let Some(running) = self.sessions.running.borrow_mut().get_mut(&connection) {
+                    running.probe = Some(task);
+                }
+            }
+            SessionAction::Bye { reason, .. } => running.bye = Atom::new(&reason).ok(),
+            SessionAction::End(end) => {
+                let ended = all.remove(&connection);
+                drop(all);
+                if let Some(ended) = ended {
+                    self.session_over(connection, ended, &end);
+                }
+            }
+        }
+    }
+
+    fn session_over(self: &Rc<Self>, connection: ConnectionId, ended: Running, end: &SessionEnd) {
+        self.sessions.by_id.borrow_mut().remove(&ended.machine.id());
+        let reason = match (&ended.closing, end) {
+            (Some(reason), _) => reason.clone(),
+            (None, SessionEnd::Silent(_)) => NodeDownReason::NetTickTimeout,
+            (None, SessionEnd::LaneFailed { .. }) => NodeDownReason::Killed(end.to_string()),
+            (None, _) => NodeDownReason::ConnectionClosed,
+        };
+        tracing::info!(node = %ended.node, why = %end, "a session is over");
+        self.close_links(connection, &reason, ended.bye);
+    }
+
+    /// Has the time looked at when it is due.
+    fn arm_sessions(self: &Rc<Self>) {
+        let due = self.sessions.running.borrow().values().filter_map(Running::deadline).min();
+        let Some(due) = due else { return };
+        if self.sessions.alarm.get().is_some_and(|alarm| alarm <= due) {
+            return;
+        }
+        self.sessions.alarm.set(Some(due));
+        let kernel = Rc::clone(self);
+        glommio::spawn_local(async move {
+            sleep(due.saturating_duration_since(Instant::now())).await;
+            if kernel.sessions.alarm.get() == Some(due) {
+                kernel.sessions.alarm.set(None);
+            }
+            kernel.expire_sessions(Instant::now());
+        })
+        .detach();
+    }
+
+    fn expire_sessions(self: &Rc<Self>, now: Instant) {
+        let due = |session: &Running| session.deadline().is_some_and(|at| at <= now);
+        let all = self.sessions.running.borrow();
+        let late: Vec<ConnectionId> =
+            all.iter().filter(|(_, session)| due(session)).map(|(id, _)| *id).collect();
+        drop(all);
+        for connection in late {
+            self.with_session(connection, |running| running.expire(now));
+        }
+        self.arm_sessions();
+    }
+
+    /// A dial ended.
+    fn dialled(
+        self: &Rc<Self>,
+        connection: ConnectionId,
+        lane: LaneId,
+        epoch: Epoch,
+        outcome: Result<(Socket, u64), Lost>,
+    ) {
+        self.with_session(connection, |running| {
+            // The task that says so is about to end by itself.
+            if let Some(Dialled::Under(task)) = running.dials.remove(&(lane, epoch)) {
+                task.detach();
+            }
+            match outcome {
+                Ok((socket, peer_received)) => {
+                    running.dials.insert((lane, epoch), Dialled::Through(socket));
+                    running.machine.joined(Instant::now(), lane, epoch, peer_received);
+                }
+                Err(lost) => {
+                    tracing::debug!(node = %running.node, %lane, %lost, "a lane is still broken");
+                    running.machine.dial_failed(Instant::now(), lane, epoch, &failure(lost));
+                }
+            }
+        });
+    }
+
+    fn probed(self: &Rc<Self>, connection: ConnectionId, found: Probed) {
+        self.with_session(connection, |running| {
+            if let Some(task) = running.probe.take() {
+                task.detach();
+            }
+            running.machine.probed(Instant::now(), found);
+        });
+    }
+}
+
+impl Running {
+    fn dial(&self, lane: LaneId, epoch: Epoch, received: u64) -> Dial {
+        let session = self.machine.id();
+        let ask = Ask { version: self.version, session, lane, epoch, received };
+        let credentials = self.credentials.clone();
+        Dial { over_unix: self.machine.joins_unix(lane), credentials, ask }
+    }
+
+    /// The socket that a dial or a join has brought.
+    fn take_socket(
+        &mut self,
+        lane: LaneId,
+        epoch: Epoch,
+        join: Option<JoinId>,
+    ) -> Option<(Socket, Vec<u8>)> {
+        let Some(join) = join else {
+            let dialled = self.dials.remove(&(lane, epoch))?;
+            let Dialled::Through(socket) = dialled else { return None };
+            return Some((socket, Vec::new()));
+        };
+        match self.joins.remove(&join)? {
+            Joining::Proven(socket, leftover) => Some((socket, leftover)),
+            Joining::Asking(_) => None,
+        }
+    }
+
+    /// The peer said `bye` over a lane. It does so over each that has a socket, behind what was
+    /// sent before, and the session is over when all of them have brought it.
+    fn hear_bye(&mut self, now: Instant, lane: LaneId, reason: Atom) {
+        if self.farewell.is_none() {
+            let up = self.machine.lanes().filter(|(_, is_up)| *is_up);
+            let missing = up.map(|(lane, _)| lane).collect();
+            self.farewell = Some(Farewell { reason, missing, ends: now + FAREWELL_TIME });
+        }
+        self.part_with(lane);
+    }
+
+    /// Whether the peer has ended the session; the lane then brings nothing more.
+    fn part_with(&mut self, lane: LaneId) -> bool {
+        let Some(farewell) = &mut self.farewell else { return false };
+        farewell.missing.remove(lane);
+        if farewell.missing.is_empty() {
+            self.machine.bye(farewell.reason.as_str().to_owned());
+        }
+        true
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let farewell = self.farewell.as_ref().map(|farewell| farewell.ends);
+        self.machine.deadline().into_iter().chain(farewell).min()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        if let Some(farewell) = &self.farewell
+            && farewell.ends <= now
+        {
+            self.machine.bye(farewell.reason.as_str().to_owned());
+        }
+        self.machine.expire(now);
+    }
+}
+
+/// Connects a lane anew.
+async fn resume(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Rc<Reach>, dial: Dial) {
+    // A task is polled as soon as it is spawned, and must not end before it is known.
+    yield_once().await;
+    let (lane, epoch) = (dial.ask.lane, dial.ask.epoch);
+    let outcome = match join::dial(&kernel, &reach, dial).await {
+        Ok((NewSocket { socket, confirm, .. }, peer_received)) => {
+            let sent = socket.send_all(&confirm).await;
+            sent.map(|()| (socket, peer_received)).map_err(Lost::from)
+        }
+        Err(lost) => Err(lost),
+    };
+    kernel.dialled(connection, lane, epoch, outcome);
+}
+
+/// Looks whether the peer's process is still there.
+async fn probe(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Rc<Reach>) {
+    yield_once().await;
+    let found = match reach.probe(&kernel.socket_options(), JOIN_TIMEOUT).await {
+        Ok(_) => Probed::Listening,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Probed::ConnectionRefused,
+        Err(_) => Probed::Unreachable,
+    };
+    kernel.probed(connection, found);
+}
+
+fn failure(lost: Lost) -> DialFailure {
+    match lost {
+        Lost::Unreachable(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            DialFailure::ConnectionRefused
+        }
+        Lost::Unreachable(_) => DialFailure::Unreachable,
+        Lost::Join(error) => DialFailure::Join(error),
+    }
+}
