@@ -1,6 +1,6 @@
 //! What a process can do: receive, send, name itself.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -11,9 +11,9 @@ use std::time::Duration;
 use krarup_transport::term::{Atom, Pid, Reference};
 use serde::Serialize;
 
-use super::{AsDestination, MailboxLimits, ProcessCell, Signal};
+use super::{AsDestination, DestinationRef, MailboxLimits, ProcessCell, Signal};
 use crate::node::{Encoded, Node, SendError, SpawnError, Stopped};
-use crate::shard::{Content, Outcome, Shard};
+use crate::shard::{Content, LinkEntry, Outcome, Shard};
 
 /// How a process ends: `Ok` is Erlang's `normal`, an error becomes `{error, Text}`.
 pub type ProcessResult = Result<(), Box<dyn Error>>;
@@ -26,6 +26,8 @@ pub struct Process {
     cell: Rc<ProcessCell>,
     /// Signals and sends since the process last let others run.
     spent: Cell<u32>,
+    /// The link that it sent over last.
+    last_link: RefCell<Option<Rc<LinkEntry>>>,
 }
 
 /// Signals received or messages sent between two looks at whether others want to run.
@@ -39,7 +41,7 @@ impl std::fmt::Debug for Process {
 
 impl Process {
     pub(crate) fn new(shard: Rc<Shard>, cell: Rc<ProcessCell>) -> Self {
-        Process { shard, cell, spent: Cell::new(0) }
+        Process { shard, cell, spent: Cell::new(0), last_link: RefCell::default() }
     }
 
     /// This process's pid (Erlang: `self()`).
@@ -170,13 +172,34 @@ impl Process {
         to: impl AsDestination,
         content: Content<'_, T>,
     ) -> Result<(), SendError> {
-        match self.shard.send(self.cell.id(), to.as_destination(), content)? {
+        match self.pass_on(to.as_destination(), content)? {
             Outcome::Sent => Ok(()),
             Outcome::Busy { queued_bytes, limit_bytes, .. } => {
                 Err(SendError::Busy { queued_bytes, limit_bytes })
             }
             Outcome::NoRoute(node) => Err(SendError::NoConnection { node }),
         }
+    }
+
+    /// Most processes send to few others: the link of the last message is tried first.
+    #[inline]
+    fn pass_on<T: Serialize + ?Sized>(
+        &self,
+        to: DestinationRef<'_>,
+        content: Content<'_, T>,
+    ) -> Result<Outcome, SendError> {
+        if let DestinationRef::Pid(pid) = to {
+            let last = self.last_link.borrow();
+            if let Some(link) = &*last
+                && link.node() == &pid.node
+                && link.is_open()
+            {
+                return self.shard.send_over(link, self.cell.id(), to, content);
+            }
+            drop(last);
+            self.last_link.replace(self.shard.link_to(&pid.node));
+        }
+        self.shard.send(self.cell.id(), to, content)
     }
 
     #[inline]
@@ -190,7 +213,7 @@ impl Process {
             yield_once().await;
         }
         let (from, to) = (self.cell.id(), to.as_destination());
-        match self.shard.send(from, to, content)? {
+        match self.pass_on(to, content)? {
             Outcome::Sent => Ok(()),
             refused => self.shard.send_later(from, to, content, refused).await,
         }

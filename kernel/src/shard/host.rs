@@ -267,14 +267,6 @@ impl ShardIo {
         }
     }
 
-    /// Something was queued on a link.
-    #[inline]
-    pub(super) fn wrote(&self, link: &LinkEntry) {
-        if let Some(key) = link.key() {
-            self.handle.send_now(key);
-        }
-    }
-
     /// Something was queued on a link from outside a process's turn.
     pub(super) fn wrote_later(&self, link: &LinkEntry) {
         if let Some(key) = link.key() {
@@ -293,5 +285,15 @@ impl ShardIo {
             Some(key) => self.handle.with_link(key, f),
             None => link.with_detached(f),
         }
+    }
+
+    /// As [`ShardIo::with`], and sends what `f` queued.
+    #[inline]
+    pub(super) fn send_with<R>(
+        &self,
+        link: &LinkEntry,
+        f: impl FnOnce(&mut LinkState) -> R,
+    ) -> Option<R> {
+        self.handle.send_with(link.key()?, f)
     }
 }

@@ -11,12 +11,15 @@ use krarup_transport::fabric::Epoch;
 use krarup_transport::link::{Busy, SendError as LinkSendError, SenderKey};
 use krarup_transport::shard::{LinkKey, Outbox, Reading, WriteSlices};
 use krarup_transport::term::Atom;
+use serde::Serialize;
 
 use super::bundle::LinkId;
+use super::content::Sent;
 use super::gauge::Gauge;
 use super::machine::Machine;
-use super::{Body, Peer};
+use super::{Body, Content, Peer};
 use crate::net_kernel::{ConnectionId, NodeDownReason};
+use crate::process::DestinationRef;
 
 /// What a link is between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +118,8 @@ impl LinkEntry {
         self.id.connection
     }
 
-    pub(super) fn node(&self) -> &Atom {
+    #[inline]
+    pub(crate) fn node(&self) -> &Atom {
         &self.node
     }
 
@@ -135,7 +139,7 @@ impl LinkEntry {
     }
 
     #[inline]
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.ended.get()
     }
 
@@ -231,14 +235,26 @@ impl LinkState {
         if self.backlog_bytes > BACKLOG_BYTES_MAX { Err(BacklogFull) } else { Ok(()) }
     }
 
-    /// The machine, for an ordinary message: refused while signals wait, since one of the same
-    /// sender may be among them.
+    /// Sends an ordinary message. It is refused while signals wait, since one of the same sender
+    /// may be among them. After a refusal the gauge tells when there is room.
     #[inline]
-    pub(super) fn for_message(&mut self) -> Result<&mut Machine, Busy> {
-        if self.backlog.is_empty() {
-            return Ok(&mut self.machine);
+    pub(super) fn send_message<T: Serialize + ?Sized>(
+        &mut self,
+        sender: SenderKey,
+        to: DestinationRef<'_>,
+        content: Content<'_, T>,
+        control: impl FnOnce() -> Control,
+    ) -> Sent {
+        let sent = if self.backlog.is_empty() {
+            self.machine.send_message(sender, to, content, control)
+        } else {
+            let (queued, limit) = (self.backlog_bytes, BACKLOG_BYTES_MAX);
+            Err(LinkSendError::Busy(Busy { queued, limit }))
+        };
+        if let Err(LinkSendError::Busy(_)) = sent {
+            self.entry.gauge.set_full(true);
         }
-        Err(Busy { queued: self.backlog_bytes, limit: BACKLOG_BYTES_MAX })
+        sent
     }
 
     /// False when there is no room. What cannot be sent at all is dropped, as OTP does with
@@ -292,7 +308,7 @@ impl Outbox for LinkState {
 
 #[cfg(test)]
 mod tests {
-    use krarup_transport::dist::ProcessOrName;
+    use krarup_transport::dist::{Destination, ProcessOrName};
     use krarup_transport::handshake::Flags;
     use krarup_transport::link::{Link, LinkConfig};
     use krarup_transport::term::{Creation, Pid, Reference};
@@ -314,7 +330,17 @@ mod tests {
         let entry = Rc::new(LinkEntry::new(id, peer, Arc::clone(&gauge), Kind::Otp));
         let now = Instant::now();
         let mut state = LinkState::new(entry, Machine::Otp(Link::new(config, now)), now);
-        assert!(state.for_message().is_ok());
+        let message = |state: &mut LinkState| {
+            let to = pid("b@h");
+            let content = Content::<()>::Raw(b"x");
+            let control = || Control::Send {
+                from: Some(pid("a@h")),
+                to: Destination::Process(pid("b@h")),
+                priority: false,
+                token: None,
+            };
+            state.send_message(SenderKey::NODE, DestinationRef::Pid(&to), content, control)
+        };
         for word in [1, 2] {
             let reference = Reference::new(Atom::from_static("a@h"), Creation(4), &[word]);
             let demonitor = Control::Demonitor {
@@ -324,7 +350,10 @@ mod tests {
             };
             assert_eq!(state.send_or_keep(SenderKey::NODE, demonitor, None), Ok(()));
         }
-        assert!(state.for_message().is_err(), "the second signal waits");
+        assert!(
+            matches!(message(&mut state), Err(LinkSendError::Busy(_))),
+            "the second signal waits"
+        );
         assert!(!gauge.has_room());
         while state.queued_bytes() > 0 {
             let bytes = state.queued_bytes();
@@ -334,7 +363,7 @@ mod tests {
             drop(slices);
             state.written(bytes);
         }
-        assert!(state.for_message().is_ok());
         assert!(gauge.has_room());
+        assert_eq!(message(&mut state), Ok(()));
     }
 }

@@ -1,6 +1,5 @@
 //! How a signal leaves a process: into a mailbox here, over a link here, or to another shard.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use krarup_transport::link::{SendError as LinkSendError, SenderKey};
 use krarup_transport::term::Atom;
 use serde::Serialize;
 
+use super::content::Sent;
 use super::gauge::{Gauge, IN_FLIGHT_BYTES_MAX};
 use super::links::BacklogFull;
 use super::{Body, Content, KernelEvent, LinkEntry, Shard, ShardMessage};
@@ -85,20 +85,30 @@ impl Shard {
         }
     }
 
+    /// The open link of this shard to a node.
+    pub(crate) fn link_to(&self, node: &Atom) -> Option<Rc<LinkEntry>> {
+        let routes = self.routes.borrow();
+        let link = routes.get(node)?.link.as_ref()?;
+        link.is_open().then(|| Rc::clone(link))
+    }
+
     /// Sends over a link of this shard.
     #[inline]
-    fn send_over<T: Serialize + ?Sized>(
+    pub(crate) fn send_over<T: Serialize + ?Sized>(
         self: &Rc<Self>,
         link: &Rc<LinkEntry>,
         from: ProcessId,
         to: DestinationRef<'_>,
         content: Content<'_, T>,
     ) -> Result<Outcome, SendError> {
-        let sent = self.io().with(link, |state| {
+        let sent = self.io().send_with(link, |state| {
             let control = || self.message_from(from, to);
-            state.for_message()?.send_message(sender_key(from), to, content, control)
+            state.send_message(sender_key(from), to, content, control)
         });
-        self.sent_on(link, sent)
+        match sent {
+            Some(Ok(())) => Ok(Outcome::Sent),
+            refused => Self::refused(link, refused),
+        }
     }
 
     /// Goes on with a send that was refused: waits for room or for the connection.
@@ -209,30 +219,17 @@ impl Shard {
         Control::Send { from: Some(self.pid(from)), to, priority: false, token: None }
     }
 
-    fn sent_on<E>(
-        self: &Rc<Self>,
-        link: &Rc<LinkEntry>,
-        sent: Option<Result<(), LinkSendError<E>>>,
-    ) -> Result<Outcome, SendError>
-    where
-        E: Into<SendError> + fmt::Display,
-    {
+    /// What a link that did not take a message means to its sender.
+    #[cold]
+    fn refused(link: &LinkEntry, sent: Option<Sent>) -> Result<Outcome, SendError> {
         let Some(sent) = sent else { return Ok(Outcome::NoRoute(link.node().clone())) };
         match sent {
-            Ok(()) => {
-                self.io().wrote(link);
-                Ok(Outcome::Sent)
-            }
-            Err(LinkSendError::Busy(busy)) => {
-                link.gauge().set_full(true);
-                // Perhaps the socket takes some of it now.
-                self.io().wrote(link);
-                Ok(Outcome::Busy {
-                    queued_bytes: busy.queued,
-                    limit_bytes: busy.limit,
-                    gauge: Arc::clone(link.gauge()),
-                })
-            }
+            Ok(()) => Ok(Outcome::Sent),
+            Err(LinkSendError::Busy(busy)) => Ok(Outcome::Busy {
+                queued_bytes: busy.queued,
+                limit_bytes: busy.limit,
+                gauge: Arc::clone(link.gauge()),
+            }),
             Err(LinkSendError::Encode(error)) => Err(error.into()),
             Err(LinkSendError::TooLarge { bytes, limit }) => {
                 Err(SendError::TooLarge { bytes, limit_bytes: limit })

@@ -142,8 +142,18 @@ impl Slice {
     /// # Panics
     /// When there are fewer than `n` bytes.
     #[must_use = "use advance to skip bytes"]
+    #[inline]
     pub fn split_to(&mut self, n: usize) -> Slice {
-        let head = self.slice(..n);
+        if n == self.len {
+            // The last piece takes the memory over.
+            return std::mem::take(self);
+        }
+        assert!(n < self.len, "cannot cut {n} bytes off {}", self.len);
+        if n == 0 {
+            return Slice::new();
+        }
+        let mut head = self.clone();
+        head.len = n;
         self.advance(n);
         head
     }
@@ -152,6 +162,7 @@ impl Slice {
     ///
     /// # Panics
     /// When there are fewer than `n` bytes.
+    #[inline]
     pub fn advance(&mut self, n: usize) {
         assert!(n <= self.len, "cannot skip {n} of {} bytes", self.len);
         // SAFETY: `n <= len`, so the pointer stays inside the memory.
@@ -160,6 +171,7 @@ impl Slice {
     }
 
     /// Keeps the first `n` bytes; does nothing when there are not more.
+    #[inline]
     pub fn truncate(&mut self, n: usize) {
         self.len = self.len.min(n);
     }

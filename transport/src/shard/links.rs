@@ -188,17 +188,45 @@ impl<H: Host> Handle<H> {
     /// When called from within [`Handle::with_link`] for the same link.
     #[inline]
     pub fn send_now(&self, key: LinkKey) {
-        let Some(slot) = self.0.slot(key) else { return };
+        if let Some(slot) = self.0.slot(key) {
+            let enough = slot.queued_bytes() >= self.0.config.direct_bytes;
+            self.send_slot(&slot, enough);
+        }
+    }
+
+    /// Gives `f` what is kept for a link and sends what it queued: [`Handle::with_link`] and
+    /// [`Handle::send_now`] in one. Nothing if the link is gone.
+    ///
+    /// # Panics
+    /// When called from within itself or [`Handle::with_link`] for the same link.
+    #[inline]
+    pub fn send_with<R>(&self, key: LinkKey, f: impl FnOnce(&mut H::Link) -> R) -> Option<R> {
+        let slot = self.0.slot(key)?;
+        let mut state = slot.state.borrow_mut();
+        let link = state.as_mut()?;
+        let result = f(link);
+        let enough = link.queued_bytes() >= self.0.config.direct_bytes;
+        drop(state);
+        // What is dirty is written soon; what is blocked, when there is room.
+        if enough || !slot.dirty.get() {
+            self.send_slot(&slot, enough);
+        }
+        Some(result)
+    }
+
+    /// Sends what is queued on a link now if that is due, else in this pass or the next.
+    #[inline(never)]
+    fn send_slot(&self, slot: &Rc<Slot<H::Link>>, enough: bool) {
         if slot.blocked.get() {
             return;
         }
         let first = slot.written_in.get() != self.0.counters.get().passes;
-        if !first && slot.queued_bytes() < self.0.config.direct_bytes {
-            self.soil(&slot);
+        if !first && !enough {
+            self.soil(slot);
             return;
         }
         self.count(|counters| counters.direct_sends += 1);
-        self.write(&slot);
+        self.write(slot);
         self.wake();
     }
 
