@@ -1,5 +1,6 @@
 //! What a process can do: receive, send, name itself.
 
+use std::borrow::Borrow;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use super::{AsDestination, DestinationRef, MailboxLimits, ProcessCell, Signal};
 use crate::node::{Encoded, Node, SendError, SpawnError, Stopped};
-use crate::shard::{Content, LinkEntry, Outcome, Shard};
+use crate::shard::{Content, LinkEntry, Outcome, Shard, Wait};
 
 /// How a process ends: `Ok` is Erlang's `normal`, an error becomes `{error, Text}`.
 pub type ProcessResult = Result<(), Box<dyn Error>>;
@@ -107,12 +108,12 @@ impl Process {
     /// [`SendError::NoConnection`] when the node cannot be reached, [`SendError::Encode`],
     /// [`SendError::TooLarge`], [`SendError::Stopped`].
     #[inline]
-    pub async fn send<T: Serialize + ?Sized>(
-        &self,
-        to: impl AsDestination,
-        message: &T,
-    ) -> Result<(), SendError> {
-        self.send_content(to, Content::Value(message)).await
+    pub fn send<'a, T: Serialize + ?Sized>(
+        &'a self,
+        to: impl AsDestination + 'a,
+        message: &'a T,
+    ) -> impl Future<Output = Result<(), SendError>> + 'a {
+        self.send_content(to, Content::Value(message))
     }
 
     /// Sends bytes as they are, without making a term of them: the cheapest message there is.
@@ -136,8 +137,12 @@ impl Process {
     /// # Errors
     /// As [`Process::send`].
     #[inline]
-    pub async fn send_bytes(&self, to: impl AsDestination, bytes: &[u8]) -> Result<(), SendError> {
-        self.send_content(to, Content::<()>::Raw(bytes)).await
+    pub fn send_bytes<'a>(
+        &'a self,
+        to: impl AsDestination + 'a,
+        bytes: &'a [u8],
+    ) -> impl Future<Output = Result<(), SendError>> + 'a {
+        self.send_content(to, Content::<()>::Raw(bytes))
     }
 
     /// Sends a message that is encoded already; large pieces of it are never copied.
@@ -148,7 +153,7 @@ impl Process {
     pub async fn send_encoded(
         &self,
         to: impl AsDestination,
-        message: impl std::borrow::Borrow<Encoded>,
+        message: impl Borrow<Encoded>,
     ) -> Result<(), SendError> {
         self.send_content(to, Content::<()>::Encoded(message.borrow())).await
     }
@@ -188,35 +193,31 @@ impl Process {
         to: DestinationRef<'_>,
         content: Content<'_, T>,
     ) -> Result<Outcome, SendError> {
+        let from = self.cell.id();
         if let DestinationRef::Pid(pid) = to {
+            if let Some(own) = self.shard.own(pid) {
+                return self.shard.send_to_own(from, own, content);
+            }
             let last = self.last_link.borrow();
             if let Some(link) = &*last
                 && link.node() == &pid.node
                 && link.is_open()
             {
-                return self.shard.send_over(link, self.cell.id(), to, content);
+                return self.shard.send_over(link, from, to, content);
             }
             drop(last);
             self.last_link.replace(self.shard.link_to(&pid.node));
         }
-        self.shard.send(self.cell.id(), to, content)
+        self.shard.send(from, to, content)
     }
 
     #[inline]
-    async fn send_content<T: Serialize + ?Sized>(
-        &self,
-        to: impl AsDestination,
-        content: Content<'_, T>,
-    ) -> Result<(), SendError> {
-        // Lets the other processes and the links of this shard run, now and then.
-        if self.take_turn() {
-            yield_once().await;
-        }
-        let (from, to) = (self.cell.id(), to.as_destination());
-        match self.pass_on(to, content)? {
-            Outcome::Sent => Ok(()),
-            refused => self.shard.send_later(from, to, content, refused).await,
-        }
+    fn send_content<'a, D: AsDestination + 'a, T: Serialize + ?Sized>(
+        &'a self,
+        to: D,
+        content: Content<'a, T>,
+    ) -> Sending<'a, D, T> {
+        Sending { process: self, to, content, wait: Wait::Nothing, turn_taken: false }
     }
 
     /// Registers this process under `name` on this node; returns when every shard knows it.
@@ -307,6 +308,32 @@ impl Future for Recv<'_> {
                 Poll::Pending
             }
         }
+    }
+}
+
+/// A message on its way out; made by the sending methods of [`Process`].
+struct Sending<'a, D, T: ?Sized> {
+    process: &'a Process,
+    to: D,
+    content: Content<'a, T>,
+    wait: Wait,
+    /// Whether the process has let others run, if it had to.
+    turn_taken: bool,
+}
+
+/// Nothing in it points into itself.
+impl<D, T: ?Sized> Unpin for Sending<'_, D, T> {}
+
+impl<D: AsDestination, T: Serialize + ?Sized> Future for Sending<'_, D, T> {
+    type Output = Result<(), SendError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Sending { process, to, content, wait, turn_taken } = self.get_mut();
+        if !std::mem::replace(turn_taken, true) && process.take_turn() {
+            *wait = Wait::Turn;
+        }
+        process.shard.poll_send(cx, wait, || process.pass_on(to.as_destination(), *content))
     }
 }
 

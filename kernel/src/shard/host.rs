@@ -294,6 +294,9 @@ impl ShardIo {
         link: &LinkEntry,
         f: impl FnOnce(&mut LinkState) -> R,
     ) -> Option<R> {
-        self.handle.send_with(link.key()?, f)
+        match link.key() {
+            Some(key) => self.handle.send_with(key, f),
+            None => link.with_detached(f),
+        }
     }
 }

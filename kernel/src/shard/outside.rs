@@ -4,11 +4,12 @@
 //! overtake each other, also when the first has to wait for a connection.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::rc::Rc;
 
 use futures_channel::oneshot;
 
-use super::{Content, Outcome, Shard};
+use super::{Content, Outcome, Shard, Wait};
 use crate::node::{Encoded, SendError};
 use crate::process::{AsDestination, Destination, ProcessId};
 
@@ -77,10 +78,8 @@ async fn work_off(shard: Rc<Shard>, from: ProcessId) {
         };
         let Some(Waiting { to, message, done }) = next else { return };
         let (to, content) = (to.as_destination(), Content::<()>::Encoded(&message));
-        let sent = match shard.send(from, to, content) {
-            Ok(outcome) => shard.send_later(from, to, content, outcome).await,
-            Err(error) => Err(error),
-        };
-        let _ = done.send(sent);
+        let mut wait = Wait::Nothing;
+        let send = || shard.send(from, to, content);
+        let _ = done.send(poll_fn(|cx| shard.poll_send(cx, &mut wait, send)).await);
     }
 }

@@ -1,9 +1,10 @@
 //! How a signal leaves a process: into a mailbox here, over a link here, or to another shard.
 
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
 use krarup_transport::dist::{Control, Destination as WireDestination};
 use krarup_transport::fabric::ProcessNumber;
@@ -16,8 +17,23 @@ use super::gauge::{Gauge, IN_FLIGHT_BYTES_MAX};
 use super::links::BacklogFull;
 use super::{Body, Content, KernelEvent, LinkEntry, Shard, ShardMessage};
 use crate::net_kernel::{ConnectionId, NodeDownReason};
-use crate::node::SendError;
-use crate::process::{DestinationRef, Identity, ProcessId, Signal, name_atom, yield_once};
+use crate::node::{Reply, SendError};
+use crate::process::{DestinationRef, Identity, ProcessId, Signal, name_atom};
+
+/// What a send waits for before it is tried again.
+#[derive(Debug)]
+pub(crate) enum Wait {
+    Nothing,
+    /// That the others have had their turn.
+    Turn,
+    /// Room in the queue.
+    Room {
+        gauge: Arc<Gauge>,
+        waits: bool,
+    },
+    /// An attempt to connect to the node.
+    Connection(Reply<bool>, Atom),
+}
 
 /// What became of a send that does not wait.
 pub(crate) enum Outcome {
@@ -43,7 +59,10 @@ impl Shard {
         content: Content<'_, T>,
     ) -> Result<Outcome, SendError> {
         let node = match to {
-            DestinationRef::Pid(pid) => pid.node.as_str(),
+            DestinationRef::Pid(pid) => match self.own(pid) {
+                Some(id) => return self.send_to_own(from, id, content),
+                None => pid.node.as_str(),
+            },
             DestinationRef::Alias(alias) => alias.node.as_str(),
             DestinationRef::Remote { node, .. } => node,
             DestinationRef::Name(_) => return self.send_here(from, to, content),
@@ -111,50 +130,64 @@ impl Shard {
         }
     }
 
-    /// Goes on with a send that was refused: waits for room or for the connection.
-    pub(crate) async fn send_later<T: Serialize + ?Sized>(
+    /// Tries a send until it is accepted, and waits in between: for room, or for the connection.
+    #[inline]
+    pub(crate) fn poll_send(
         self: &Rc<Self>,
-        from: ProcessId,
-        to: DestinationRef<'_>,
-        content: Content<'_, T>,
-        refused: Outcome,
-    ) -> Result<(), SendError> {
-        let mut outcome = refused;
-        while self.room_for(&outcome).await? {
-            outcome = self.send(from, to, content)?;
+        cx: &mut Context<'_>,
+        wait: &mut Wait,
+        mut send: impl FnMut() -> Result<Outcome, SendError>,
+    ) -> Poll<Result<(), SendError>> {
+        loop {
+            if !matches!(wait, Wait::Nothing) {
+                ready!(self.poll_wait(cx, wait))?;
+                *wait = Wait::Nothing;
+            }
+            match send()? {
+                Outcome::Sent => return Poll::Ready(Ok(())),
+                refused => *wait = self.wait_for(refused),
+            }
         }
-        Ok(())
     }
 
-    /// Waits until a refused send may be tried again; false when it was not refused.
-    async fn room_for(self: &Rc<Self>, outcome: &Outcome) -> Result<bool, SendError> {
-        match outcome {
-            Outcome::Sent => Ok(false),
-            Outcome::Busy { gauge, .. } if gauge.has_room() => {
-                // The mesh was full, or the socket took everything at once.
-                yield_once().await;
-                Ok(true)
+    /// What a refused send has to wait for.
+    #[cold]
+    fn wait_for(&self, refused: Outcome) -> Wait {
+        match refused {
+            Outcome::Sent => Wait::Nothing,
+            // The mesh was full, or the socket took everything at once.
+            Outcome::Busy { gauge, .. } if gauge.has_room() => Wait::Turn,
+            Outcome::Busy { gauge, .. } => Wait::Room { gauge, waits: false },
+            Outcome::NoRoute(node) => Wait::Connection(self.node().auto_connect(&node), node),
+        }
+    }
+
+    /// Ready when a refused send may be tried again.
+    #[cold]
+    fn poll_wait(&self, cx: &mut Context<'_>, wait: &mut Wait) -> Poll<Result<(), SendError>> {
+        match wait {
+            Wait::Nothing => Poll::Ready(Ok(())),
+            Wait::Turn => {
+                cx.waker().wake_by_ref();
+                *wait = Wait::Nothing;
+                Poll::Pending
             }
-            Outcome::Busy { gauge, .. } => {
-                let mut woken = false;
-                poll_fn(|cx| {
-                    if woken || gauge.has_room() {
-                        return Poll::Ready(());
-                    }
+            Wait::Room { gauge, waits } => {
+                // Whoever wakes means it, room or not: the link may have ended.
+                if !std::mem::replace(waits, true) && !gauge.has_room() {
                     gauge.wait(cx.waker());
-                    // Whoever wakes means it, room or not: the link may have ended.
-                    woken = true;
                     // Between the look and the registration the gauge may have changed.
-                    if gauge.has_room() { Poll::Ready(()) } else { Poll::Pending }
-                })
-                .await;
-                if self.is_stopping() { Err(SendError::Stopped) } else { Ok(true) }
+                    if !gauge.has_room() {
+                        return Poll::Pending;
+                    }
+                }
+                Poll::Ready(if self.is_stopping() { Err(SendError::Stopped) } else { Ok(()) })
             }
-            Outcome::NoRoute(node) => {
-                if self.node().auto_connect(node).await {
-                    Ok(true)
+            Wait::Connection(connected, node) => {
+                if ready!(Pin::new(connected).poll(cx)) {
+                    Poll::Ready(Ok(()))
                 } else {
-                    Err(SendError::NoConnection { node: node.clone() })
+                    Poll::Ready(Err(SendError::NoConnection { node: node.clone() }))
                 }
             }
         }
@@ -256,21 +289,37 @@ impl Shard {
         to: DestinationRef<'_>,
         content: Content<'_, T>,
     ) -> Result<Outcome, SendError> {
-        let message = Signal::Message(content.message(self, self.sender(from))?);
-        match to {
-            DestinationRef::Pid(pid) => {
-                if let Some(id) = self.own(pid) {
-                    self.deliver(id, message);
-                }
-            }
+        let id = match to {
+            DestinationRef::Pid(pid) => self.own(pid),
             DestinationRef::Name(name) | DestinationRef::Remote { name, .. } => {
-                let id = self.names.borrow().get(name).copied();
-                if let Some(id) = id {
-                    self.deliver(id, message);
-                }
+                self.names.borrow().get(name).copied()
             }
-            DestinationRef::Alias(alias) => self.deliver_to_alias(alias.clone(), message),
+            DestinationRef::Alias(alias) => {
+                let message = content.message(self, self.sender(from))?;
+                self.deliver_to_alias(alias.clone(), Signal::Message(message));
+                return Ok(Outcome::Sent);
+            }
+        };
+        match id {
+            Some(id) => self.send_to_own(from, id, content),
+            None => {
+                // Nobody gets it, but what is wrong with it is told all the same.
+                content.message(self, self.sender(from))?;
+                Ok(Outcome::Sent)
+            }
         }
+    }
+
+    /// Delivers to one process of this node.
+    #[inline]
+    pub(crate) fn send_to_own<T: Serialize + ?Sized>(
+        self: &Rc<Self>,
+        from: ProcessId,
+        to: ProcessId,
+        content: Content<'_, T>,
+    ) -> Result<Outcome, SendError> {
+        let message = content.message(self, self.sender(from))?;
+        self.deliver(to, Signal::Message(message));
         Ok(Outcome::Sent)
     }
 }
