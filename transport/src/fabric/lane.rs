@@ -697,5 +697,5 @@ fn write_control<E>(control: &Control, out: &mut Vec<u8>) -> Result<(), SendErro
 }
 
 #[cfg(test)]
-#[path = "lane_tests.rs"]
+#[path = "lane_tests/mod.rs"]
 mod tests;

@@ -1,5 +1,10 @@
 //! Lanes talking to each other.
 
+mod budget;
+mod bulk;
+mod refused;
+mod resume;
+
 use smallvec::smallvec;
 
 use super::*;
@@ -238,49 +243,6 @@ fn messages_to_one_process_come_as_one_run() {
     }
     let Ok(Incoming::Run(run)) = b.lane.receive(&mut b.receiver) else { panic!("a run") };
     assert_eq!((run.to(), run.len()), (C, 1));
-}
-
-#[test]
-fn a_broken_connection_loses_and_repeats_nothing() {
-    let (mut a, mut b) = pair();
-    let now = Instant::now();
-    a.lane.send_raw(A, B, b"first").expect("room");
-    a.lane.send_raw(A, B, b"second").expect("room");
-    // The socket takes half of the second frame, and all of that arrives.
-    let bytes = a.write(29 + 12);
-    assert_eq!(b.feed(&bytes), Ok(vec![raw(A, B, b"first")]));
-    assert_eq!(b.receiver.unread().len(), 12);
-
-    let position = b.lane.detach(Some(&mut b.receiver));
-    assert_eq!((position, b.receiver.unread().len()), (29, 0));
-    assert_eq!(a.lane.detach(Some(&mut a.receiver)), 0);
-    a.lane.send_raw(A, B, b"third").expect("room");
-    assert!(!a.lane.is_write_pending(), "there is nowhere to write");
-    a.lane.attach(position, now).expect("a position");
-    b.lane.attach(0, now).expect("a position");
-    assert_eq!(transfer(&mut a, &mut b), [raw(A, B, b"second"), raw(A, B, b"third")]);
-    assert_eq!(a.lane.replay_counters().replayed_bytes, 12);
-    assert_eq!(a.lane.replay_counters().resumes, 1);
-}
-
-#[test]
-fn acknowledged_bytes_are_kept_no_more() {
-    let (mut a, mut b) = pair();
-    a.lane.send_raw(A, B, b"first").expect("room");
-    assert_eq!(transfer(&mut a, &mut b).len(), 1);
-    assert_eq!(a.lane.replay_counters().retained_bytes, 29);
-    assert!(b.lane.acknowledge());
-    assert_eq!(transfer(&mut b, &mut a), []);
-    assert_eq!(a.lane.replay_counters().retained_bytes, 0);
-    assert!(!b.lane.acknowledge(), "there is nothing new to state");
-
-    // What is acknowledged cannot be asked for again, nor what was never sent.
-    for stated in [28, 30] {
-        a.lane.detach(None);
-        let error = LaneError::Acknowledged { stated, from: 29, to: 29 };
-        assert_eq!(a.lane.attach(stated, Instant::now()), Err(error));
-    }
-    a.lane.attach(29, Instant::now()).expect("a position");
 }
 
 #[test]

@@ -1,0 +1,168 @@
+//! What a lane accepts, keeps and tells about itself.
+
+use smallvec::smallvec;
+
+use super::*;
+use crate::link::Busy;
+
+fn monitor(lane: &Lane) -> Control {
+    let node = Atom::from_static("a@127.0.0.1");
+    let reference = crate::term::Reference::new(node, Creation(7), &[1]).expect("one word");
+    let to = crate::dist::ProcessOrName::Process(lane.peer_pid(B));
+    Control::Monitor { from: lane.local_pid(A), to, reference }
+}
+
+#[test]
+fn a_full_outbox_refuses_messages_and_has_a_reserve_for_signals() {
+    let (mut a, mut b) = pair_with(|config| {
+        config.limits.outbox_bytes_max = 10_000;
+        config.limits.outbox_bytes_low = 4_000;
+        config.limits.outbox_reserve_bytes = 5_000;
+    });
+    while a.lane.check_room().is_ok() {
+        a.lane.send_raw(A, B, &[0; 100]).expect("room");
+    }
+    let queued = a.lane.queued_bytes();
+    assert!((10_000..10_124).contains(&queued));
+    let busy = Busy { queued, limit: 10_000 };
+    assert_eq!(a.lane.send_raw(A, B, b"more"), Err(SendError::Busy(busy)));
+    let name = Atom::from_static("echo");
+    let none = smallvec![Bytes::new()];
+    assert_eq!(a.lane.send_named(A, &name, none, Form::Raw), Err(SendError::Busy(busy)));
+    let control = monitor(&a.lane);
+    while a.lane.queued_bytes() < 15_000 {
+        a.lane.send_signal(SenderKey::NODE, &control, None).expect("the reserve");
+    }
+    let busy = Busy { queued: a.lane.queued_bytes(), limit: 15_000 };
+    let refused = a.lane.send_signal(SenderKey::NODE, &control, None);
+    assert_eq!(refused, Err(SendError::Busy(busy)));
+    assert_eq!(a.lane.hold(A, B), Err(busy));
+    a.lane.bye(&Atom::from_static("shutdown"));
+
+    assert!(!a.lane.take_room_event());
+    let mut got = Vec::new();
+    while !a.lane.take_room_event() {
+        assert!(!a.lane.has_room());
+        let bytes = a.write(1_000);
+        got.extend(b.feed(&bytes).expect("valid"));
+    }
+    assert!(a.lane.queued_bytes() <= 4_000);
+    assert!(!a.lane.take_room_event(), "it is told once");
+    got.extend(transfer(&mut a, &mut b));
+    assert_eq!(got.last(), Some(&Got::Bye(Atom::from_static("shutdown"))));
+}
+
+#[test]
+fn messages_wait_for_a_peer_that_does_not_acknowledge() {
+    let (mut a, mut b) = pair_with(|config| {
+        config.limits.replay_bytes_max = 100_000;
+        config.limits.ack_bytes = usize::MAX;
+    });
+    let mut sent = 0;
+    while a.lane.send_raw(A, B, &[0; 1000]).is_ok() {
+        sent += 1;
+        assert_eq!(transfer(&mut a, &mut b).len(), 1);
+    }
+    assert_eq!(sent, 98, "of 1024 bytes each");
+    assert_eq!(a.lane.waiting_bytes(), 0, "everything is written");
+    let busy = Busy { queued: 98 * 1024, limit: 100_000 };
+    assert_eq!(a.lane.send_raw(A, B, b"more"), Err(SendError::Busy(busy)));
+    a.lane.send_signal(SenderKey::NODE, &monitor(&a.lane), None).expect("the reserve");
+    assert_eq!(transfer(&mut a, &mut b).len(), 1);
+    assert!(!a.lane.has_room());
+    b.lane.acknowledge();
+    transfer(&mut b, &mut a);
+    assert!(a.lane.take_room_event());
+    a.lane.send_raw(A, B, b"more").expect("room");
+}
+
+#[test]
+fn fragments_wait_for_a_peer_that_does_not_acknowledge() {
+    let (mut a, mut b) = pair_with(|config| {
+        config.limits.replay_bytes_max = 100_000;
+        config.limits.ack_bytes = usize::MAX;
+    });
+    let bytes = Bytes::from(vec![7; 500_000]);
+    a.lane.send_message(A, B, smallvec![bytes.clone()], Form::Raw).expect("room");
+    let mut got = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(got, []);
+        assert!(a.lane.is_write_pending());
+        got.extend(transfer(&mut a, &mut b));
+        assert!(a.lane.replay_counters().retained_bytes < 100_000 + 65_560);
+        b.lane.acknowledge();
+        transfer(&mut b, &mut a);
+    }
+    assert_eq!(got, [raw(A, B, &bytes)]);
+}
+
+#[test]
+fn acknowledgements_come_when_due_and_ride_along() {
+    let (mut a, mut b) = pair();
+    let due = LaneLimits::DEFAULT.ack_bytes as u64;
+    while b.lane.received_position() + 1_024 < due {
+        a.lane.send_raw(A, B, &[0; 1000]).expect("room");
+        transfer(&mut a, &mut b);
+        assert!(!b.lane.is_write_pending());
+    }
+    a.lane.send_raw(A, B, &[0; 1000]).expect("room");
+    transfer(&mut a, &mut b);
+    assert!(b.lane.is_write_pending(), "so much must be acknowledged");
+    transfer(&mut b, &mut a);
+    assert_eq!(a.lane.replay_counters().retained_bytes, 0);
+
+    for _ in 0..40 {
+        a.lane.send_raw(A, B, &[0; 1000]).expect("room");
+        transfer(&mut a, &mut b);
+    }
+    assert!(!b.lane.is_write_pending());
+    b.lane.send_raw(B, A, b"answer").expect("room");
+    assert_eq!(transfer(&mut b, &mut a).len(), 1);
+    assert_eq!(a.lane.replay_counters().retained_bytes, 0, "the answer took it along");
+}
+
+#[test]
+fn a_silent_lane_ticks_and_a_dead_one_is_found_in_half_the_time() {
+    let tick = TickConfig::new(Duration::from_secs(8), 4);
+    let (mut a, mut b) = pair_with(|config| config.tick = tick);
+    let start = a.lane.tick_due() - Duration::from_secs(1);
+    a.lane.set_tick_config(tick, start);
+    b.lane.set_tick_config(tick, start);
+    for second in 1..20 {
+        let now = start + Duration::from_secs(second);
+        assert_eq!(a.lane.tick(now), TickAction::Send);
+        assert_eq!(b.lane.tick(now), TickAction::Send);
+        assert_eq!(transfer(&mut a, &mut b), []);
+        assert_eq!(transfer(&mut b, &mut a), []);
+    }
+    assert_eq!(a.lane.counters().sent_ticks, 19);
+    assert_eq!(a.lane.received_position(), 0, "ticks are not numbered");
+    // From here on nothing arrives.
+    let looks = (20..30)
+        .map(|second| {
+            a.write(usize::MAX);
+            a.lane.tick(start + Duration::from_secs(second))
+        })
+        .take_while(|&action| action == TickAction::Send)
+        .count();
+    assert_eq!(looks, 4, "half of eight seconds");
+    a.lane.detach(None);
+    assert_eq!(a.lane.tick(start + Duration::from_secs(40)), TickAction::None);
+    let now = start + Duration::from_secs(50);
+    a.lane.attach(0, now).expect("a position");
+    assert_eq!(a.lane.tick(now + Duration::from_secs(1)), TickAction::Send, "a new beginning");
+}
+
+#[test]
+fn a_waiting_acknowledgement_or_tick_is_not_doubled() {
+    let (mut a, mut b) = pair();
+    for _ in 0..3 {
+        a.lane.send_raw(A, B, b"message").expect("room");
+        transfer(&mut a, &mut b);
+        b.lane.acknowledge();
+        b.lane.send_raw(B, A, b"answer").expect("room");
+    }
+    assert_eq!(b.lane.queued_bytes(), 24 + 3 * 30);
+    assert_eq!(transfer(&mut b, &mut a).len(), 3);
+    assert_eq!(a.lane.replay_counters().retained_bytes, 0, "the newest position counts");
+}
