@@ -1,6 +1,6 @@
 //! Receive slabs and the reference-counted slices cut from them.
 //!
-//! A shard receives into slabs of 256 KiB and cuts frames from them without copying. A [`Slice`]
+//! A shard receives into slabs of 257 KiB and cuts frames from them without copying. A [`Slice`]
 //! is one such piece: it belongs to the thread that received it, and counting its references costs
 //! no atomic operation. [`Slice::share`] gives the [`SharedSlice`] that may go to another thread,
 //! where [`SharedSlice::adopt`] makes it a `Slice` again (counted atomically from then on).

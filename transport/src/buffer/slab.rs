@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use super::block::LocalBlock;
 
-/// Bytes in a receive slab.
-pub const SLAB_BYTES: usize = 256 * 1024;
+/// Bytes in a receive slab: four frames of 64 KiB with their headers. In a slab of just 256 KiB the
+/// fourth of them would be cut nearly at its end, and nearly all of it copied to the next slab.
+pub const SLAB_BYTES: usize = 4 * (64 * 1024 + 256);
 
 /// Slabs that the pool remembers for use; beyond them the oldest is freed as soon as its slices
 /// end.

@@ -132,14 +132,19 @@ impl Header {
     #[inline]
     #[must_use]
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        // Whole words, so that they go from registers to where the frame is built.
         let mut bytes = [0; HEADER_BYTES];
-        bytes[0] = self.kind;
-        bytes[1] = self.flags;
-        bytes[2..4].copy_from_slice(&self.head.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.length.to_le_bytes());
+        bytes[..8].copy_from_slice(&self.lead());
         bytes[8..16].copy_from_slice(&self.from.encode());
-        bytes[16..24].copy_from_slice(&self.to.encode());
+        bytes[16..].copy_from_slice(&self.to.encode());
         bytes
+    }
+
+    /// The header's bytes in front of the processes.
+    #[inline]
+    pub(super) fn lead(&self) -> [u8; 8] {
+        let lengths = u64::from(self.head) << 16 | u64::from(self.length) << 32;
+        (u64::from(self.kind) | u64::from(self.flags) << 8 | lengths).to_le_bytes()
     }
 
     /// Reads a header.

@@ -286,8 +286,7 @@ impl Lane {
         bytes: &[u8],
     ) -> Result<(), SendError> {
         self.outbox.check_room()?;
-        let kind = Kind { kind: kind::MESSAGE, flags: Form::Raw.flag(), from, to };
-        self.outbox.send_bytes(kind, bytes)?;
+        self.outbox.send_bytes(Form::Raw.flag(), from, to, bytes)?;
         self.counters.sent_signals += 1;
         Ok(())
     }

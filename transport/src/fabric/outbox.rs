@@ -6,7 +6,9 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::ProcessNumber;
-use super::frame::{FLAG_MORE, FRAME_PAYLOAD_MAX, HEADER_BYTES, Header, Layout, checksum, kind};
+use super::frame::{
+    CHECKSUM_BYTES, FLAG_MORE, FRAME_PAYLOAD_MAX, HEADER_BYTES, Header, Layout, checksum, kind,
+};
 use super::lane::LaneLimits;
 use super::log::Log;
 use super::unnumbered::Unnumbered;
@@ -161,21 +163,35 @@ impl Outbox {
         Err(self.refuse(self.reserve_bytes))
     }
 
-    /// Sends a signal whose payload is copied from `payload`; there is no head.
+    /// Sends a message whose payload is copied from `payload`.
     #[inline]
-    pub(super) fn send_bytes(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+    pub(super) fn send_bytes(
+        &mut self,
+        flags: u8,
+        from: ProcessNumber,
+        to: ProcessNumber,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        let kind = || Kind { kind: kind::MESSAGE, flags, from, to };
+        if payload.len() > FRAME_PAYLOAD_MAX || !self.bulk.is_empty() || self.layout.checksum {
+            return self.send_bytes_other(kind(), payload);
+        }
+        let header = kind().header(0, payload.len() as u32);
+        let tail = self.log.tail();
+        tail.extend_from_slice(&header.encode());
+        tail.extend_from_slice(payload);
+        self.log.commit();
+        Ok(())
+    }
+
+    /// As [`Outbox::send_bytes`], for what is not usual.
+    #[inline(never)]
+    fn send_bytes_other(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
         if payload.len() > FRAME_PAYLOAD_MAX || self.bulk.holds(kind.key()) {
             let payload = Bytes::copy_from_slice(payload);
             return self.send_chunks(kind, &[], Chunks::from_buf([payload]));
         }
-        let header = kind.header(0, payload.len() as u32).encode();
-        let tail = self.log.tail();
-        tail.extend_from_slice(&header);
-        if self.layout.checksum {
-            tail.extend_from_slice(&checksum(&header, [payload]));
-        }
-        tail.extend_from_slice(payload);
-        self.log.commit();
+        self.put_frame(kind.header(0, payload.len() as u32), payload, Chunks::new());
         Ok(())
     }
 
@@ -193,9 +209,9 @@ impl Outbox {
         let header_bytes = self.layout.header_bytes();
         let tail = self.log.tail();
         let at = tail.len();
-        tail.extend_from_slice(&[0; HEADER_BYTES]);
-        if self.layout.checksum {
-            tail.extend_from_slice(&[0; 4]);
+        tail.extend_from_slice(&kind.header(0, 0).encode());
+        if header_bytes > HEADER_BYTES {
+            tail.extend_from_slice(&[0; CHECKSUM_BYTES]);
         }
         let payload_at = at + header_bytes;
         write_head(tail)?;
@@ -206,11 +222,10 @@ impl Outbox {
         if length > FRAME_PAYLOAD_MAX {
             return self.finish_large(kind, head, header_bytes);
         }
-        let header = kind.header(head, length as u32).encode();
-        tail[at..at + HEADER_BYTES].copy_from_slice(&header);
-        if self.layout.checksum {
-            let sum = checksum(&header, [&tail[payload_at..]]);
-            tail[at + HEADER_BYTES..payload_at].copy_from_slice(&sum);
+        let lengths = kind.header(head, length as u32).lead();
+        tail[at..at + lengths.len()].copy_from_slice(&lengths);
+        if header_bytes > HEADER_BYTES {
+            add_checksum(&mut tail[at..]);
         }
         self.log.commit();
         Ok(())
@@ -480,6 +495,15 @@ impl Outbox {
     }
 }
 
+/// Writes the checksum into a frame that is complete but for it.
+#[inline(never)]
+fn add_checksum(frame: &mut [u8]) {
+    let Some((header, rest)) = frame.split_first_chunk_mut::<HEADER_BYTES>() else { return };
+    let Some((sum, payload)) = rest.split_first_chunk_mut::<CHECKSUM_BYTES>() else { return };
+    *sum = checksum(header, [&*payload]);
+}
+
+#[inline]
 fn head_length<E>(bytes: usize) -> Result<u16, SendError<E>> {
     u16::try_from(bytes).map_err(|_| SendError::TooLarge { bytes, limit: HEAD_BYTES_MAX })
 }

@@ -1,8 +1,9 @@
 //! Large messages, and the signals that must not overtake them, by sender.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::dist::Control;
@@ -90,14 +91,14 @@ impl Waiting for Item {
 /// turn is next.
 #[derive(Debug)]
 pub(crate) struct Bulk<I> {
-    queues: HashMap<SenderKey, VecDeque<I>>,
+    queues: FxHashMap<SenderKey, VecDeque<I>>,
     turns: VecDeque<SenderKey>,
     bytes: usize,
 }
 
 impl<I> Default for Bulk<I> {
     fn default() -> Bulk<I> {
-        Bulk { queues: HashMap::new(), turns: VecDeque::new(), bytes: 0 }
+        Bulk { queues: FxHashMap::default(), turns: VecDeque::new(), bytes: 0 }
     }
 }
 
@@ -117,7 +118,12 @@ impl<I: Waiting> Bulk<I> {
     /// Whether later signals of this sender have to wait here, too.
     #[inline]
     pub(crate) fn holds(&self, sender: SenderKey) -> bool {
-        !self.is_empty() && self.queues.contains_key(&sender)
+        !self.is_empty() && self.has_queue(sender)
+    }
+
+    #[inline(never)]
+    fn has_queue(&self, sender: SenderKey) -> bool {
+        self.queues.contains_key(&sender)
     }
 
     /// Queues a signal behind what its sender has here already.

@@ -29,6 +29,7 @@ pub struct Validated {
 ///
 /// # Errors
 /// As [`Term::decode`](super::Term::decode).
+#[inline]
 pub fn validate(
     bytes: &[u8],
     atom_entries: usize,
@@ -41,7 +42,23 @@ pub fn validate(
 ///
 /// # Errors
 /// As [`Term::decode`](super::Term::decode).
+#[inline]
 pub fn validate_with<A: AtomTable + ?Sized>(
+    bytes: &[u8],
+    atoms: &A,
+    limits: &Limits,
+) -> Result<Validated, DecodeError> {
+    // A binary alone, as in a stream of bytes: its length is all there is to check.
+    if let [tag::BINARY, a, b, c, d, rest @ ..] = bytes {
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        if length <= rest.len() && length <= limits.binary_bytes_max && limits.nodes_max > 0 {
+            return Ok(Validated { len: 5 + length, uses_atom_cache: false });
+        }
+    }
+    check_term(bytes, atoms, limits)
+}
+
+fn check_term<A: AtomTable + ?Sized>(
     bytes: &[u8],
     atoms: &A,
     limits: &Limits,
