@@ -26,6 +26,8 @@ pub(crate) enum System {
     UnixBlock,
     /// Krarup on both sides, as a program uses it.
     Krarup,
+    /// Krarup on both sides, with raw bytes instead of terms.
+    KrarupRaw,
     /// BEAM nodes on both sides.
     Otp,
     /// A Krarup node that sends (and measures round trips) to a BEAM node.
@@ -64,15 +66,26 @@ pub(crate) enum Kind {
     Rival,
 }
 
+/// What the messages of a measurement are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Payload {
+    /// A term with a binary in it.
+    Term,
+    /// Bytes as they are.
+    Raw,
+}
+
 impl System {
     /// Every system, in the order of the reports.
-    pub(crate) const ALL: [System; 13] = [
+    pub(crate) const ALL: [System; 14] = [
         System::RawSpin,
         System::RawBlock,
         System::UnixSpin,
         System::UnixBlock,
         System::Bare,
         System::Krarup,
+        System::KrarupRaw,
         System::KrarupOwned,
         System::Otp,
         System::KrarupOtp,
@@ -90,6 +103,7 @@ impl System {
             System::UnixSpin => "unix-spin",
             System::UnixBlock => "unix-block",
             System::Krarup => "krarup",
+            System::KrarupRaw => "krarup-raw",
             System::Otp => "otp",
             System::KrarupOtp => "krarup-otp",
             System::OtpKrarup => "otp-krarup",
@@ -108,7 +122,9 @@ impl System {
             System::RawBlock => Kind::SocketBlock,
             System::UnixSpin => Kind::UnixSpin,
             System::UnixBlock => Kind::UnixBlock,
-            System::Krarup | System::KrarupOtp | System::KrarupOwned => Kind::Krarup,
+            System::Krarup | System::KrarupRaw | System::KrarupOtp | System::KrarupOwned => {
+                Kind::Krarup
+            }
             System::Otp | System::OtpKrarup => Kind::Beam,
             System::Bare | System::Eetf | System::Erltf | System::ErltfBorrowed => Kind::Rival,
         }
@@ -120,6 +136,14 @@ impl System {
             System::KrarupOtp => Kind::Beam,
             System::OtpKrarup => Kind::Krarup,
             same => same.client(),
+        }
+    }
+
+    /// What its messages are, where it is a Krarup node that sends them.
+    pub(crate) fn payload(self) -> Payload {
+        match self {
+            System::KrarupRaw => Payload::Raw,
+            _ => Payload::Term,
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::peer::Kind;
+use crate::peer::{Kind, Payload};
 use crate::work::Work;
 
 /// Which side of the pair a worker is.
@@ -42,6 +42,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) kind: Kind,
     pub(crate) role: Role,
     pub(crate) work: Work,
+    /// What a Krarup node's messages are.
+    pub(crate) payload: Payload,
     /// Bytes of each message.
     pub(crate) size: usize,
     /// Concurrent pairs.

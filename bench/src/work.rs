@@ -123,12 +123,10 @@ impl Work {
     pub(crate) fn systems(self) -> &'static [System] {
         use System::*;
         match self {
-            Work::Rtt | Work::Stream => {
-                &[RawSpin, RawBlock, UnixSpin, UnixBlock, Krarup, Otp, KrarupOtp, OtpKrarup]
-            }
-            Work::Pairs | Work::Rate => {
-                &[RawSpin, RawBlock, UnixSpin, UnixBlock, Krarup, Otp, KrarupOtp, OtpKrarup]
-            }
+            Work::Rtt | Work::Stream | Work::Pairs | Work::Rate => &[
+                RawSpin, RawBlock, UnixSpin, UnixBlock, Krarup, KrarupRaw, Otp, KrarupOtp,
+                OtpKrarup,
+            ],
             Work::Connect => &[Krarup, Otp, KrarupOtp, OtpKrarup],
             Work::Epmd => &[Bare, Krarup, Otp],
             Work::Codec => &[Krarup, KrarupOwned, Otp, Eetf, Erltf, ErltfBorrowed],

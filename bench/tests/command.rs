@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// Every peer, so that one that cannot run is a failure and not left out.
-const ALL: &str = "raw-spin,raw-block,unix-spin,unix-block,krarup,otp,krarup-otp,otp-krarup";
+const ALL: &str =
+    "raw-spin,raw-block,unix-spin,unix-block,krarup,krarup-raw,otp,krarup-otp,otp-krarup";
 
 fn bench(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_krarup-bench"))
@@ -38,7 +39,7 @@ fn round_trips_of_every_peer() {
     let sizes = ["--sizes", "16,64k", "--seconds", "0.1", "--reps", "2"];
     let output = bench(&[&["rtt", "--peers", ALL, "--json"], &sizes[..]].concat());
     let found = figures(&json(&output), "p50_ns");
-    assert_eq!(found.len(), 16, "{found:?}");
+    assert_eq!(found.len(), 18, "{found:?}");
     assert!(found.iter().all(|(_, _, p50)| (500.0..1e9).contains(p50)), "{found:?}");
 }
 
@@ -47,7 +48,7 @@ fn streams_of_every_peer() {
     let output =
         bench(&["stream", "--peers", ALL, "--sizes", "16,1m", "--seconds", "0.2", "--json"]);
     let found = figures(&json(&output), "messages_per_s");
-    assert_eq!(found.len(), 16, "{found:?}");
+    assert_eq!(found.len(), 18, "{found:?}");
     assert!(found.iter().all(|(_, _, rate)| *rate > 1.0), "{found:?}");
 }
 
@@ -57,7 +58,7 @@ fn pairs_of_every_peer() {
     let document = json(&output);
     for figure in ["p50_ns", "messages_per_s", "cpu_ns_each"] {
         let found = figures(&document, figure);
-        assert_eq!(found.len(), 16, "{found:?}");
+        assert_eq!(found.len(), 18, "{found:?}");
         assert!(found.iter().all(|(_, _, value)| *value > 1.0), "{figure}: {found:?}");
     }
 }
@@ -66,7 +67,7 @@ fn pairs_of_every_peer() {
 fn an_open_loop_keeps_its_rate_with_every_peer() {
     let output = bench(&["rate", "--peers", ALL, "--rates", "500", "--seconds", "0.5", "--json"]);
     let found = figures(&json(&output), "messages_per_s");
-    assert_eq!(found.len(), 8, "{found:?}");
+    assert_eq!(found.len(), 9, "{found:?}");
     // The last answers may be late on a busy machine, none may be missing.
     assert!(found.iter().all(|(_, _, rate)| (50.0..550.0).contains(rate)), "{found:?}");
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use krarup::{Node, Process};
 
 use super::Failure;
-use super::message::{Settings, whois};
+use super::message::{Outgoing, Settings, whois};
 use crate::error::Error;
 use crate::protocol::tell;
 use crate::worker::Latencies;
@@ -120,9 +120,8 @@ async fn run(
     reports: Sender<Report>,
 ) -> Result<(), Failure> {
     let peer = whois(&mut me, &node).await?;
-    let body = settings.body();
-    let own = me.pid();
-    reports.send(Report::Ready(own.clone()))?;
+    let mut outgoing = Outgoing::new(settings, &me);
+    reports.send(Report::Ready(me.pid()))?;
     // Any message is the start.
     me.recv().await?;
     let warm = *together.get_or_init(Instant::now) + settings.warm_up;
@@ -130,7 +129,7 @@ async fn run(
     let mut sequence = 0;
     let mut start = Instant::now();
     loop {
-        settings.ask(&me, &peer, &own, sequence, &body).await?;
+        outgoing.ask(&me, &peer, sequence).await?;
         let signal = me.recv().await?;
         settings.check(&signal, sequence)?;
         drop(signal);

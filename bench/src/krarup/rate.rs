@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use krarup::Process;
 
 use super::Failure;
-use super::message::{Settings, whois};
+use super::message::{Outgoing, Settings, whois};
 use crate::protocol::tell;
 use crate::schedule::Schedule;
 use crate::worker::Latencies;
@@ -22,8 +22,7 @@ pub(super) async fn measure(
     node: String,
 ) -> Result<(), Failure> {
     let peer = whois(&mut me, &node).await?;
-    let body = settings.body();
-    let own = me.pid();
+    let mut outgoing = Outgoing::new(settings, &me);
     let mut latencies = Latencies::new();
     let schedule =
         Schedule::new(Instant::now(), settings.rate, settings.warm_up, settings.duration);
@@ -31,7 +30,7 @@ pub(super) async fn measure(
     let (mut sent, mut received) = (0, 0);
     loop {
         let due = schedule.due(Instant::now());
-        while sent < due && settings.try_ask(&me, &peer, &own, sent, &body)? {
+        while sent < due && outgoing.try_ask(&me, &peer, sent)? {
             sent += 1;
         }
         while let Some(signal) = me.try_recv() {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use krarup::Process;
 
 use super::Failure;
-use super::message::{Settings, whois};
+use super::message::{Outgoing, Settings, whois};
 use crate::protocol::tell;
 use crate::worker::Latencies;
 
@@ -15,15 +15,14 @@ pub(super) async fn measure(
     node: String,
 ) -> Result<(), Failure> {
     let peer = whois(&mut me, &node).await?;
-    let body = settings.body();
-    let own = me.pid();
+    let mut outgoing = Outgoing::new(settings, &me);
     let mut latencies = Latencies::new();
     let mut sequence = 0;
     for (duration, records) in [(settings.warm_up, false), (settings.duration, true)] {
         let deadline = Instant::now() + duration;
         loop {
             let start = Instant::now();
-            settings.ask(&me, &peer, &own, sequence, &body).await?;
+            outgoing.ask(&me, &peer, sequence).await?;
             let signal = me.recv().await?;
             settings.check(&signal, sequence)?;
             drop(signal);

@@ -3,7 +3,7 @@
 use krarup::term::Pid;
 use krarup::{Node, Process};
 
-use super::message::{Body, Settings, asked, atom};
+use super::message::{Settings, answer, asked, atom};
 use super::{Failure, stream, told};
 use crate::work::Work;
 
@@ -18,21 +18,25 @@ pub(super) async fn run(mut me: Process, settings: Settings) -> Result<(), Failu
     // A process of its own answers each client, on the shards in turn.
     let mut shard = 0;
     while let Ok(client) = asked(&mut me).await {
-        let pid = start_echo(&node, shard).await?;
+        let pid = start_echo(&node, shard, client.clone(), settings).await?;
         me.send(&client, &(atom("pid"), pid)).await?;
         shard += 1;
     }
     Ok(())
 }
 
-async fn start_echo(node: &Node, shard: usize) -> Result<Pid, Failure> {
-    Ok(node.spawn_on(shard, None, |me| told(echo(me))).await?)
+async fn start_echo(
+    node: &Node,
+    shard: usize,
+    client: Pid,
+    settings: Settings,
+) -> Result<Pid, Failure> {
+    Ok(node.spawn_on(shard, None, move |me| told(echo(me, client, settings))).await?)
 }
 
-async fn echo(mut me: Process) -> Result<(), Failure> {
+async fn echo(mut me: Process, client: Pid, settings: Settings) -> Result<(), Failure> {
     while let Ok(signal) = me.recv().await {
-        let (from, (sequence, body)) = signal.message::<(Pid, (u64, &[u8]))>()?;
-        me.send(from, &(sequence, Body(body))).await?;
+        answer(&me, &client, settings.payload, signal).await?;
     }
     Ok(())
 }

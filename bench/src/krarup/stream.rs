@@ -6,7 +6,7 @@ use krarup::Process;
 use krarup::term::{Atom, Pid};
 
 use super::Failure;
-use super::message::{Settings, atom, whois};
+use super::message::{Outgoing, Settings, atom, whois};
 use crate::protocol::{Event, nanoseconds, tell};
 
 pub(super) async fn receive(
@@ -50,7 +50,7 @@ pub(super) async fn receive(
 
 pub(super) async fn send(mut me: Process, settings: Settings, node: String) -> Result<(), Failure> {
     let peer = whois(&mut me, &node).await?;
-    let body = settings.body();
+    let mut outgoing = Outgoing::new(settings, &me);
     let deadline = Instant::now() + settings.warm_up + settings.duration;
     // The first sequence number that the receiver's credit does not cover.
     let mut limit = settings.window;
@@ -61,7 +61,7 @@ pub(super) async fn send(mut me: Process, settings: Settings, node: String) -> R
             let (_, received) = signal.message::<(Atom, u64)>()?;
             limit = received + settings.window;
         }
-        settings.send(&me, &peer, sequence, &body).await?;
+        outgoing.send(&me, &peer, sequence).await?;
         sequence += 1;
         if settings.reads_clock(sequence) && Instant::now() >= deadline {
             break;

@@ -208,6 +208,7 @@ fn colour(peer: Peer) -> RGBColor {
         System::UnixSpin => RGBColor(60, 60, 30),
         System::UnixBlock => RGBColor(180, 180, 120),
         System::Krarup => RGBColor(213, 94, 0),
+        System::KrarupRaw => RGBColor(160, 60, 0),
         System::KrarupOwned => RGBColor(240, 160, 90),
         System::Otp => RGBColor(0, 114, 178),
         System::KrarupOtp => RGBColor(0, 158, 115),

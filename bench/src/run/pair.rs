@@ -159,6 +159,7 @@ impl Side {
             kind,
             role,
             work: case.work,
+            payload: case.peer.system.payload(),
             size: case.size.0,
             count: case.count,
             rate: case.rate.unwrap_or(0),
