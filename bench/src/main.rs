@@ -18,6 +18,7 @@ mod plan;
 mod process;
 mod protocol;
 mod report;
+mod rival;
 mod run;
 mod schedule;
 mod usage;

@@ -34,6 +34,14 @@ pub(crate) enum System {
     KrarupOtp,
     /// A BEAM node that sends (and measures round trips) to a Krarup node.
     OtpKrarup,
+    /// The crate `erl_dist` with `eetf` on both sides.
+    ErlDist,
+    /// The same to a BEAM node.
+    ErlDistOtp,
+    /// The crate `edp_client` with `erltf`, to a BEAM node.
+    EdpOtp,
+    /// ZeroMQ, the system's libzmq.
+    Zmq,
     /// A server that accepts, reads once, answers and closes: the floor for an epmd.
     Bare,
     /// Krarup's terms decoded into owned ones.
@@ -62,8 +70,14 @@ pub(crate) enum Kind {
     Krarup,
     /// An Erlang virtual machine.
     Beam,
-    /// Another crate, in a worker of this program.
-    Rival,
+    /// The crate `erl_dist`.
+    ErlDist,
+    /// The crate `edp_client`.
+    Edp,
+    /// ZeroMQ.
+    Zmq,
+    /// A part of another crate, or a server of ours that is no node.
+    Part,
 }
 
 /// What the messages of a measurement are made of.
@@ -78,7 +92,7 @@ pub(crate) enum Payload {
 
 impl System {
     /// Every system, in the order of the reports.
-    pub(crate) const ALL: [System; 14] = [
+    pub(crate) const ALL: [System; 18] = [
         System::RawSpin,
         System::RawBlock,
         System::UnixSpin,
@@ -90,6 +104,10 @@ impl System {
         System::Otp,
         System::KrarupOtp,
         System::OtpKrarup,
+        System::ErlDist,
+        System::ErlDistOtp,
+        System::EdpOtp,
+        System::Zmq,
         System::Eetf,
         System::Erltf,
         System::ErltfBorrowed,
@@ -107,6 +125,10 @@ impl System {
             System::Otp => "otp",
             System::KrarupOtp => "krarup-otp",
             System::OtpKrarup => "otp-krarup",
+            System::ErlDist => "erl-dist",
+            System::ErlDistOtp => "erl-dist-otp",
+            System::EdpOtp => "edp-otp",
+            System::Zmq => "zmq",
             System::Bare => "bare",
             System::KrarupOwned => "krarup-owned",
             System::Eetf => "eetf",
@@ -126,14 +148,17 @@ impl System {
                 Kind::Krarup
             }
             System::Otp | System::OtpKrarup => Kind::Beam,
-            System::Bare | System::Eetf | System::Erltf | System::ErltfBorrowed => Kind::Rival,
+            System::ErlDist | System::ErlDistOtp => Kind::ErlDist,
+            System::EdpOtp => Kind::Edp,
+            System::Zmq => Kind::Zmq,
+            System::Bare | System::Eetf | System::Erltf | System::ErltfBorrowed => Kind::Part,
         }
     }
 
     /// The side that answers, or receives the stream.
     pub(crate) fn server(self) -> Kind {
         match self {
-            System::KrarupOtp => Kind::Beam,
+            System::KrarupOtp | System::ErlDistOtp | System::EdpOtp => Kind::Beam,
             System::OtpKrarup => Kind::Krarup,
             same => same.client(),
         }
@@ -150,9 +175,17 @@ impl System {
     /// Why this build cannot measure it, if so.
     pub(crate) fn missing_feature(self) -> Option<&'static str> {
         match self {
-            System::Eetf | System::Erltf | System::ErltfBorrowed if !cfg!(feature = "peers") => {
+            System::ErlDist
+            | System::ErlDistOtp
+            | System::EdpOtp
+            | System::Eetf
+            | System::Erltf
+            | System::ErltfBorrowed
+                if !cfg!(feature = "peers") =>
+            {
                 Some("peers")
             }
+            System::Zmq if !cfg!(feature = "zmq") => Some("zmq"),
             _ => None,
         }
     }

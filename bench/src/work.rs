@@ -123,7 +123,11 @@ impl Work {
     pub(crate) fn systems(self) -> &'static [System] {
         use System::*;
         match self {
-            Work::Rtt | Work::Stream | Work::Pairs | Work::Rate => &[
+            Work::Rtt | Work::Stream | Work::Pairs => &[
+                RawSpin, RawBlock, UnixSpin, UnixBlock, Krarup, KrarupRaw, Otp, KrarupOtp,
+                OtpKrarup, ErlDist, ErlDistOtp, EdpOtp, Zmq,
+            ],
+            Work::Rate => &[
                 RawSpin, RawBlock, UnixSpin, UnixBlock, Krarup, KrarupRaw, Otp, KrarupOtp,
                 OtpKrarup,
             ],

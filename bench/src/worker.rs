@@ -18,6 +18,7 @@ use crate::pin;
 use crate::process::WorkerProcess;
 use crate::protocol::{Event, Order, WorkerConfig, nanoseconds, read_line, tell};
 use crate::report::histogram::{self, Histogram};
+use crate::rival;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkerAction {
@@ -168,7 +169,8 @@ fn pair() -> Result<(), Error> {
         }
         Kind::Krarup => krarup::work(&config),
         Kind::Beam => Err(Error::Usage("a BEAM worker is run by erl".into())),
-        Kind::Rival => Err(Error::Usage("this system has no pairs".into())),
+        Kind::ErlDist | Kind::Edp | Kind::Zmq => rival::work(&config),
+        Kind::Part => Err(Error::Usage("this system has no pairs".into())),
     }
 }
 

@@ -213,7 +213,10 @@ fn colour(peer: Peer) -> RGBColor {
         System::Otp => RGBColor(0, 114, 178),
         System::KrarupOtp => RGBColor(0, 158, 115),
         System::OtpKrarup => RGBColor(204, 121, 167),
-        System::Eetf => RGBColor(86, 180, 233),
+        System::Eetf | System::ErlDist => RGBColor(86, 180, 233),
+        System::ErlDistOtp => RGBColor(40, 120, 180),
+        System::EdpOtp => RGBColor(200, 120, 0),
+        System::Zmq => RGBColor(120, 60, 160),
         System::Erltf => RGBColor(230, 159, 0),
         System::ErltfBorrowed => RGBColor(240, 228, 66),
     };

@@ -42,9 +42,9 @@ pub(super) fn measure(case: &Case, bench: &mut Bench) -> Result<Figures, Error> 
     server.wait_until_ready()?;
     client.wait_until_ready()?;
     if !contact {
-        // BEAM nodes of a measurement know no epmd but ours, so where only one side is a BEAM,
-        // that side dials; else the client does.
-        if client.config.kind != Kind::Beam && server.config.kind == Kind::Beam {
+        // A BEAM node is told where the other listens, and a Krarup node is not, so the BEAM
+        // dials where both take part; else the client does.
+        if client.config.kind == Kind::Krarup && server.config.kind == Kind::Beam {
             server.dial(&client)?;
         } else {
             client.dial(&server)?;
