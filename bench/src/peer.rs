@@ -24,10 +24,16 @@ pub(crate) enum System {
     UnixSpin,
     /// Plain Unix sockets, both sides blocking.
     UnixBlock,
-    /// Krarup on both sides, as a program uses it.
+    /// Krarup on both sides, as a program uses it: on one host its lanes are Unix sockets.
     Krarup,
     /// Krarup on both sides, with raw bytes instead of terms.
     KrarupRaw,
+    /// Krarup on both sides, with lanes over TCP.
+    KrarupTcp,
+    /// The same with raw bytes.
+    KrarupRawTcp,
+    /// Krarup on both sides, without lanes: Erlang's own distribution protocol.
+    KrarupPlain,
     /// BEAM nodes on both sides.
     Otp,
     /// A Krarup node that sends (and measures round trips) to a BEAM node.
@@ -90,9 +96,21 @@ pub(crate) enum Payload {
     Raw,
 }
 
+/// What carries the messages between two Krarup nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Lanes {
+    /// What nodes choose by themselves.
+    Default,
+    /// Lanes over TCP, also on one host.
+    Tcp,
+    /// No lanes: a link as to an Erlang node.
+    None,
+}
+
 impl System {
     /// Every system, in the order of the reports.
-    pub(crate) const ALL: [System; 18] = [
+    pub(crate) const ALL: [System; 21] = [
         System::RawSpin,
         System::RawBlock,
         System::UnixSpin,
@@ -100,6 +118,9 @@ impl System {
         System::Bare,
         System::Krarup,
         System::KrarupRaw,
+        System::KrarupTcp,
+        System::KrarupRawTcp,
+        System::KrarupPlain,
         System::KrarupOwned,
         System::Otp,
         System::KrarupOtp,
@@ -122,6 +143,9 @@ impl System {
             System::UnixBlock => "unix-block",
             System::Krarup => "krarup",
             System::KrarupRaw => "krarup-raw",
+            System::KrarupTcp => "krarup-tcp",
+            System::KrarupRawTcp => "krarup-raw-tcp",
+            System::KrarupPlain => "krarup-plain",
             System::Otp => "otp",
             System::KrarupOtp => "krarup-otp",
             System::OtpKrarup => "otp-krarup",
@@ -144,9 +168,13 @@ impl System {
             System::RawBlock => Kind::SocketBlock,
             System::UnixSpin => Kind::UnixSpin,
             System::UnixBlock => Kind::UnixBlock,
-            System::Krarup | System::KrarupRaw | System::KrarupOtp | System::KrarupOwned => {
-                Kind::Krarup
-            }
+            System::Krarup
+            | System::KrarupRaw
+            | System::KrarupTcp
+            | System::KrarupRawTcp
+            | System::KrarupPlain
+            | System::KrarupOtp
+            | System::KrarupOwned => Kind::Krarup,
             System::Otp | System::OtpKrarup => Kind::Beam,
             System::ErlDist | System::ErlDistOtp => Kind::ErlDist,
             System::EdpOtp => Kind::Edp,
@@ -167,8 +195,25 @@ impl System {
     /// What its messages are, where it is a Krarup node that sends them.
     pub(crate) fn payload(self) -> Payload {
         match self {
-            System::KrarupRaw => Payload::Raw,
+            System::KrarupRaw | System::KrarupRawTcp => Payload::Raw,
             _ => Payload::Term,
+        }
+    }
+
+    /// What carries them, where both sides are Krarup nodes.
+    pub(crate) fn lanes(self) -> Lanes {
+        match self {
+            System::KrarupTcp | System::KrarupRawTcp => Lanes::Tcp,
+            System::KrarupPlain => Lanes::None,
+            _ => Lanes::Default,
+        }
+    }
+
+    /// The first release of OTP it can talk to.
+    pub(crate) fn release_min(self) -> u16 {
+        match self {
+            System::EdpOtp => 26,
+            _ => 25,
         }
     }
 

@@ -134,15 +134,22 @@ pub(crate) fn available(peer: Peer, releases: &mut Releases) -> Result<(), Strin
     if let Some(feature) = peer.system.missing_feature() {
         return Err(format!("built without it; build with --features {feature}"));
     }
-    if peer.needs_erl() {
-        releases.find(peer.release).map_err(|error| {
-            format!(
-                "{error}; install Erlang (Debian: apt-get install erlang-base), name its erl \
-                 with --erl, or leave this peer out"
-            )
-        })?;
+    if !peer.needs_erl() {
+        return Ok(());
     }
-    Ok(())
+    let erl = releases.find(peer.release).map_err(|error| {
+        format!(
+            "{error}; install Erlang (Debian: apt-get install erlang-base), name its erl with \
+             --erl, or leave this peer out"
+        )
+    })?;
+    let needed = peer.system.release_min();
+    match erl.release.parse::<u16>() {
+        Ok(release) if release < needed => {
+            Err(format!("needs OTP {needed} or later, and {} is {release}", erl.path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Leaves out what has no meaning: borrowed terms cannot be written.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::peer::{Kind, Payload};
+use crate::peer::{Kind, Lanes, Payload};
 use crate::work::Work;
 
 /// Which side of the pair a worker is.
@@ -44,6 +44,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) work: Work,
     /// What a Krarup node's messages are.
     pub(crate) payload: Payload,
+    /// What a Krarup node's messages to another travel on.
+    pub(crate) lanes: Lanes,
     /// Bytes of each message.
     pub(crate) size: usize,
     /// Concurrent pairs.

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// Every peer, so that one that cannot run is a failure and not left out.
-const ALL: &str =
-    "raw-spin,raw-block,unix-spin,unix-block,krarup,krarup-raw,otp,krarup-otp,otp-krarup";
+const ALL: &str = "raw-spin,raw-block,unix-spin,unix-block,krarup,krarup-raw,krarup-tcp,krarup-raw-tcp,\
+     krarup-plain,otp,krarup-otp,otp-krarup";
 
 fn bench(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_krarup-bench"))
@@ -39,7 +39,7 @@ fn round_trips_of_every_peer() {
     let sizes = ["--sizes", "16,64k", "--seconds", "0.1", "--reps", "2"];
     let output = bench(&[&["rtt", "--peers", ALL, "--json"], &sizes[..]].concat());
     let found = figures(&json(&output), "p50_ns");
-    assert_eq!(found.len(), 18, "{found:?}");
+    assert_eq!(found.len(), 24, "{found:?}");
     assert!(found.iter().all(|(_, _, p50)| (500.0..1e9).contains(p50)), "{found:?}");
 }
 
@@ -48,7 +48,7 @@ fn streams_of_every_peer() {
     let output =
         bench(&["stream", "--peers", ALL, "--sizes", "16,1m", "--seconds", "0.2", "--json"]);
     let found = figures(&json(&output), "messages_per_s");
-    assert_eq!(found.len(), 18, "{found:?}");
+    assert_eq!(found.len(), 24, "{found:?}");
     assert!(found.iter().all(|(_, _, rate)| *rate > 1.0), "{found:?}");
 }
 
@@ -58,7 +58,7 @@ fn pairs_of_every_peer() {
     let document = json(&output);
     for figure in ["p50_ns", "messages_per_s", "cpu_ns_each"] {
         let found = figures(&document, figure);
-        assert_eq!(found.len(), 18, "{found:?}");
+        assert_eq!(found.len(), 24, "{found:?}");
         assert!(found.iter().all(|(_, _, value)| *value > 1.0), "{figure}: {found:?}");
     }
 }
@@ -67,7 +67,7 @@ fn pairs_of_every_peer() {
 fn an_open_loop_keeps_its_rate_with_every_peer() {
     let output = bench(&["rate", "--peers", ALL, "--rates", "500", "--seconds", "0.5", "--json"]);
     let found = figures(&json(&output), "messages_per_s");
-    assert_eq!(found.len(), 9, "{found:?}");
+    assert_eq!(found.len(), 12, "{found:?}");
     // The last answers may be late on a busy machine, none may be missing.
     assert!(found.iter().all(|(_, _, rate)| (50.0..550.0).contains(rate)), "{found:?}");
 }
@@ -144,4 +144,31 @@ fn wrong_usage_is_told_apart_from_failure() {
     assert!(errors.contains("--erl"), "the error names the remedy: {errors}");
     let elsewhere = bench(&["epmd", "--peers", "raw-spin"]);
     assert_eq!(elsewhere.status.code(), Some(2));
+}
+
+/// `cargo test -p krarup-bench --features peers`
+#[cfg(feature = "peers")]
+#[test]
+fn other_crates_do_the_same_work() {
+    let peers = "erl-dist,erl-dist-otp-29,edp-otp-29";
+    for arguments in [["rtt", "--sizes", "16"], ["stream", "--sizes", "1k"]] {
+        let output = bench(&[&arguments[..], &["--peers", peers, "--seconds", "0.3"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let output = bench(&["pairs", "--pairs", "20", "--peers", peers, "--seconds", "0.3", "--json"]);
+    assert_eq!(figures(&json(&output), "p50_ns").len(), 3);
+    let output = bench(&["codec", "--peers", "eetf,erltf,erltf-borrowed", "--seconds", "0.02"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// `cargo test -p krarup-bench --features zmq`
+#[cfg(feature = "zmq")]
+#[test]
+fn zeromq_does_the_same_work() {
+    for arguments in
+        [["rtt", "--sizes", "16"], ["stream", "--sizes", "1k"], ["pairs", "--pairs", "20"]]
+    {
+        let output = bench(&[&arguments[..], &["--peers", "zmq", "--seconds", "0.3"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -123,8 +123,9 @@ pub(crate) struct Codec {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     /// Who is measured, in this order. raw-spin, raw-block: plain TCP sockets; unix-spin,
-    /// unix-block: plain Unix sockets; krarup: Krarup to Krarup; krarup-raw: the same with raw
-    /// bytes instead of terms; otp: BEAM to BEAM; krarup-otp: a
+    /// unix-block: plain Unix sockets; krarup: Krarup to Krarup, on one host
+    /// over Unix sockets; krarup-raw: the same with raw bytes instead of terms; krarup-tcp,
+    /// krarup-raw-tcp: over TCP; krarup-plain: with Erlang's own protocol; otp: BEAM to BEAM; krarup-otp: a
     /// Krarup node sends to a BEAM node; otp-krarup: the other way; a release behind a name with
     /// otp takes that one (otp-27). Built with --features peers: erl-dist, erl-dist-otp, edp-otp;
     /// with --features zmq: zmq. epmd also knows bare, the server that only accepts, answers

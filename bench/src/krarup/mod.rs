@@ -14,6 +14,7 @@ use krarup::epmd::EpmdMode;
 use krarup::{Builder, Cookie, Node};
 
 use crate::error::Error;
+use crate::peer::Lanes;
 use crate::protocol::{Event, Order, Role, WorkerConfig, tell};
 use crate::work::Work;
 use crate::worker::next_order;
@@ -69,6 +70,11 @@ fn builder(config: &WorkerConfig) -> Result<Builder, Error> {
         .shards(config.shards)
         .epmd(mode)
         .epmd_port(epmd_port);
+    builder = match config.lanes {
+        Lanes::Default => builder,
+        Lanes::Tcp => builder.unix_lanes(false),
+        Lanes::None => builder.fabric(false),
+    };
     if let Some(spin) = config.spin_us {
         builder = builder.spin(Duration::from_micros(spin));
     }

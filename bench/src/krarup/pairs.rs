@@ -50,12 +50,15 @@ pub(super) fn measure(node: &Node, settings: Settings, other: &str) -> Result<()
             _ => return Err(Error::Broken("a pair was done before it began".into())),
         }
     }
-    // All count in the same span of time, though they cannot begin at once.
+    // All count in the same span of time. A process starts them: once they run, this thread hardly
+    // does, as it shares their core.
     start.get_or_init(Instant::now);
-    for pid in pairs {
-        let started = node.send(pid, &()).wait();
-        started.map_err(|error| Error::Broken(format!("cannot start a pair: {error}")))?;
-    }
+    spawn(node, 0, reports.clone(), |me, _| async move {
+        for pid in pairs {
+            me.send(pid, &()).await?;
+        }
+        Ok(())
+    })?;
     let mut total = 0;
     for _ in 0..settings.count {
         match next(&from_pairs, settings.warm_up + settings.duration + PATIENCE)? {

@@ -160,6 +160,7 @@ impl Side {
             role,
             work: case.work,
             payload: case.peer.system.payload(),
+            lanes: case.peer.system.lanes(),
             size: case.size.0,
             count: case.count,
             rate: case.rate.unwrap_or(0),
