@@ -135,6 +135,7 @@ impl Reference {
     }
 
     /// The words in wire order.
+    #[inline]
     #[must_use]
     pub fn words(&self) -> &[u32] {
         &self.words[..usize::from(self.len)]

@@ -15,6 +15,7 @@ pub mod read;
 pub mod tag;
 pub mod write;
 
+mod ascii;
 mod atom;
 mod convert;
 mod decode;
@@ -28,6 +29,8 @@ mod macros;
 mod order;
 mod owned;
 mod parts;
+mod quick;
+mod room;
 mod skip;
 mod text;
 mod validate;
@@ -51,8 +54,8 @@ pub use self::text::{ParseError, ParseErrorKind, Written};
 pub use self::validate::{Validated, validate, validate_with};
 pub use self::validator::{Progress, Validator};
 pub use self::view::{
-    BigIntegerRef, Elements, Encoded, ListItems, ListRef, MapRef, Pairs, PidRef, PortRef,
-    ReferenceRef, TermRef, TupleRef,
+    BigIntegerRef, BitStringRef, Elements, Encoded, ListItems, ListRef, MapRef, Pairs, PidRef,
+    PortRef, ReferenceRef, TermRef, TupleRef,
 };
 pub use self::write::{
     write_atom, write_binary, write_binary_header, write_byte_list, write_float, write_integer,

@@ -260,7 +260,14 @@ proptest! {
         prop_assert_eq!(used, bytes.len());
         agree(&bytes, &lengths);
         let gathered = term.encode_gather(8);
-        prop_assert_eq!(gathered.parts.concat(), bytes);
+        prop_assert_eq!(gathered.parts.concat(), &*bytes);
+        // Wherever the buffer has to grow.
+        for capacity in 0..bytes.len().min(300) {
+            let mut out = Vec::with_capacity(capacity + 1);
+            out.push(0);
+            term.encode(&mut out);
+            prop_assert_eq!(&out[1..], &*bytes);
+        }
     }
 
     #[test]

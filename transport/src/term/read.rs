@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Atom, Creation, DecodeError, DecodeErrorKind, Limits, Pid, Port, Reference, tag};
+use super::{
+    Atom, Creation, DecodeError, DecodeErrorKind, Limits, Pid, Port, Reference, ascii, tag,
+};
 
 /// Where the bytes of a term come from: one slice ([`Reader`]) or several.
 ///
@@ -292,13 +294,13 @@ pub(crate) fn read_atom_body<S: Source, A: AtomTable + ?Sized>(
         _ => return Err(unexpected(position, "an atom", tag)),
     };
     let text = source.bytes(length)?;
-    if matches!(tag, tag::SMALL_ATOM | tag::ATOM) && !text.is_ascii() {
+    if matches!(tag, tag::SMALL_ATOM | tag::ATOM) && !ascii::is_ascii(&text) {
         // Latin-1: every byte is the code point of that number.
         let name: String = text.iter().map(|&byte| char::from(byte)).collect();
         return Atom::new(&name).map_err(|_| too_long(position));
     }
-    let name = std::str::from_utf8(&text)
-        .map_err(|_| DecodeError::new(position, DecodeErrorKind::AtomNotUtf8))?;
+    let name = ascii::text(&text)
+        .ok_or_else(|| DecodeError::new(position, DecodeErrorKind::AtomNotUtf8))?;
     Atom::new(name).map_err(|_| too_long(position))
 }
 

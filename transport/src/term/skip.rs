@@ -1,88 +1,139 @@
 //! Passing over terms without looking into them.
 
-use super::read::{self, Reader};
-use super::{DecodeError, tag};
+use super::read::Reader;
+use super::{DecodeError, DecodeErrorKind, Limits, tag, validate};
 
-/// Takes `count` terms from bytes that have been validated. Of other bytes it takes something or
-/// fails, but never passes the end and never does more than they are long.
-pub(super) fn skip(reader: &mut Reader<'_>, count: usize) -> Result<(), DecodeError> {
+/// What follows the first `count` terms of bytes that have been validated. Of other bytes it
+/// passes over something or fails, but never passes the end and never does more than they are
+/// long.
+pub(super) fn after(mut rest: &[u8], count: usize) -> Option<&[u8]> {
     let mut owed = count;
     while owed > 0 {
         owed -= 1;
-        let position = reader.position();
-        let tag = reader.u8()?;
-        let length = match tag {
-            tag::NIL => 0,
-            tag::SMALL_INTEGER | tag::ATOM_CACHE_REF => 1,
-            tag::INTEGER => 4,
-            tag::NEW_FLOAT => 8,
-            tag::FLOAT => 31,
-            tag::SMALL_ATOM_UTF8 | tag::SMALL_ATOM => usize::from(reader.u8()?),
-            tag::ATOM_UTF8 | tag::ATOM | tag::STRING => usize::from(reader.u16()?),
-            tag::BINARY => reader.u32()? as usize,
-            tag::BIT_BINARY | tag::LARGE_BIG => (reader.u32()? as usize).saturating_add(1),
-            tag::SMALL_BIG => 1 + usize::from(reader.u8()?),
-            tag::SMALL_TUPLE => {
-                owed += usize::from(reader.u8()?);
-                continue;
+        let (&tag, body) = rest.split_first()?;
+        rest = match tag {
+            tag::SMALL_INTEGER | tag::ATOM_CACHE_REF => body.get(1..)?,
+            tag::SMALL_ATOM_UTF8 | tag::SMALL_ATOM => {
+                let (&length, text) = body.split_first()?;
+                text.get(length.into()..)?
             }
-            tag::LARGE_TUPLE => {
-                owed = owed.saturating_add(reader.u32()? as usize);
-                continue;
+            tag::BINARY => {
+                let (length, content) = body.split_first_chunk()?;
+                content.get(u32::from_be_bytes(*length) as usize..)?
+            }
+            tag::INTEGER => body.get(4..)?,
+            tag::NEW_FLOAT => body.get(8..)?,
+            tag::NIL => body,
+            tag::SMALL_TUPLE => {
+                let (&arity, content) = body.split_first()?;
+                owed += usize::from(arity);
+                content
             }
             tag::LIST => {
-                owed = owed.saturating_add(reader.u32()? as usize).saturating_add(1);
-                continue;
+                let (count, content) = body.split_first_chunk()?;
+                owed = owed.saturating_add(u32::from_be_bytes(*count) as usize).saturating_add(1);
+                content
             }
             tag::MAP => {
-                owed = owed.saturating_add((reader.u32()? as usize).saturating_mul(2));
-                continue;
+                let (pairs, content) = body.split_first_chunk()?;
+                owed = owed.saturating_add(2 * u32::from_be_bytes(*pairs) as usize);
+                content
             }
             _ => {
-                owed = owed.saturating_add(skip_rare(reader, tag, position)?);
-                continue;
+                let (more, content) = open_rare(tag, body)?;
+                owed = owed.saturating_add(more);
+                content
             }
         };
-        reader.take(length)?;
     }
-    Ok(())
+    Some(rest)
 }
 
-/// Takes the head of a term made of parts that are terms themselves, and the fixed bytes in it;
-/// returns how many terms are left of it. Node names and the like count as the atoms they are.
-fn skip_rare(reader: &mut Reader<'_>, tag: u8, position: usize) -> Result<usize, DecodeError> {
+/// As [`after`], of a reader.
+///
+/// # Errors
+/// When the bytes end before the terms do, or are none.
+pub(super) fn skip(reader: &mut Reader<'_>, count: usize) -> Result<(), DecodeError> {
+    let rest = reader.rest();
+    match after(rest, count) {
+        Some(after) => reader.take(rest.len() - after.len()).map(|_| ()),
+        None => Err(fault(*reader, count)),
+    }
+}
+
+/// Says what is wrong with bytes that have fewer terms than they should.
+#[cold]
+fn fault(mut reader: Reader<'_>, count: usize) -> DecodeError {
+    for _ in 0..count {
+        let position = reader.position();
+        match validate(reader.rest(), usize::MAX, &Limits::DEFAULT) {
+            Ok(valid) => drop(reader.take(valid.len)),
+            Err(error) => return DecodeError::new(position + error.position, error.kind),
+        }
+    }
+    let remaining = reader.remaining();
+    let kind = DecodeErrorKind::Truncated { needed: remaining + 1, remaining };
+    DecodeError::new(reader.position(), kind)
+}
+
+/// The fixed bytes and parts of a term that is not frequent; how many terms are left of it, and
+/// what follows. Node names and the like count as the atoms they are.
+fn open_rare(tag: u8, body: &[u8]) -> Option<(usize, &[u8])> {
+    let count_u16 =
+        || Some((usize::from(u16::from_be_bytes(*body.first_chunk()?)), body.get(2..)?));
+    let count_u32 = || Some((u32::from_be_bytes(*body.first_chunk()?) as usize, body.get(4..)?));
     // Identifiers end with fixed bytes, so their node is taken here.
-    let length = match tag {
-        tag::NEW_PID | tag::V4_PORT => 12,
-        tag::PID => 9,
-        tag::NEW_PORT => 8,
-        tag::PORT | tag::REFERENCE => 5,
-        tag::NEWER_REFERENCE => 4 + 4 * usize::from(reader.u16()?),
-        tag::NEW_REFERENCE => 1 + 4 * usize::from(reader.u16()?),
-        tag::EXPORT => return Ok(3),
+    let (node, length) = match tag {
+        tag::ATOM_UTF8 | tag::ATOM | tag::STRING => {
+            let (length, text) = count_u16()?;
+            return Some((0, text.get(length..)?));
+        }
+        tag::SMALL_BIG => {
+            let (&length, digits) = body.split_first()?;
+            return Some((0, digits.get(1 + usize::from(length)..)?));
+        }
+        tag::BIT_BINARY | tag::LARGE_BIG => {
+            let (length, content) = count_u32()?;
+            return Some((0, content.get(length.saturating_add(1)..)?));
+        }
+        tag::LARGE_TUPLE => return count_u32(),
+        tag::FLOAT => return Some((0, body.get(31..)?)),
+        tag::NEW_PID | tag::V4_PORT => (body, 12),
+        tag::PID => (body, 9),
+        tag::NEW_PORT => (body, 8),
+        tag::PORT | tag::REFERENCE => (body, 5),
+        tag::NEWER_REFERENCE => {
+            let (words, node) = count_u16()?;
+            (node, 4 + 4 * words)
+        }
+        tag::NEW_REFERENCE => {
+            let (words, node) = count_u16()?;
+            (node, 1 + 4 * words)
+        }
+        tag::EXPORT => return Some((3, body)),
         tag::NEW_FUN => {
-            reader.take(4 + 1 + 16 + 4)?;
-            return Ok(4 + reader.u32()? as usize);
+            let rest = body.get(4 + 1 + 16 + 4..)?;
+            let free = u32::from_be_bytes(*rest.first_chunk()?) as usize;
+            return Some((4 + free, rest.get(4..)?));
         }
         tag::RECORD => {
-            let fields = reader.u32()? as usize;
-            reader.u8()?;
-            return Ok(fields.saturating_mul(2).saturating_add(2));
+            let (fields, rest) = count_u32()?;
+            return Some((fields.saturating_mul(2).saturating_add(2), rest.get(1..)?));
         }
-        _ => return Err(read::no_term(position, tag)),
+        _ => return None,
     };
-    skip_atom(reader)?;
-    reader.take(length)?;
-    Ok(0)
+    Some((0, after_atom(node)?.get(length..)?))
 }
 
-fn skip_atom(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-    let position = reader.position();
-    let length = match reader.u8()? {
-        tag::SMALL_ATOM_UTF8 | tag::SMALL_ATOM => usize::from(reader.u8()?),
-        tag::ATOM_UTF8 | tag::ATOM => usize::from(reader.u16()?),
-        tag::ATOM_CACHE_REF => 1,
-        tag => return Err(read::unexpected(position, "an atom", tag)),
-    };
-    reader.take(length).map(|_| ())
+/// What follows an atom in any of its forms.
+fn after_atom(rest: &[u8]) -> Option<&[u8]> {
+    let (&tag, body) = rest.split_first()?;
+    match tag {
+        tag::SMALL_ATOM_UTF8 | tag::SMALL_ATOM => body.get(1 + usize::from(*body.first()?)..),
+        tag::ATOM_UTF8 | tag::ATOM => {
+            body.get(2 + usize::from(u16::from_be_bytes(*body.first_chunk()?))..)
+        }
+        tag::ATOM_CACHE_REF => body.get(1..),
+        _ => None,
+    }
 }

@@ -1,13 +1,14 @@
 //! Checking that bytes are one legal term, without building it.
 //!
-//! [`validate`] is what every received message passes, so it keeps its state in registers and a
-//! small stack, and allocates only for nesting or maps beyond what messages usually have.
+//! Every received message passes [`validate`]. What messages are usually made of passes a quick
+//! check first; this one keeps its state in registers and a small stack too, and allocates only for
+//! nesting or maps beyond what messages usually have.
 
 use smallvec::SmallVec;
 
 use super::keys;
 use super::read::{self, AtomTable, Reader};
-use super::{Atom, DecodeError, DecodeErrorKind, Limits, decode, tag};
+use super::{Atom, DecodeError, DecodeErrorKind, Limits, ascii, decode, quick, tag};
 
 /// What [`validate`] found out about a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,17 +49,15 @@ pub fn validate_with<A: AtomTable + ?Sized>(
     atoms: &A,
     limits: &Limits,
 ) -> Result<Validated, DecodeError> {
-    // A binary alone, as in a stream of bytes: its length is all there is to check.
-    if let [tag::BINARY, a, b, c, d, rest @ ..] = bytes {
-        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-        if length <= rest.len() && length <= limits.binary_bytes_max && limits.nodes_max > 0 {
-            return Ok(Validated { len: 5 + length, uses_atom_cache: false });
-        }
+    if let Some(valid) = quick::check(bytes, atoms, limits) {
+        return Ok(valid);
     }
-    check_term(bytes, atoms, limits)
+    validate_carefully(bytes, atoms, limits)
 }
 
-fn check_term<A: AtomTable + ?Sized>(
+/// As [`validate_with`], of terms of every kind, and with the reason why one is not legal.
+#[inline(never)]
+pub(super) fn validate_carefully<A: AtomTable + ?Sized>(
     bytes: &[u8],
     atoms: &A,
     limits: &Limits,
@@ -147,9 +146,7 @@ impl<A: AtomTable + ?Sized> Check<'_, A> {
                 tag::SMALL_ATOM_UTF8 => {
                     let length = usize::from(reader.u8()?);
                     let text = reader.take(length)?;
-                    if length > self.limits.atom_characters_max || !text.is_ascii() {
-                        check_atom_text(position, text, self.limits.atom_characters_max)?;
-                    }
+                    atom_text(position, text, self.limits.atom_characters_max)?;
                 }
                 tag::NIL => {}
                 tag::INTEGER => drop(reader.take(4)?),
@@ -280,11 +277,7 @@ impl<A: AtomTable + ?Sized> Check<'_, A> {
     #[inline]
     fn utf8(&mut self, position: usize, length: usize) -> Result<(), DecodeError> {
         let text = self.reader.take(length)?;
-        let characters_max = self.limits.atom_characters_max;
-        if text.is_ascii() && length <= characters_max.min(Atom::CHARACTERS_MAX) {
-            return Ok(());
-        }
-        check_atom_text(position, text, characters_max)
+        atom_text(position, text, self.limits.atom_characters_max).map(|_| ())
     }
 
     #[inline]
@@ -544,13 +537,17 @@ pub(super) fn check_atom_characters(
     Ok(())
 }
 
-#[cold]
-pub(super) fn check_atom_text(
+/// The text of an atom.
+#[inline]
+pub(super) fn atom_text(
     position: usize,
     text: &[u8],
     characters_max: usize,
-) -> Result<(), DecodeError> {
-    let text = std::str::from_utf8(text)
-        .map_err(|_| DecodeError::new(position, DecodeErrorKind::AtomNotUtf8))?;
-    check_atom_characters(position, text.chars().count(), characters_max)
+) -> Result<&str, DecodeError> {
+    let name = ascii::text(text)
+        .ok_or_else(|| DecodeError::new(position, DecodeErrorKind::AtomNotUtf8))?;
+    if text.len() > characters_max.min(Atom::CHARACTERS_MAX) {
+        check_atom_characters(position, name.chars().count(), characters_max)?;
+    }
+    Ok(name)
 }

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::read::{self, Reader, Source};
 use super::validate::{
-    check_atom_characters, check_atom_text, check_binary, check_bits, check_count, check_free,
+    atom_text, check_atom_characters, check_binary, check_bits, check_count, check_free,
     check_integer, check_record_flags, check_words,
 };
 use super::{Atom, DecodeError, DecodeErrorKind, Limits, decode, tag};
@@ -401,7 +401,7 @@ impl Validator {
         }
         // A character takes at most four bytes, so this text is too long whatever it says.
         check_atom_characters(position, length / 4, characters_max)?;
-        check_atom_text(position, reader.take(length)?, characters_max)
+        atom_text(position, reader.take(length)?, characters_max).map(|_| ())
     }
 }
 

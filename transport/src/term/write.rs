@@ -3,7 +3,11 @@
 //! Counts beyond what the format can carry cannot be reached with memory that exists, except for
 //! binaries of 4 GiB; those are a fault of the caller and panic.
 
+use super::room::{Room, append};
 use super::{Atom, Pid, Port, Reference, tag};
+
+/// Bytes that an identifier takes besides the name of its node, at most.
+const IDENTIFIER_BYTES_MAX: usize = 3 + 3 + 4 + 4 * Reference::WORDS_MAX;
 
 /// Writes an atom: `SMALL_ATOM_UTF8_EXT`, or `ATOM_UTF8_EXT` beyond 255 bytes.
 #[inline]
@@ -14,75 +18,128 @@ pub fn write_atom(out: &mut Vec<u8>, atom: &Atom) {
 /// Writes the text of an atom that is known to be short enough.
 #[inline]
 pub(crate) fn write_atom_text(out: &mut Vec<u8>, name: &str) {
+    out.reserve(3 + name.len());
+    append(out, |room| put_atom(room, name));
+}
+
+/// As [`write_atom_text`], into room.
+#[inline]
+pub(super) fn put_atom<'b>(room: Room<'b>, name: &str) -> Option<Room<'b>> {
+    put_atom_behind(room, [], name)
+}
+
+/// As [`put_atom`], behind a few bytes.
+#[inline]
+fn put_atom_behind<'b, const N: usize>(
+    room: Room<'b>,
+    head: [u8; N],
+    name: &str,
+) -> Option<Room<'b>> {
     // An atom has at most 255 characters, so at most 1,020 bytes.
-    match u8::try_from(name.len()) {
-        Ok(length) => {
-            out.reserve(2 + name.len());
-            out.extend_from_slice(&[tag::SMALL_ATOM_UTF8, length]);
-        }
+    let room = match u8::try_from(name.len()) {
+        Ok(length) => room.put(head)?.put([tag::SMALL_ATOM_UTF8, length])?,
         Err(_) => {
             let [high, low] = (name.len() as u16).to_be_bytes();
-            out.extend_from_slice(&[tag::ATOM_UTF8, high, low]);
+            room.put(head)?.put([tag::ATOM_UTF8, high, low])?
         }
-    }
-    out.extend_from_slice(name.as_bytes());
+    };
+    room.put_all(name.as_bytes())
 }
 
 /// Writes a pid (`NEW_PID_EXT`).
 pub fn write_pid(out: &mut Vec<u8>, pid: &Pid) {
-    out.push(tag::NEW_PID);
-    write_atom(out, &pid.node);
-    let mut words = [0; 12];
-    words[..4].copy_from_slice(&pid.id.to_be_bytes());
-    words[4..8].copy_from_slice(&pid.serial.to_be_bytes());
-    words[8..].copy_from_slice(&pid.creation.0.to_be_bytes());
-    out.extend_from_slice(&words);
+    out.reserve(IDENTIFIER_BYTES_MAX + pid.node.as_str().len());
+    append(out, |room| put_pid(room, pid));
+}
+
+/// As [`write_pid`], into room.
+#[inline]
+pub(super) fn put_pid<'b>(room: Room<'b>, pid: &Pid) -> Option<Room<'b>> {
+    put_atom_behind(room, [tag::NEW_PID], pid.node.as_str())?
+        .put(pair(pid.id, pid.serial))?
+        .put(pid.creation.0.to_be_bytes())
+}
+
+/// Two numbers, one behind the other.
+#[inline]
+fn pair(first: u32, second: u32) -> [u8; 8] {
+    (u64::from(first) << 32 | u64::from(second)).to_be_bytes()
 }
 
 /// Writes a port (`V4_PORT_EXT`, which OTP 25 and later read for numbers of any size).
 pub fn write_port(out: &mut Vec<u8>, port: &Port) {
-    out.push(tag::V4_PORT);
-    write_atom(out, &port.node);
-    out.extend_from_slice(&port.id.to_be_bytes());
-    out.extend_from_slice(&port.creation.0.to_be_bytes());
+    out.reserve(IDENTIFIER_BYTES_MAX + port.node.as_str().len());
+    append(out, |room| put_port(room, port));
+}
+
+/// As [`write_port`], into room.
+#[inline]
+pub(super) fn put_port<'b>(room: Room<'b>, port: &Port) -> Option<Room<'b>> {
+    put_atom_behind(room, [tag::V4_PORT], port.node.as_str())?
+        .put(port.id.to_be_bytes())?
+        .put(port.creation.0.to_be_bytes())
 }
 
 /// Writes a reference (`NEWER_REFERENCE_EXT`) with the words it came with.
 pub fn write_reference(out: &mut Vec<u8>, reference: &Reference) {
+    out.reserve(IDENTIFIER_BYTES_MAX + reference.node.as_str().len());
+    append(out, |room| put_reference(room, reference));
+}
+
+/// As [`write_reference`], into room.
+#[inline]
+pub(super) fn put_reference<'b>(room: Room<'b>, reference: &Reference) -> Option<Room<'b>> {
+    let Reference { node, creation, .. } = reference;
+    let words = reference.words();
     // At most five words.
-    let count = reference.words().len() as u8;
-    out.extend_from_slice(&[tag::NEWER_REFERENCE, 0, count]);
-    write_atom(out, &reference.node);
-    out.extend_from_slice(&reference.creation.0.to_be_bytes());
-    for word in reference.words() {
-        out.extend_from_slice(&word.to_be_bytes());
+    let head = [tag::NEWER_REFERENCE, 0, words.len() as u8];
+    let room = put_atom_behind(room, head, node.as_str())?;
+    if let [first, second, third] = *words {
+        return room.put(pair(creation.0, first))?.put(pair(second, third));
     }
+    let room = room.put(creation.0.to_be_bytes())?;
+    words.iter().try_fold(room, |room, word| room.put(word.to_be_bytes()))
 }
 
 /// Writes an integer of 64 bits in its shortest form.
 #[inline]
 pub(crate) fn write_i64(out: &mut Vec<u8>, value: i64) {
-    match (u8::try_from(value), i32::try_from(value)) {
-        (Ok(byte), _) => out.extend_from_slice(&[tag::SMALL_INTEGER, byte]),
-        (_, Ok(word)) => {
-            let [a, b, c, d] = word.to_be_bytes();
-            out.extend_from_slice(&[tag::INTEGER, a, b, c, d]);
-        }
-        _ => write_magnitude(out, value < 0, &value.unsigned_abs().to_le_bytes()),
+    out.reserve(BIG_BYTES);
+    append(out, |room| put_i64(room, value));
+}
+
+/// Bytes of an integer of eight digits.
+const BIG_BYTES: usize = 3 + 8;
+
+/// As [`write_i64`], into room.
+#[inline]
+pub(super) fn put_i64(room: Room<'_>, value: i64) -> Option<Room<'_>> {
+    if let Ok(byte) = u8::try_from(value) {
+        return room.put([tag::SMALL_INTEGER, byte]);
     }
+    if let Ok(word) = i32::try_from(value) {
+        let [a, b, c, d] = word.to_be_bytes();
+        return room.put([tag::INTEGER, a, b, c, d]);
+    }
+    put_u64_digits(room, value < 0, value.unsigned_abs())
+}
+
+#[inline]
+fn put_u64_digits(room: Room<'_>, negative: bool, magnitude: u64) -> Option<Room<'_>> {
+    let [a, b, c, d, e, f, g, h] = magnitude.to_le_bytes();
+    // At most eight.
+    let digits = 8 - magnitude.leading_zeros() / 8;
+    let bytes = [tag::SMALL_BIG, digits as u8, u8::from(negative), a, b, c, d, e, f, g, h];
+    room.put_first(bytes, 3 + digits as usize)
 }
 
 /// Writes an integer in its shortest form.
 #[inline]
 pub fn write_integer(out: &mut Vec<u8>, value: impl Into<i128>) {
     let value: i128 = value.into();
-    if let Ok(byte) = u8::try_from(value) {
-        out.extend_from_slice(&[tag::SMALL_INTEGER, byte]);
-    } else if let Ok(word) = i32::try_from(value) {
-        let [a, b, c, d] = word.to_be_bytes();
-        out.extend_from_slice(&[tag::INTEGER, a, b, c, d]);
-    } else {
-        write_magnitude(out, value < 0, &value.unsigned_abs().to_le_bytes());
+    match i64::try_from(value) {
+        Ok(value) => write_i64(out, value),
+        Err(_) => write_magnitude(out, value < 0, &value.unsigned_abs().to_le_bytes()),
     }
 }
 
@@ -105,17 +162,28 @@ pub(crate) fn write_magnitude(out: &mut Vec<u8>, negative: bool, digits: &[u8]) 
 /// drop the connection over one: they go as the atoms `nan`, `infinity` and `neg_infinity`.
 #[inline]
 pub fn write_float(out: &mut Vec<u8>, value: f64) {
+    out.reserve(LONGEST_FLOAT_NAME.len() + 2);
+    append(out, |room| put_float(room, value));
+}
+
+const LONGEST_FLOAT_NAME: &str = "neg_infinity";
+
+/// As [`write_float`], into room.
+#[inline]
+pub(super) fn put_float(room: Room<'_>, value: f64) -> Option<Room<'_>> {
     if !value.is_finite() {
-        let name = match value {
-            f64::INFINITY => "infinity",
-            f64::NEG_INFINITY => "neg_infinity",
-            _ => "nan",
-        };
-        return write_atom_text(out, name);
+        return put_atom(
+            room,
+            match value {
+                f64::INFINITY => "infinity",
+                f64::NEG_INFINITY => LONGEST_FLOAT_NAME,
+                _ => "nan",
+            },
+        );
     }
     let mut bytes = [tag::NEW_FLOAT; 9];
     bytes[1..].copy_from_slice(&value.to_be_bytes());
-    out.extend_from_slice(&bytes);
+    room.put(bytes)
 }
 
 /// Writes the head of a tuple; that many terms must follow.
@@ -163,8 +231,9 @@ pub fn write_map_header(out: &mut Vec<u8>, pairs: usize) {
 /// When it has 4 GiB or more.
 #[inline]
 pub fn write_binary(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(5 + bytes.len());
     write_binary_header(out, bytes.len());
-    out.extend_from_slice(bytes);
+    append(out, |room| room.put_all(bytes));
 }
 
 /// Writes the head of a binary; that many bytes must follow.

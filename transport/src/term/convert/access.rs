@@ -5,8 +5,8 @@ use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess
 use super::super::read::{AtomTable, Reader};
 use super::super::skip::skip;
 use super::super::{tag, validate};
-use super::ConvertError;
 use super::de::Deserializer;
+use super::{ConvertError, Fault};
 
 /// Elements of which the number is known: of a tuple, or the pairs of a map.
 pub(super) struct Counted<'d, 'de, 'a, A: ?Sized> {
@@ -20,22 +20,22 @@ impl<A: AtomTable + ?Sized> Counted<'_, '_, '_, A> {
     }
 
     /// Passes over what the visitor did not want.
-    pub(super) fn finish(self) -> Result<(), ConvertError> {
+    pub(super) fn finish(self) -> Result<(), Fault> {
         Ok(skip(&mut self.de.reader, self.left)?)
     }
 
-    pub(super) fn finish_map(self) -> Result<(), ConvertError> {
+    pub(super) fn finish_map(self) -> Result<(), Fault> {
         Ok(skip(&mut self.de.reader, self.left.saturating_mul(2))?)
     }
 }
 
 impl<'de, A: AtomTable + ?Sized> SeqAccess<'de> for Counted<'_, 'de, '_, A> {
-    type Error = ConvertError;
+    type Error = Fault;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, ConvertError> {
+    ) -> Result<Option<T::Value>, Fault> {
         match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
@@ -51,12 +51,12 @@ impl<'de, A: AtomTable + ?Sized> SeqAccess<'de> for Counted<'_, 'de, '_, A> {
 }
 
 impl<'de, A: AtomTable + ?Sized> MapAccess<'de> for Counted<'_, 'de, '_, A> {
-    type Error = ConvertError;
+    type Error = Fault;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, ConvertError> {
+    ) -> Result<Option<K::Value>, Fault> {
         match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
@@ -66,10 +66,7 @@ impl<'de, A: AtomTable + ?Sized> MapAccess<'de> for Counted<'_, 'de, '_, A> {
         }
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(
-        &mut self,
-        seed: V,
-    ) -> Result<V::Value, ConvertError> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         seed.deserialize(&mut *self.de)
     }
 
@@ -95,7 +92,7 @@ pub(super) enum Element {
 impl ListItems {
     pub(super) fn open<A: AtomTable + ?Sized>(
         de: &mut Deserializer<'_, '_, A>,
-    ) -> Result<Self, ConvertError> {
+    ) -> Result<Self, Fault> {
         match de.peek()? {
             tag::NIL | tag::STRING | tag::LIST => {
                 let mut items = Self { left: 0, is_string: false };
@@ -110,7 +107,7 @@ impl ListItems {
     fn open_tail<A: AtomTable + ?Sized>(
         &mut self,
         de: &mut Deserializer<'_, '_, A>,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<(), Fault> {
         let position = de.reader.position();
         let mut reader = de.reader;
         match reader.u8()? {
@@ -131,7 +128,7 @@ impl ListItems {
     pub(super) fn next_element<A: AtomTable + ?Sized>(
         &mut self,
         de: &mut Deserializer<'_, '_, A>,
-    ) -> Result<Option<Element>, ConvertError> {
+    ) -> Result<Option<Element>, Fault> {
         while self.left == 0 {
             if self.is_string {
                 return Ok(None);
@@ -164,7 +161,7 @@ pub(super) struct List<'d, 'de, 'a, A: ?Sized> {
 
 impl<A: AtomTable + ?Sized> List<'_, '_, '_, A> {
     /// Passes over what the visitor did not want.
-    pub(super) fn finish(mut self) -> Result<(), ConvertError> {
+    pub(super) fn finish(mut self) -> Result<(), Fault> {
         while let Some(element) = self.items.next_element(self.de)? {
             if let Element::Term = element {
                 skip(&mut self.de.reader, 1)?;
@@ -175,12 +172,12 @@ impl<A: AtomTable + ?Sized> List<'_, '_, '_, A> {
 }
 
 impl<'de, A: AtomTable + ?Sized> SeqAccess<'de> for List<'_, 'de, '_, A> {
-    type Error = ConvertError;
+    type Error = Fault;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, ConvertError> {
+    ) -> Result<Option<T::Value>, Fault> {
         match self.items.next_element(self.de)? {
             None => Ok(None),
             Some(Element::Term) => seed.deserialize(&mut *self.de).map(Some),
@@ -206,23 +203,21 @@ pub(super) struct Tagged<'d, 'de, 'a, A: ?Sized> {
 }
 
 impl<A: AtomTable + ?Sized> Tagged<'_, '_, '_, A> {
-    fn check(&self, expected: &'static str, values: usize) -> Result<(), ConvertError> {
+    fn check(&self, expected: &'static str, values: usize) -> Result<(), Fault> {
         if self.left == values {
             return Ok(());
         }
         let position = self.de.reader.position();
-        Err(ConvertError::Unexpected { expected, came: "a tuple of another arity", position })
+        Err(ConvertError::Unexpected { expected, came: "a tuple of another arity", position }
+            .into())
     }
 }
 
 impl<'de, A: AtomTable + ?Sized> EnumAccess<'de> for Tagged<'_, 'de, '_, A> {
-    type Error = ConvertError;
+    type Error = Fault;
     type Variant = Self;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        self,
-        seed: V,
-    ) -> Result<(V::Value, Self), ConvertError> {
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
         if !self.de.is_atom() {
             return Err(self.de.unexpected("the atom of a tagged tuple"));
         }
@@ -232,25 +227,18 @@ impl<'de, A: AtomTable + ?Sized> EnumAccess<'de> for Tagged<'_, 'de, '_, A> {
 }
 
 impl<'de, A: AtomTable + ?Sized> VariantAccess<'de> for Tagged<'_, 'de, '_, A> {
-    type Error = ConvertError;
+    type Error = Fault;
 
-    fn unit_variant(self) -> Result<(), ConvertError> {
+    fn unit_variant(self) -> Result<(), Fault> {
         self.check("an atom, or a tuple of one", 0)
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
-        self,
-        seed: T,
-    ) -> Result<T::Value, ConvertError> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
         self.check("{variant, value}", 1)?;
         seed.deserialize(self.de)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, ConvertError> {
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Fault> {
         self.check("{variant, values…}", len)?;
         self.de.tuple(len, visitor)
     }
@@ -259,7 +247,7 @@ impl<'de, A: AtomTable + ?Sized> VariantAccess<'de> for Tagged<'_, 'de, '_, A> {
         self,
         _fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, ConvertError> {
+    ) -> Result<V::Value, Fault> {
         self.check("{variant, #{…}}", 1)?;
         self.de.map(visitor)
     }

@@ -4,9 +4,11 @@ use serde::de::{IntoDeserializer, Visitor};
 
 use super::super::read::{self, AtomTable, Reader};
 use super::super::skip::skip;
-use super::super::{Atom, DecodeError, DecodeErrorKind, Limits, Term, decode, tag, validate};
+use super::super::{
+    Atom, DecodeError, DecodeErrorKind, Limits, Term, ascii, decode, tag, validate,
+};
 use super::access::{Counted, Element, List, ListItems, Tagged};
-use super::{ATOM, ConvertError, TERM};
+use super::{ATOM, ConvertError, Fault, TERM};
 
 /// Levels that Rust types may nest, as each goes down the stack.
 const DEPTH_MAX: usize = 128;
@@ -42,17 +44,19 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
     }
 
     /// The tag of the next term, which stays where it is.
-    pub(super) fn peek(&self) -> Result<u8, ConvertError> {
+    pub(super) fn peek(&self) -> Result<u8, Fault> {
         let mut reader = self.reader;
         Ok(reader.u8()?)
     }
 
     #[cold]
-    pub(super) fn unexpected(&self, expected: &'static str) -> ConvertError {
+    pub(super) fn unexpected(&self, expected: &'static str) -> Fault {
         let position = self.reader.position();
         match self.reader.peek() {
             Some(tag) if tag::name(tag) == "unknown" => read::no_term(position, tag).into(),
-            Some(tag) => ConvertError::Unexpected { expected, came: tag::name(tag), position },
+            Some(tag) => {
+                ConvertError::Unexpected { expected, came: tag::name(tag), position }.into()
+            }
             None => {
                 let kind = DecodeErrorKind::Truncated { needed: 1, remaining: 0 };
                 DecodeError::new(position, kind).into()
@@ -74,7 +78,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         )
     }
 
-    fn atom(&mut self) -> Result<Name<'de, 'a>, ConvertError> {
+    fn atom(&mut self) -> Result<Name<'de, 'a>, Fault> {
         let position = self.reader.position();
         let mut reader = self.reader;
         let length = match reader.u8()? {
@@ -93,16 +97,13 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
             _ => return Err(self.unexpected("an atom")),
         };
         let text = reader.take(length)?;
-        validate::check_atom_text(position, text, self.limits.atom_characters_max)?;
+        let name = validate::atom_text(position, text, self.limits.atom_characters_max)?;
         self.reader = reader;
-        match std::str::from_utf8(text) {
-            Ok(name) => Ok(Name::Inline(name)),
-            Err(_) => Err(DecodeError::new(position, DecodeErrorKind::AtomNotUtf8).into()),
-        }
+        Ok(Name::Inline(name))
     }
 
     /// Takes the next term if it is one of these atoms.
-    fn take_atom(&mut self, names: &[&str]) -> Result<bool, ConvertError> {
+    fn take_atom(&mut self, names: &[&str]) -> Result<bool, Fault> {
         if !self.is_atom() {
             return Ok(false);
         }
@@ -114,7 +115,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         Ok(found)
     }
 
-    fn binary(&mut self) -> Result<&'de [u8], ConvertError> {
+    fn binary(&mut self) -> Result<&'de [u8], Fault> {
         let position = self.reader.position();
         let mut reader = self.reader;
         let tag = reader.u8()?;
@@ -132,7 +133,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
     }
 
     /// An integer with its sign apart.
-    pub(super) fn integer(&mut self) -> Result<(bool, u128), ConvertError> {
+    pub(super) fn integer(&mut self) -> Result<(bool, u128), Fault> {
         let position = self.reader.position();
         let mut reader = self.reader;
         let (is_negative, magnitude) = match reader.u8()? {
@@ -162,7 +163,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         Ok((is_negative && magnitude != 0, magnitude))
     }
 
-    fn visit_integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn visit_integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         let position = self.reader.position();
         let (is_negative, magnitude) = self.integer()?;
         if !is_negative {
@@ -180,7 +181,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         }
     }
 
-    fn float(&mut self) -> Result<f64, ConvertError> {
+    fn float(&mut self) -> Result<f64, Fault> {
         let position = self.reader.position();
         let mut reader = self.reader;
         let value = match reader.u8()? {
@@ -196,17 +197,18 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
     }
 
     /// Text from a binary, a list of characters, or an atom.
-    fn text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         match self.peek()? {
             tag::BINARY | tag::BIT_BINARY => {
                 let position = self.reader.position();
-                match std::str::from_utf8(self.binary()?) {
-                    Ok(text) => visitor.visit_borrowed_str(text),
-                    Err(_) => Err(ConvertError::Unexpected {
+                match ascii::text(self.binary()?) {
+                    Some(text) => visitor.visit_borrowed_str(text),
+                    None => Err(ConvertError::Unexpected {
                         expected: "text in UTF-8",
                         came: "a binary that is not",
                         position,
-                    }),
+                    }
+                    .into()),
                 }
             }
             tag::NIL => {
@@ -217,8 +219,8 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
                 self.reader.u8()?;
                 let length = self.reader.u16()?;
                 let bytes = self.reader.take(length.into())?;
-                match std::str::from_utf8(bytes) {
-                    Ok(text) if text.is_ascii() => visitor.visit_borrowed_str(text),
+                match ascii::text(bytes) {
+                    Some(text) if ascii::is_ascii(bytes) => visitor.visit_borrowed_str(text),
                     _ => visitor.visit_string(bytes.iter().copied().map(char::from).collect()),
                 }
             }
@@ -252,14 +254,14 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
     }
 
     /// The head of a tuple.
-    fn arity(&mut self, expected: &'static str) -> Result<usize, ConvertError> {
+    fn arity(&mut self, expected: &'static str) -> Result<usize, Fault> {
         if !matches!(self.peek()?, tag::SMALL_TUPLE | tag::LARGE_TUPLE) {
             return Err(self.unexpected(expected));
         }
         Ok(read::read_tuple_header(&mut self.reader)?)
     }
 
-    fn exact_arity(&mut self, arity: usize) -> Result<(), ConvertError> {
+    fn exact_arity(&mut self, arity: usize) -> Result<(), Fault> {
         let position = self.reader.position();
         if self.arity("a tuple")? == arity {
             return Ok(());
@@ -268,13 +270,11 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
             expected: "a tuple of another arity",
             came: "this one",
             position,
-        })
+        }
+        .into())
     }
 
-    fn down<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, ConvertError>,
-    ) -> Result<T, ConvertError> {
+    fn down<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
         let depth_max = DEPTH_MAX.min(self.limits.depth_max);
         if self.depth >= depth_max {
             let kind = DecodeErrorKind::TooDeep { depth_max };
@@ -286,7 +286,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         result
     }
 
-    fn list<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn list<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         self.down(|de| {
             let items = ListItems::open(de)?;
             let mut list = List { de, items };
@@ -300,7 +300,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         &mut self,
         arity: usize,
         visitor: V,
-    ) -> Result<V::Value, ConvertError> {
+    ) -> Result<V::Value, Fault> {
         self.down(|de| {
             let mut elements = Counted { de, left: arity };
             let value = visitor.visit_seq(&mut elements)?;
@@ -309,7 +309,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         })
     }
 
-    pub(super) fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+    pub(super) fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         if self.peek()? != tag::MAP {
             return Err(self.unexpected("a map"));
         }
@@ -326,7 +326,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
     }
 
     /// Hands over the bytes of one term, without references to the atom table.
-    fn encoded<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn encoded<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         let mut end = self.reader;
         if self.atoms.has_entry(0) {
             // It may refer to the table, so it is written again without.
@@ -343,19 +343,19 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
 
 macro_rules! integers {
     ($($method:ident)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
             self.visit_integer(visitor)
         }
     )*};
 }
 
 impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<'de, '_, A> {
-    type Error = ConvertError;
+    type Error = Fault;
 
     integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.peek()? {
             tag::SMALL_INTEGER | tag::INTEGER | tag::SMALL_BIG | tag::LARGE_BIG => {
                 self.visit_integer(visitor)
@@ -363,9 +363,9 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
             tag::NEW_FLOAT | tag::FLOAT => visitor.visit_f64(self.float()?),
             tag::BINARY | tag::BIT_BINARY => {
                 let bytes = self.binary()?;
-                match std::str::from_utf8(bytes) {
-                    Ok(text) => visitor.visit_borrowed_str(text),
-                    Err(_) => visitor.visit_borrowed_bytes(bytes),
+                match ascii::text(bytes) {
+                    Some(text) => visitor.visit_borrowed_str(text),
+                    None => visitor.visit_borrowed_bytes(bytes),
                 }
             }
             tag::NIL | tag::STRING | tag::LIST => self.list(visitor),
@@ -390,7 +390,7 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         if self.take_atom(&["true"])? {
             visitor.visit_bool(true)
         } else if self.take_atom(&["false"])? {
@@ -400,11 +400,11 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.deserialize_f64(visitor)
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.peek()? {
             tag::SMALL_INTEGER | tag::INTEGER | tag::SMALL_BIG | tag::LARGE_BIG => {
                 let (is_negative, magnitude) = self.integer()?;
@@ -415,7 +415,7 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         if !matches!(self.peek()?, tag::SMALL_INTEGER | tag::INTEGER) {
             return self.text(visitor);
         }
@@ -431,15 +431,15 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.text(visitor)
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.text(visitor)
     }
 
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.peek()? {
             tag::NIL => {
                 self.reader.u8()?;
@@ -456,11 +456,11 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.deserialize_bytes(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         if self.take_atom(&["undefined", "nil"])? {
             visitor.visit_none()
         } else {
@@ -468,7 +468,7 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         if self.take_atom(&["ok", "undefined", "nil"])? {
             return visitor.visit_unit();
         }
@@ -483,7 +483,7 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, ConvertError> {
+    ) -> Result<V::Value, Fault> {
         if self.take_atom(&[name])? {
             visitor.visit_unit()
         } else {
@@ -495,7 +495,7 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, ConvertError> {
+    ) -> Result<V::Value, Fault> {
         match name {
             ATOM => visitor.visit_str(self.atom()?.as_str()),
             TERM => self.encoded(visitor),
@@ -503,15 +503,11 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.list(visitor)
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, ConvertError> {
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Fault> {
         self.exact_arity(len)?;
         self.tuple(len, visitor)
     }
@@ -521,11 +517,11 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         _name: &'static str,
         len: usize,
         visitor: V,
-    ) -> Result<V::Value, ConvertError> {
+    ) -> Result<V::Value, Fault> {
         self.deserialize_tuple(len, visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.map(visitor)
     }
 
@@ -534,7 +530,7 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         _name: &'static str,
         _fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, ConvertError> {
+    ) -> Result<V::Value, Fault> {
         self.map(visitor)
     }
 
@@ -543,7 +539,7 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         _name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, ConvertError> {
+    ) -> Result<V::Value, Fault> {
         if self.is_atom() {
             let name = self.atom()?;
             return visitor.visit_enum(name.as_str().into_deserializer());
@@ -555,12 +551,13 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
                 expected: "an atom or a tagged tuple",
                 came: "{}",
                 position,
-            });
+            }
+            .into());
         }
         self.down(|de| visitor.visit_enum(Tagged { de, left: arity - 1 }))
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.peek()? {
             tag::BINARY => self.text(visitor),
             tag::SMALL_INTEGER | tag::INTEGER => self.visit_integer(visitor),
@@ -573,10 +570,7 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(
-        self,
-        visitor: V,
-    ) -> Result<V::Value, ConvertError> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         skip(&mut self.reader, 1)?;
         visitor.visit_unit()
     }

@@ -93,6 +93,38 @@ impl From<DecodeError> for ConvertError {
     }
 }
 
+/// An error on its way through serde: one word, as every result along the way has to have room for
+/// it.
+#[derive(Debug)]
+struct Fault(Box<ConvertError>);
+
+impl<E: Into<ConvertError>> From<E> for Fault {
+    #[cold]
+    fn from(error: E) -> Self {
+        Self(Box::new(error.into()))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl serde::ser::Error for Fault {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        ConvertError::Message(message.to_string()).into()
+    }
+}
+
+impl serde::de::Error for Fault {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        ConvertError::Message(message.to_string()).into()
+    }
+}
+
 impl serde::ser::Error for ConvertError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::Message(message.to_string())
@@ -113,11 +145,10 @@ impl serde::de::Error for ConvertError {
 /// When the value has no form as a term; `out` is as it was before.
 pub fn to_bytes<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), ConvertError> {
     let start = out.len();
-    let result = value.serialize(ser::Serializer::new(out));
-    if result.is_err() {
+    value.serialize(ser::Serializer::new(out)).map_err(|Fault(error)| {
         out.truncate(start);
-    }
-    result
+        *error
+    })
 }
 
 /// Reads a value straight from the bytes of one external term (without a version byte), which may
@@ -134,7 +165,7 @@ pub fn from_bytes<'de, T: Deserialize<'de>, A: AtomTable + ?Sized>(
     limits: &Limits,
 ) -> Result<T, ConvertError> {
     let mut deserializer = de::Deserializer::new(Reader::new(bytes), atoms, limits);
-    let value = T::deserialize(&mut deserializer)?;
+    let value = T::deserialize(&mut deserializer).map_err(|Fault(error)| *error)?;
     let reader = deserializer.reader;
     match reader.remaining() {
         0 => Ok(value),

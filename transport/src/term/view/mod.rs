@@ -6,15 +6,15 @@ use std::fmt;
 
 use num_bigint::{BigInt, Sign};
 
-use self::take::take;
-use super::read::Reader;
-use super::skip::skip;
-use super::{Atom, Creation, DecodeError, Limits, Reference, Term, tag};
+use self::take::Terms;
+use super::{Atom, Creation, DecodeError, DecodeErrorKind, Limits, Reference, Term, tag};
+use super::{quick, skip};
 
 /// A term in its encoded form, taken apart one level: nothing is copied and nothing allocated.
 ///
-/// To get past a container its content is passed over, so that looking at everything costs one
-/// pass for each level of nesting; messages seldom have more than a few.
+/// To get to what follows a container its content is passed over, so that looking at everything
+/// costs up to one pass for each level of nesting; messages seldom have more than a few. Making a
+/// view costs the same whatever the size of the term.
 ///
 /// Match on it, and iterate over what it contains:
 ///
@@ -53,8 +53,8 @@ pub enum TermRef<'a> {
     Map(MapRef<'a>),
     /// A binary.
     Binary(&'a [u8]),
-    /// A bit string, with the number of bits (1..=7) that count in its last byte.
-    BitString(&'a [u8], u8),
+    /// A bit string.
+    BitString(BitStringRef<'a>),
     /// A closure, an export, a native record, or anything that involves an atom in the legacy
     /// encoding with letters beyond ASCII: [`Encoded::to_term`] takes it apart.
     Other(Encoded<'a>),
@@ -63,8 +63,18 @@ pub enum TermRef<'a> {
 /// The bytes of one term with the atom table they refer to.
 #[derive(Clone, Copy)]
 pub struct Encoded<'a> {
-    bytes: &'a [u8],
+    /// The term, and whatever follows it.
+    from: &'a [u8],
     atoms: &'a [Atom],
+}
+
+/// Bytes of which the last does not count whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitStringRef<'a> {
+    /// The bytes; unused bits of the last are the low ones.
+    pub bytes: &'a [u8],
+    /// How many bits of the last byte count, 1 to 7.
+    pub last_bits: u8,
 }
 
 /// An integer beyond 64 bits.
@@ -81,12 +91,8 @@ pub struct BigIntegerRef<'a> {
 pub struct PidRef<'a> {
     /// The node the process runs on.
     pub node: &'a str,
-    /// The process number.
-    pub id: u32,
-    /// The number's second part.
-    pub serial: u32,
-    /// The incarnation of the node.
-    pub creation: Creation,
+    /// Number, serial and creation.
+    numbers: &'a [u8; 12],
 }
 
 /// A port whose node name is borrowed.
@@ -107,6 +113,50 @@ pub struct ReferenceRef<'a> {
     pub node: &'a str,
     /// The creation, and the words in wire order: at most six times four bytes.
     words: &'a [[u8; 4]],
+}
+
+impl PidRef<'_> {
+    /// The process number.
+    #[inline]
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.number(0)
+    }
+
+    /// The number's second part.
+    #[inline]
+    #[must_use]
+    pub fn serial(&self) -> u32 {
+        self.number(1)
+    }
+
+    /// The incarnation of the node.
+    #[inline]
+    #[must_use]
+    pub fn creation(&self) -> Creation {
+        Creation(self.number(2))
+    }
+
+    #[inline]
+    fn number(&self, index: usize) -> u32 {
+        self.numbers.as_chunks().0.get(index).map_or(0, |number| u32::from_be_bytes(*number))
+    }
+
+    /// The pid, owned.
+    ///
+    /// # Errors
+    /// Not for a pid that was read from bytes.
+    pub fn to_pid(&self) -> Result<super::Pid, DecodeError> {
+        let (id, serial, creation) = (self.id(), self.serial(), self.creation());
+        Ok(super::Pid { node: atom(self.node)?, id, serial, creation })
+    }
+}
+
+impl<'a> PortRef<'a> {
+    #[inline]
+    fn new(node: &'a str, id: u64, creation: [u8; 4]) -> Self {
+        Self { node, id, creation: Creation(u32::from_be_bytes(creation)) }
+    }
 }
 
 impl<'a> ReferenceRef<'a> {
@@ -147,28 +197,29 @@ impl<'a> TermRef<'a> {
     ///
     /// # Errors
     /// As [`validate`](super::validate).
+    #[inline]
     pub fn decode(
         bytes: &'a [u8],
         atoms: &'a [Atom],
         limits: &Limits,
     ) -> Result<(Self, usize), DecodeError> {
-        let valid = super::validate_with(bytes, atoms, limits)?;
-        Ok((Self::validated(&bytes[..valid.len], atoms)?, valid.len))
+        if let Some(content) = quick::binary(bytes, limits) {
+            return Ok((TermRef::Binary(content), 5 + content.len()));
+        }
+        let len = super::validate_with(bytes, atoms, limits)?.len;
+        match Terms::new(&bytes[..len], atoms).take() {
+            Some(term) => Ok((term, len)),
+            None => Err(not_valid(bytes, atoms)),
+        }
     }
 
-    /// The term at the start of bytes that have passed [`validate`](super::validate) before. With other bytes the
-    /// result may be an error or a term that ends early, nothing worse.
+    /// The term at the start of bytes that have passed [`validate`](super::validate) before. With
+    /// other bytes the result may be an error or a term that ends early, nothing worse.
     ///
     /// # Errors
     /// When the bytes were not valid after all.
     pub fn validated(bytes: &'a [u8], atoms: &'a [Atom]) -> Result<Self, DecodeError> {
-        take(&mut Reader::new(bytes), atoms).ok_or_else(|| {
-            match super::validate_with(bytes, atoms, &Limits::DEFAULT) {
-                Err(error) => error,
-                // Only a reference that the table lacks can pass one and not the other.
-                Ok(_) => DecodeError::new(0, super::DecodeErrorKind::UnknownAtomReference(0)),
-            }
-        })
+        Terms::new(bytes, atoms).take().ok_or_else(|| not_valid(bytes, atoms))
     }
 
     /// A copy that stands on its own.
@@ -190,9 +241,9 @@ impl<'a> TermRef<'a> {
             }),
             Self::Reference(reference) => Term::Reference(reference.to_reference()?),
             Self::Binary(bytes) => Term::from(bytes),
-            Self::BitString(bytes, bits) => {
+            Self::BitString(BitStringRef { bytes, last_bits }) => {
                 let bytes = bytes::Bytes::copy_from_slice(bytes);
-                match super::BitString::new(bytes.clone(), bits) {
+                match super::BitString::new(bytes.clone(), last_bits) {
                     Some(bits) => Term::BitString(bits),
                     None => Term::Binary(bytes),
                 }
@@ -239,10 +290,11 @@ impl<'a> TermRef<'a> {
 }
 
 impl<'a> Encoded<'a> {
-    /// The bytes of the term. They may refer to [`Encoded::atoms`].
+    /// The bytes of the term, whose end this looks for. They may refer to [`Encoded::atoms`].
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
-        self.bytes
+        let after = skip::after(self.from, 1).map_or(0, <[u8]>::len);
+        &self.from[..self.from.len() - after]
     }
 
     /// The atom table the bytes refer to.
@@ -256,7 +308,7 @@ impl<'a> Encoded<'a> {
     /// # Errors
     /// As [`TermRef::to_term`].
     pub fn to_term(&self, limits: &Limits) -> Result<Term, DecodeError> {
-        Term::decode(self.bytes, self.atoms, limits).map(|(term, _)| term)
+        Term::decode(self.from, self.atoms, limits).map(|(term, _)| term)
     }
 }
 
@@ -266,17 +318,6 @@ impl BigIntegerRef<'_> {
     pub fn to_bigint(&self) -> BigInt {
         let sign = if self.is_negative { Sign::Minus } else { Sign::Plus };
         BigInt::from_bytes_le(sign, self.digits)
-    }
-}
-
-impl PidRef<'_> {
-    /// The pid, owned.
-    ///
-    /// # Errors
-    /// Not for a pid that was read from bytes.
-    pub fn to_pid(&self) -> Result<super::Pid, DecodeError> {
-        let Self { node, id, serial, creation } = *self;
-        Ok(super::Pid { node: atom(node)?, id, serial, creation })
     }
 }
 
@@ -292,7 +333,7 @@ impl ReferenceRef<'_> {
         let words = words.get(..count).unwrap_or(&[]);
         Reference::new(atom(self.node)?, self.creation(), words).ok_or_else(|| {
             let count = u16::try_from(count).unwrap_or(u16::MAX);
-            DecodeError::new(0, super::DecodeErrorKind::ReferenceWords(count))
+            DecodeError::new(0, DecodeErrorKind::ReferenceWords(count))
         })
     }
 }
@@ -314,15 +355,15 @@ impl<'a> TupleRef<'a> {
     #[inline]
     #[must_use]
     pub fn iter(&self) -> Elements<'a> {
-        let Encoded { bytes, atoms } = self.encoded;
-        let (left, content) = match *bytes {
+        let Encoded { from, atoms } = self.encoded;
+        let (left, content) = match *from {
             [tag::SMALL_TUPLE, arity, ref content @ ..] => (usize::from(arity), content),
             [_, a, b, c, d, ref content @ ..] => {
                 (u32::from_be_bytes([a, b, c, d]) as usize, content)
             }
-            _ => (0, bytes),
+            _ => (0, from),
         };
-        Elements { content: Reader::new(content), left, atoms }
+        Elements { content: Terms::new(content, atoms), left }
     }
 
     /// The element at this place, counted from 0. Passes over the elements before it.
@@ -332,8 +373,8 @@ impl<'a> TupleRef<'a> {
         if index >= elements.left {
             return None;
         }
-        skip(&mut elements.content, index).ok()?;
-        take(&mut elements.content, elements.atoms)
+        elements.content.skip(index)?;
+        elements.content.take()
     }
 }
 
@@ -349,9 +390,8 @@ impl<'a> IntoIterator for TupleRef<'a> {
 /// The elements of a tuple.
 #[derive(Clone)]
 pub struct Elements<'a> {
-    content: Reader<'a>,
+    content: Terms<'a>,
     left: usize,
-    atoms: &'a [Atom],
 }
 
 impl<'a> Iterator for Elements<'a> {
@@ -360,7 +400,7 @@ impl<'a> Iterator for Elements<'a> {
     #[inline]
     fn next(&mut self) -> Option<TermRef<'a>> {
         self.left = self.left.checked_sub(1)?;
-        take(&mut self.content, self.atoms)
+        self.content.take()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -372,22 +412,22 @@ impl<'a> ListRef<'a> {
     /// Whether this is `[]`.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        matches!(self.encoded.bytes, [tag::NIL, ..] | [tag::STRING, 0, 0, ..])
+        matches!(self.encoded.from, [tag::NIL, ..] | [tag::STRING, 0, 0, ..])
     }
 
     /// The elements in order; [`ListItems::tail`] says at the end whether the list is proper.
     #[must_use]
     pub fn iter(&self) -> ListItems<'a> {
-        let Encoded { bytes, atoms } = self.encoded;
-        ListItems { content: Reader::new(bytes), left: Left::Tail, atoms, tail: None }
+        let Encoded { from, atoms } = self.encoded;
+        ListItems { content: Terms::new(from, atoms), left: Left::Tail, tail: None }
     }
 
     /// The bytes, if the list came as a string of bytes.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&'a [u8]> {
-        match self.encoded.bytes {
+        match *self.encoded.from {
             [tag::NIL, ..] => Some(&[]),
-            [tag::STRING, _, _, bytes @ ..] => Some(bytes),
+            [tag::STRING, a, b, ref bytes @ ..] => bytes.get(..u16::from_be_bytes([a, b]).into()),
             _ => None,
         }
     }
@@ -405,9 +445,8 @@ impl<'a> IntoIterator for ListRef<'a> {
 /// The elements of a list.
 #[derive(Clone)]
 pub struct ListItems<'a> {
-    content: Reader<'a>,
+    content: Terms<'a>,
     left: Left,
-    atoms: &'a [Atom],
     tail: Option<TermRef<'a>>,
 }
 
@@ -431,19 +470,19 @@ impl<'a> ListItems<'a> {
 
     /// Goes on to the tail: to the list it is, or to the end. Nothing if the bytes are no list.
     fn open_tail(&mut self) -> Option<()> {
-        match self.content.peek()? {
+        match *self.content.rest()?.first()? {
             tag::LIST => {
-                self.content.u8().ok()?;
-                self.left = Left::Terms(self.content.u32().ok()? as usize);
+                let [_, a, b, c, d] = self.content.bytes()?;
+                self.left = Left::Terms(u32::from_be_bytes([a, b, c, d]) as usize);
             }
             tag::STRING => {
-                self.content.u8().ok()?;
-                self.left = Left::Bytes(self.content.u16().ok()?.into());
+                let [_, a, b] = self.content.bytes()?;
+                self.left = Left::Bytes(u16::from_be_bytes([a, b]).into());
             }
             tag::NIL => self.left = Left::Nothing,
             _ => {
                 self.left = Left::Nothing;
-                self.tail = take(&mut self.content, self.atoms);
+                self.tail = self.content.take();
             }
         }
         Some(())
@@ -460,12 +499,13 @@ impl<'a> Iterator for ListItems<'a> {
                 Left::Terms(0) | Left::Tail => self.open_tail()?,
                 Left::Terms(count) => {
                     self.left = Left::Terms(count - 1);
-                    return take(&mut self.content, self.atoms);
+                    return self.content.take();
                 }
                 Left::Bytes(0) | Left::Nothing => return None,
                 Left::Bytes(count) => {
                     self.left = Left::Bytes(count - 1);
-                    return Some(TermRef::Integer(i64::from(self.content.u8().ok()?)));
+                    let [byte] = self.content.bytes()?;
+                    return Some(TermRef::Integer(byte.into()));
                 }
             }
         }
@@ -489,24 +529,25 @@ impl<'a> MapRef<'a> {
     #[inline]
     #[must_use]
     pub fn iter(&self) -> Pairs<'a> {
-        let Encoded { bytes, atoms } = self.encoded;
-        let (pairs, content) = match *bytes {
+        let Encoded { from, atoms } = self.encoded;
+        let (pairs, content) = match *from {
             [_, a, b, c, d, ref content @ ..] => (u32::from_be_bytes([a, b, c, d]), content),
-            _ => (0, bytes),
+            _ => (0, from),
         };
         let left = (pairs as usize).saturating_mul(2);
-        Pairs(Elements { content: Reader::new(content), left, atoms })
+        Pairs(Elements { content: Terms::new(content, atoms), left })
     }
 
     /// The value of an atom key. Passes over the pairs before it.
     #[must_use]
     pub fn get_atom(&self, key: &str) -> Option<TermRef<'a>> {
         let Pairs(mut elements) = self.iter();
-        for _ in 0..self.len() {
+        while elements.left > 0 {
             if elements.next()?.as_atom() == Some(key) {
                 return elements.next();
             }
-            skip(&mut elements.content, 1).ok()?;
+            elements.left = elements.left.checked_sub(1)?;
+            elements.content.skip(1)?;
         }
         None
     }
@@ -544,10 +585,20 @@ impl fmt::Debug for TermRef<'_> {
     }
 }
 
+/// Why there is no term in bytes.
+#[cold]
+fn not_valid(bytes: &[u8], atoms: &[Atom]) -> DecodeError {
+    match super::validate_with(bytes, atoms, &Limits::DEFAULT) {
+        Err(error) => error,
+        // Only a reference that the table lacks can pass one and not the other.
+        Ok(_) => DecodeError::new(0, DecodeErrorKind::UnknownAtomReference(0)),
+    }
+}
+
 fn atom(name: &str) -> Result<Atom, DecodeError> {
     Atom::new(name).map_err(|_| {
         let characters_max = Atom::CHARACTERS_MAX;
-        DecodeError::new(0, super::DecodeErrorKind::AtomTooLong { characters_max })
+        DecodeError::new(0, DecodeErrorKind::AtomTooLong { characters_max })
     })
 }
 

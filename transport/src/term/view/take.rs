@@ -1,204 +1,255 @@
 //! Taking terms off the front of bytes that have been validated.
 
-use super::super::read::{self, Reader};
-use super::super::skip::skip;
-use super::super::{Atom, Creation, Reference, tag};
+use super::super::{Atom, Reference, ascii, decode, read, skip, tag};
 use super::{
-    BigIntegerRef, Encoded, ListRef, MapRef, PidRef, PortRef, ReferenceRef, TermRef, TupleRef,
+    BigIntegerRef, BitStringRef, Encoded, ListRef, MapRef, PidRef, PortRef, ReferenceRef, TermRef,
+    TupleRef,
 };
 
-/// Takes the next term; of a container, all that is in it. Nothing if the bytes are not valid.
+/// A place among terms that follow one another.
 ///
-/// The frequent leaves are inlined into the caller, so that they stay in registers: moving a
-/// finished `TermRef` costs more than making it.
-#[inline(always)]
-pub(super) fn take<'a>(reader: &mut Reader<'a>, atoms: &'a [Atom]) -> Option<TermRef<'a>> {
-    let start = *reader;
-    match reader.u8().ok()? {
-        tag::SMALL_INTEGER => Some(TermRef::Integer(i64::from(reader.u8().ok()?))),
-        tag::SMALL_ATOM_UTF8 => {
-            let length = usize::from(reader.u8().ok()?);
-            let text = reader.take(length).ok()?;
-            std::str::from_utf8(text).ok().map(TermRef::Atom)
-        }
-        tag::BINARY => {
-            let length = reader.u32().ok()? as usize;
-            reader.take(length).ok().map(TermRef::Binary)
-        }
-        tag => read_other(reader, start, atoms, tag),
-    }
+/// What a container contains is passed over when the term behind it is asked for, and not before:
+/// the last container of each level, and everything behind what one was looking for, never is.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    rest: &'a [u8],
+    /// Terms at the front that belong to the one taken last.
+    inside: usize,
+    atoms: &'a [Atom],
 }
 
-/// Takes the rest of a term of another kind, whose tag has been taken.
-#[inline(never)]
-fn read_other<'a>(
-    reader: &mut Reader<'a>,
-    start: Reader<'a>,
-    atoms: &'a [Atom],
-    tag: u8,
-) -> Option<TermRef<'a>> {
-    Some(match tag {
-        tag::INTEGER => {
-            TermRef::Integer(i64::from(i32::from_be_bytes(read::Source::array(reader).ok()?)))
+impl<'a> Terms<'a> {
+    #[inline]
+    pub(super) fn new(bytes: &'a [u8], atoms: &'a [Atom]) -> Self {
+        Self { rest: bytes, inside: 0, atoms }
+    }
+
+    /// The bytes from the next term on.
+    #[inline]
+    pub(super) fn rest(&mut self) -> Option<&'a [u8]> {
+        if self.inside > 0 {
+            self.rest = skip::after(self.rest, self.inside)?;
+            self.inside = 0;
         }
-        tag::ATOM_UTF8 | tag::SMALL_ATOM | tag::ATOM => match atom_text(reader, tag)? {
-            Some(name) => TermRef::Atom(name),
-            None => TermRef::Other(encoded(&start, reader, atoms)),
-        },
-        tag::ATOM_CACHE_REF => TermRef::Atom(cached(reader, atoms)?),
-        tag::NEW_FLOAT => TermRef::Float(f64::from_bits(reader.u64().ok()?)),
-        tag::SMALL_TUPLE => {
-            let arity = usize::from(reader.u8().ok()?);
-            skip(reader, arity).ok()?;
-            TermRef::Tuple(TupleRef { encoded: encoded(&start, reader, atoms) })
+        Some(self.rest)
+    }
+
+    /// Takes bytes that are no term of their own.
+    #[inline]
+    pub(super) fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.rest()?.split_first_chunk()?;
+        self.rest = rest;
+        Some(*taken)
+    }
+
+    /// Passes over so many terms.
+    pub(super) fn skip(&mut self, count: usize) -> Option<()> {
+        self.rest = skip::after(self.rest()?, count)?;
+        Some(())
+    }
+
+    /// Takes the next term. Nothing if the bytes are not valid.
+    ///
+    /// Inlined into the caller with all that is frequent, so that a term that is looked at where
+    /// it is taken is never put together in memory.
+    #[inline(always)]
+    pub(super) fn take(&mut self) -> Option<TermRef<'a>> {
+        let start = self.rest()?;
+        let (&tag, body) = start.split_first()?;
+        match tag {
+            tag::SMALL_INTEGER => {
+                let (&value, rest) = body.split_first()?;
+                self.rest = rest;
+                Some(TermRef::Integer(value.into()))
+            }
+            tag::SMALL_ATOM_UTF8 => {
+                let (&length, rest) = body.split_first()?;
+                let (text, rest) = rest.split_at_checked(length.into())?;
+                self.rest = rest;
+                ascii::text(text).map(TermRef::Atom)
+            }
+            tag::BINARY => {
+                let (length, rest) = body.split_first_chunk()?;
+                let (bytes, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+                self.rest = rest;
+                Some(TermRef::Binary(bytes))
+            }
+            tag::INTEGER => {
+                let (value, rest) = body.split_first_chunk()?;
+                self.rest = rest;
+                Some(TermRef::Integer(i32::from_be_bytes(*value).into()))
+            }
+            tag::NEW_FLOAT => {
+                let (bits, rest) = body.split_first_chunk()?;
+                self.rest = rest;
+                Some(TermRef::Float(f64::from_be_bytes(*bits)))
+            }
+            tag::SMALL_TUPLE => {
+                let (&arity, rest) = body.split_first()?;
+                (self.rest, self.inside) = (rest, arity.into());
+                Some(TermRef::Tuple(TupleRef { encoded: self.encoded(start) }))
+            }
+            tag => self.take_other(start, tag, body),
         }
-        tag::LARGE_TUPLE => {
-            let arity = reader.u32().ok()? as usize;
-            skip(reader, arity).ok()?;
-            TermRef::Tuple(TupleRef { encoded: encoded(&start, reader, atoms) })
-        }
-        tag::NIL => TermRef::List(ListRef { encoded: encoded(&start, reader, atoms) }),
-        tag::STRING => {
-            let length = reader.u16().ok()?;
-            reader.take(length.into()).ok()?;
-            TermRef::List(ListRef { encoded: encoded(&start, reader, atoms) })
-        }
-        tag::LIST => {
-            let mut count = reader.u32().ok()? as usize;
-            // A list of no elements is its tail.
-            while count == 0 {
-                match reader.peek() {
-                    Some(tag::LIST) => {
-                        reader.u8().ok()?;
-                        count = reader.u32().ok()? as usize;
-                    }
-                    _ => return read_tail(reader, atoms),
+    }
+
+    #[inline]
+    fn encoded(&self, start: &'a [u8]) -> Encoded<'a> {
+        Encoded { from: start, atoms: self.atoms }
+    }
+
+    /// Takes a term of another kind.
+    #[inline(never)]
+    fn take_other(&mut self, start: &'a [u8], tag: u8, body: &'a [u8]) -> Option<TermRef<'a>> {
+        let encoded = self.encoded(start);
+        self.rest = body;
+        Some(match tag {
+            tag::NIL => TermRef::List(ListRef { encoded }),
+            tag::LIST => {
+                let count = u32::from_be_bytes(self.bytes()?) as usize;
+                if count == 0 {
+                    return self.take_tail();
+                }
+                self.inside = count.saturating_add(1);
+                TermRef::List(ListRef { encoded })
+            }
+            tag::STRING => {
+                let length = u16::from_be_bytes(self.bytes()?);
+                self.rest = self.rest.get(length.into()..)?;
+                TermRef::List(ListRef { encoded })
+            }
+            tag::MAP => {
+                let pairs = u32::from_be_bytes(self.bytes()?) as usize;
+                self.inside = pairs.saturating_mul(2);
+                TermRef::Map(MapRef { encoded })
+            }
+            tag::LARGE_TUPLE => {
+                self.inside = u32::from_be_bytes(self.bytes()?) as usize;
+                TermRef::Tuple(TupleRef { encoded })
+            }
+            tag::ATOM_CACHE_REF => TermRef::Atom(self.cached()?),
+            tag::ATOM_UTF8 | tag::SMALL_ATOM | tag::ATOM => match self.atom_text(tag)? {
+                Some(name) => TermRef::Atom(name),
+                None => TermRef::Other(encoded),
+            },
+            tag::SMALL_BIG => {
+                let [length] = self.bytes()?;
+                self.integer(length.into())?
+            }
+            tag::LARGE_BIG => {
+                let length = u32::from_be_bytes(self.bytes()?);
+                self.integer(length as usize)?
+            }
+            tag::BIT_BINARY => {
+                let length = u32::from_be_bytes(self.bytes()?) as usize;
+                let [bits] = self.bytes()?;
+                let (bytes, rest) = self.rest.split_at_checked(length)?;
+                self.rest = rest;
+                match bits {
+                    8 => TermRef::Binary(bytes),
+                    last_bits => TermRef::BitString(BitStringRef { bytes, last_bits }),
                 }
             }
-            skip(reader, count.saturating_add(1)).ok()?;
-            TermRef::List(ListRef { encoded: encoded(&start, reader, atoms) })
-        }
-        tag::MAP => {
-            let pairs = reader.u32().ok()? as usize;
-            skip(reader, pairs.saturating_mul(2)).ok()?;
-            TermRef::Map(MapRef { encoded: encoded(&start, reader, atoms) })
-        }
-        _ => return read_rare(reader, &start, atoms, tag),
-    })
-}
+            tag::FLOAT => TermRef::Float(decode::legacy_float(0, &self.bytes()?).ok()?),
+            _ => match self.identifier(tag)? {
+                Some(identifier) => identifier,
+                None => {
+                    // Closures and the like, and legacy forms of what is above.
+                    (self.rest, self.inside) = (start, 1);
+                    TermRef::Other(encoded)
+                }
+            },
+        })
+    }
 
-/// The tail of an empty `LIST_EXT`, which is no `LIST_EXT` itself.
-#[cold]
-fn read_tail<'a>(reader: &mut Reader<'a>, atoms: &'a [Atom]) -> Option<TermRef<'a>> {
-    take(reader, atoms)
-}
-
-fn read_rare<'a>(
-    reader: &mut Reader<'a>,
-    start: &Reader<'a>,
-    atoms: &'a [Atom],
-    tag: u8,
-) -> Option<TermRef<'a>> {
-    match tag {
-        tag::SMALL_BIG | tag::LARGE_BIG => {
-            let length = if tag == tag::SMALL_BIG {
-                usize::from(reader.u8().ok()?)
-            } else {
-                reader.u32().ok()? as usize
-            };
-            let is_negative = reader.u8().ok()? != 0;
-            let digits = reader.take(length).ok()?;
-            return Some(integer(is_negative, digits));
-        }
-        tag::BIT_BINARY => {
-            let length = reader.u32().ok()? as usize;
-            let bits = reader.u8().ok()?;
-            let bytes = reader.take(length).ok()?;
-            return Some(match bits {
-                8 => TermRef::Binary(bytes),
-                bits => TermRef::BitString(bytes, bits),
-            });
-        }
-        tag::NEW_PID => {
-            if let Some(node) = node(reader, atoms)? {
-                let (id, serial) = (reader.u32().ok()?, reader.u32().ok()?);
-                let creation = Creation(reader.u32().ok()?);
-                return Some(TermRef::Pid(PidRef { node, id, serial, creation }));
+    /// The tail of a `LIST` of no elements, which is all there is of it.
+    #[cold]
+    fn take_tail(&mut self) -> Option<TermRef<'a>> {
+        loop {
+            let (&tag, body) = self.rest.split_first()?;
+            match (tag, body.split_first_chunk()) {
+                (tag::LIST, Some(([0, 0, 0, 0], rest))) => self.rest = rest,
+                _ => return self.take(),
             }
         }
-        tag::V4_PORT | tag::NEW_PORT => {
-            if let Some(node) = node(reader, atoms)? {
-                let wide = tag == tag::V4_PORT;
-                let id = if wide { reader.u64().ok()? } else { reader.u32().ok()?.into() };
-                let creation = Creation(reader.u32().ok()?);
-                return Some(TermRef::Port(PortRef { node, id, creation }));
+    }
+
+    /// A pid, port or reference of today's form, whose tag has been taken.
+    fn identifier(&mut self, tag: u8) -> Option<Option<TermRef<'a>>> {
+        Some(match tag {
+            tag::NEW_PID => self.node()?.and_then(|node| {
+                let (numbers, rest) = self.rest.split_first_chunk()?;
+                self.rest = rest;
+                Some(TermRef::Pid(PidRef { node, numbers }))
+            }),
+            tag::V4_PORT => self.node()?.and_then(|node| {
+                let (id, creation) = (self.bytes()?, self.bytes()?);
+                Some(TermRef::Port(PortRef::new(node, u64::from_be_bytes(id), creation)))
+            }),
+            tag::NEW_PORT => self.node()?.and_then(|node| {
+                let (id, creation) = (self.bytes()?, self.bytes()?);
+                Some(TermRef::Port(PortRef::new(node, u32::from_be_bytes(id).into(), creation)))
+            }),
+            tag::NEWER_REFERENCE => {
+                let count = usize::from(u16::from_be_bytes(self.bytes()?));
+                if count > Reference::WORDS_MAX {
+                    return None;
+                }
+                self.node()?.and_then(|node| {
+                    let (words, rest) = self.rest.split_at_checked(4 + 4 * count)?;
+                    self.rest = rest;
+                    Some(TermRef::Reference(ReferenceRef { node, words: words.as_chunks().0 }))
+                })
             }
+            _ => None,
+        })
+    }
+
+    fn integer(&mut self, length: usize) -> Option<TermRef<'a>> {
+        let [sign] = self.bytes()?;
+        let (digits, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        let is_negative = sign != 0;
+        let small = read::small_magnitude(digits).and_then(|magnitude| {
+            let value = i128::from(magnitude);
+            i64::try_from(if is_negative { -value } else { value }).ok()
+        });
+        Some(match small {
+            Some(value) => TermRef::Integer(value),
+            None => TermRef::BigInteger(BigIntegerRef { is_negative, digits }),
+        })
+    }
+
+    /// The text of an atom, unless it is in Latin-1 and not the same in UTF-8.
+    #[inline]
+    fn atom_text(&mut self, tag: u8) -> Option<Option<&'a str>> {
+        let length = match tag {
+            tag::SMALL_ATOM_UTF8 | tag::SMALL_ATOM => usize::from(self.bytes::<1>()?[0]),
+            _ => usize::from(u16::from_be_bytes(self.bytes()?)),
+        };
+        let (text, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        if matches!(tag, tag::SMALL_ATOM | tag::ATOM) && !ascii::is_ascii(text) {
+            return Some(None);
         }
-        tag::NEWER_REFERENCE => {
-            let count = usize::from(reader.u16().ok()?);
-            if let Some(node) = node(reader, atoms)?
-                && count <= Reference::WORDS_MAX
-            {
-                let (words, _) = reader.take(4 + 4 * count).ok()?.as_chunks();
-                return Some(TermRef::Reference(ReferenceRef { node, words }));
+        ascii::text(text).map(Some)
+    }
+
+    fn cached(&mut self) -> Option<&'a str> {
+        let [index] = self.bytes()?;
+        self.atoms.get(usize::from(index)).map(Atom::as_str)
+    }
+
+    /// The node of an identifier.
+    #[inline]
+    fn node(&mut self) -> Option<Option<&'a str>> {
+        let [tag] = self.bytes()?;
+        match tag {
+            tag::ATOM_CACHE_REF => self.cached().map(Some),
+            tag::SMALL_ATOM_UTF8 | tag::ATOM_UTF8 | tag::SMALL_ATOM | tag::ATOM => {
+                self.atom_text(tag)
             }
+            _ => None,
         }
-        tag::FLOAT => {
-            let text = read::Source::array(reader).ok()?;
-            return super::super::decode::legacy_float(0, &text).ok().map(TermRef::Float);
-        }
-        _ => {}
-    }
-    // Closures and the like, and legacy forms of what is above.
-    *reader = *start;
-    skip(reader, 1).ok()?;
-    Some(TermRef::Other(encoded(start, reader, atoms)))
-}
-
-fn integer(is_negative: bool, digits: &[u8]) -> TermRef<'_> {
-    let small = read::small_magnitude(digits).and_then(|magnitude| {
-        let value = i128::from(magnitude);
-        i64::try_from(if is_negative { -value } else { value }).ok()
-    });
-    match small {
-        Some(value) => TermRef::Integer(value),
-        None => TermRef::BigInteger(BigIntegerRef { is_negative, digits }),
-    }
-}
-
-/// What lies between two states of a reader.
-#[inline]
-fn encoded<'a>(start: &Reader<'a>, end: &Reader<'a>, atoms: &'a [Atom]) -> Encoded<'a> {
-    let length = start.remaining() - end.remaining();
-    Encoded { bytes: &start.rest()[..length], atoms }
-}
-
-/// The text of an atom, unless it is in Latin-1 and not the same in UTF-8.
-#[inline]
-fn atom_text<'a>(reader: &mut Reader<'a>, tag: u8) -> Option<Option<&'a str>> {
-    let length = match tag {
-        tag::SMALL_ATOM_UTF8 | tag::SMALL_ATOM => usize::from(reader.u8().ok()?),
-        _ => usize::from(reader.u16().ok()?),
-    };
-    let text = reader.take(length).ok()?;
-    if matches!(tag, tag::SMALL_ATOM | tag::ATOM) && !text.is_ascii() {
-        return Some(None);
-    }
-    std::str::from_utf8(text).ok().map(Some)
-}
-
-fn cached<'a>(reader: &mut Reader<'a>, atoms: &'a [Atom]) -> Option<&'a str> {
-    let index = reader.u8().ok()?;
-    atoms.get(usize::from(index)).map(Atom::as_str)
-}
-
-/// The node of an identifier.
-fn node<'a>(reader: &mut Reader<'a>, atoms: &'a [Atom]) -> Option<Option<&'a str>> {
-    match reader.u8().ok()? {
-        tag::ATOM_CACHE_REF => cached(reader, atoms).map(Some),
-        tag @ (tag::SMALL_ATOM_UTF8 | tag::ATOM_UTF8 | tag::SMALL_ATOM | tag::ATOM) => {
-            atom_text(reader, tag)
-        }
-        _ => None,
     }
 }

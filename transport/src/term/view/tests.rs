@@ -62,14 +62,51 @@ fn patterns_and_look_ups() {
     assert!(term.elements::<3>().is_none());
 }
 
+/// Counts everything there is to see.
+fn count(term: TermRef<'_>) -> usize {
+    1 + match term {
+        TermRef::Tuple(tuple) => tuple.iter().map(count).sum(),
+        TermRef::List(list) => {
+            let mut items = list.iter();
+            let elements: usize = items.by_ref().map(count).sum();
+            elements + items.tail().map_or(0, count)
+        }
+        TermRef::Map(map) => map.iter().map(|(key, value)| count(key) + count(value)).sum(),
+        _ => 0,
+    }
+}
+
 #[test]
 fn bytes_that_were_never_validated_do_no_harm() {
-    for bytes in
-        [&b"\x68\x03\x61\x01"[..], b"\x6c\xff\xff\xff\xff\x61\x01", b"\x74\xff\xff\xff\xff"]
-    {
-        assert!(TermRef::validated(bytes, &[]).is_err());
+    for bytes in [
+        &b"\x68\x03\x61\x01"[..],
+        b"\x68\x03\x68\xff\x61\x01",
+        b"\x6c\xff\xff\xff\xff\x61\x01",
+        b"\x74\xff\xff\xff\xff",
+        b"\x6b\xff\xff\x01",
+        b"\x68\x01\x77\x02\xff\xff",
+    ] {
+        if let Ok(view) = TermRef::validated(bytes, &[]) {
+            assert!(count(view) <= bytes.len());
+            assert!(view.to_term(&Limits::DEFAULT).is_err());
+            if let TermRef::Tuple(TupleRef { encoded }) = view {
+                assert_eq!(encoded.bytes(), bytes);
+            }
+        }
     }
+    assert!(TermRef::validated(b"", &[]).is_err());
+    assert!(TermRef::validated(b"\x77\x02\xff\xff", &[]).is_err());
     assert!(TermRef::validated(&b"\x6c\0\0\0\0".repeat(100_000), &[]).is_err());
+}
+
+#[test]
+fn the_bytes_of_a_term_end_where_it_does() {
+    let bytes = b"\x68\x02\x68\x01\x71\x77\x01m\x77\x01f\x61\x02\x61\x07";
+    let (term, _) = TermRef::decode(bytes, &[], &Limits::DEFAULT).unwrap();
+    let Some([TermRef::Tuple(inner), TermRef::Integer(7)]) = term.elements() else { panic!() };
+    let Some(TermRef::Other(export)) = inner.get(0) else { panic!() };
+    assert_eq!(export.bytes(), b"\x71\x77\x01m\x77\x01f\x61\x02");
+    assert!(inner.get(1).is_none());
 }
 
 proptest! {
