@@ -88,7 +88,7 @@ pub(super) fn binary<'a>(bytes: &'a [u8], limits: &Limits) -> Option<&'a [u8]> {
     match bytes.split_first_chunk()? {
         (&[tag::BINARY, a, b, c, d], rest) => {
             let content = rest.get(..u32::from_be_bytes([a, b, c, d]) as usize)?;
-            (content.len() <= limits.binary_bytes_max).then_some(content)
+            (content.len() <= limits.binary_bytes_max && limits.nodes_max > 0).then_some(content)
         }
         _ => None,
     }

@@ -14,7 +14,8 @@ fn agree(bytes: &[u8]) -> bool {
     let default = Limits::DEFAULT;
     let tight = Limits { depth_max: 2, count_max: 255, binary_bytes_max: 5, ..default };
     let few = Limits { nodes_max: 3, ..default };
-    for limits in [default, tight, few] {
+    let none = Limits { nodes_max: 0, ..default };
+    for limits in [default, tight, few, none] {
         for atoms in [&table[..], &[]] {
             if let Some(valid) = check(bytes, atoms, &limits) {
                 assert_eq!(validate_carefully(bytes, atoms, &limits), Ok(valid));
