@@ -4,7 +4,8 @@
 //! A [`Lab`] is one test's own little world: an epmd port nobody else uses, a home folder, and the
 //! nodes started in it. An [`OtpNode`] is a real BEAM of one [`Release`] that evaluates what the
 //! test says; a [`KrarupNode`] is the `krarup` command. [`RawPeer`] speaks the protocol by hand,
-//! well or badly. [`Cable`] joins two network namespaces and can be cut.
+//! well or badly. [`Cable`] joins two network namespaces and can be cut; [`Proxy`] relays connections
+//! and can break them.
 //!
 //! Nothing here sleeps for a fixed time in the hope that it is enough: every wait has a condition
 //! and a deadline, and everything started ends with its owner.
@@ -17,6 +18,7 @@ mod lab;
 mod otp;
 mod peer;
 mod process;
+mod proxy;
 mod wait;
 
 pub use cable::{Cable, Namespace};
@@ -26,6 +28,7 @@ pub use lab::Lab;
 pub use otp::{OtpNode, OtpNodeBuilder, Release, otp_command};
 pub use peer::{PeerIdentity, RawPeer, flags, terms};
 pub use process::Process;
+pub use proxy::Proxy;
 pub use wait::{missing, until};
 
 /// Makes one test per supported release of each function that takes a [`Release`], in the modules
