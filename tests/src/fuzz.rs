@@ -11,6 +11,7 @@ pub mod fabric;
 pub mod fragments;
 pub mod frame;
 pub mod handshake;
+pub mod lane;
 pub mod term;
 
 /// Runs a target's body on every file of its corpus; gives how many there were.

@@ -33,6 +33,11 @@ fn frame() {
 }
 
 #[test]
+fn lane() {
+    assert!(fuzz::replay("lane", fuzz::lane::run) > 0);
+}
+
+#[test]
 fn term() {
     assert!(fuzz::replay("term", fuzz::term::run) > 0);
 }

@@ -31,7 +31,8 @@ pub(super) struct Reassembly {
 struct Unfinished {
     opening: Opening,
     parts: PartList,
-    /// What it counts towards the limits.
+    payload_bytes: usize,
+    /// What it counts towards the limit of all.
     bytes: usize,
     /// Checks the term, unless the payload is bytes.
     term: Option<Box<TermCheck>>,
@@ -79,7 +80,8 @@ impl Reassembly {
             let validator = Validator::new(self.term_limits, 0);
             Box::new(TermCheck { validator, complete: false })
         });
-        let mut signal = Unfinished { opening, parts: PartList::default(), bytes: 0, term };
+        let parts = PartList::default();
+        let mut signal = Unfinished { opening, parts, payload_bytes: 0, bytes: 0, term };
         self.add(&mut signal, part)?;
         self.unfinished.insert(sender, signal);
         Ok(())
@@ -107,9 +109,10 @@ impl Reassembly {
 
     fn add(&mut self, signal: &mut Unfinished, part: Slice) -> Result<(), LaneError> {
         let bytes = part.len() + PART_OVERHEAD_BYTES;
+        signal.payload_bytes += part.len();
         signal.bytes += bytes;
         self.bytes += bytes;
-        if signal.bytes > self.limits.sequence_bytes_max {
+        if signal.payload_bytes > self.limits.sequence_bytes_max {
             return Err(LaneError::MessageTooLarge { limit: self.limits.sequence_bytes_max });
         }
         if self.bytes > self.limits.connection_bytes_max {

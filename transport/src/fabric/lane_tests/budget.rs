@@ -166,3 +166,32 @@ fn a_waiting_acknowledgement_or_tick_is_not_doubled() {
     assert_eq!(transfer(&mut b, &mut a).len(), 3);
     assert_eq!(a.lane.replay_counters().retained_bytes, 0, "the newest position counts");
 }
+
+#[test]
+fn with_checksums_bytes_that_make_no_frame_are_no_sign_of_life() {
+    for checksum in [false, true] {
+        let tick = TickConfig::new(Duration::from_secs(8), 4);
+        let (_, mut b) = pair_with(|config| {
+            config.checksum = checksum;
+            config.tick = tick;
+        });
+        let start = Instant::now();
+        b.lane.set_tick_config(tick, start);
+        // A length that is damaged, and a byte of other frames each second.
+        let message = crate::fabric::frame::Header {
+            length: 60_000,
+            ..crate::fabric::frame::Header::bare(kind::MESSAGE)
+        };
+        assert_eq!(b.feed(&message.encode()), Ok(vec![]));
+        let mut last = TickAction::None;
+        for second in 1..20 {
+            assert_eq!(b.feed(&[0]), Ok(vec![]));
+            last = b.lane.tick(start + Duration::from_secs(second));
+            b.write(usize::MAX);
+            if last == TickAction::Dead {
+                break;
+            }
+        }
+        assert_eq!(last == TickAction::Dead, checksum);
+    }
+}

@@ -149,8 +149,11 @@ fn a_failed_encoder_leaves_no_trace() {
 
 #[test]
 fn a_message_beyond_the_limit_is_not_sent() {
-    let (mut a, _) = pair_with(|config| config.limits.fragments.sequence_bytes_max = 200_000);
-    let error = SendError::TooLarge { bytes: 200_001, limit: 200_000 };
+    let limit = 200_000;
+    let (mut a, mut b) = pair_with(|config| config.limits.fragments.sequence_bytes_max = limit);
+    let error = SendError::TooLarge { bytes: 200_001, limit };
     assert_eq!(a.lane.send_raw(A, B, &[0; 200_001]), Err(error));
     assert_eq!((a.lane.waiting_bytes(), a.lane.counters().sent_signals), (0, 0));
+    a.lane.send_raw(A, B, &[0; 200_000]).expect("just not beyond");
+    assert_eq!(transfer(&mut a, &mut b), [raw(A, B, &[0; 200_000])]);
 }

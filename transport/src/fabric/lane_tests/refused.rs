@@ -137,7 +137,7 @@ fn what_is_unfinished_is_bounded() {
             let flags = FLAG_MORE | FLAG_RAW;
             let begin = frame(Header { flags, from, ..message() }, &[0; 1000]);
             let go_on = Header { flags: FLAG_MORE, from, ..Header::bare(kind::FRAGMENT) };
-            for bytes in [begin, frame(go_on, b"")] {
+            for bytes in [begin, frame(go_on, b"next")] {
                 if let Err(error) = b.feed(&bytes) {
                     return (id, error);
                 }
@@ -146,6 +146,6 @@ fn what_is_unfinished_is_bounded() {
         unreachable!("the loop ends with an error")
     };
     assert_eq!(limit(5, 10_000, 100_000), (5, LaneError::TooManyUnfinished { limit: 5 }));
-    assert_eq!(limit(5, 1_100, 100_000), (0, LaneError::MessageTooLarge { limit: 1_100 }));
+    assert_eq!(limit(5, 1_003, 100_000), (0, LaneError::MessageTooLarge { limit: 1_003 }));
     assert_eq!(limit(50, 10_000, 3_500), (3, LaneError::UnfinishedTooLarge { limit: 3_500 }));
 }
