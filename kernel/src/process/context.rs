@@ -9,12 +9,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use krarup_transport::fabric::ProcessNumber;
 use krarup_transport::term::{Atom, Pid, Reference};
 use serde::Serialize;
 
 use super::{AsDestination, DestinationRef, MailboxLimits, ProcessCell, Signal};
 use crate::node::{Encoded, Node, SendError, SpawnError, Stopped};
-use crate::shard::{Content, LinkEntry, Outcome, Shard, Wait};
+use crate::shard::{Content, Outcome, Shard, Wait, Wire};
 
 /// How a process ends: `Ok` is Erlang's `normal`, an error becomes `{error, Text}`.
 pub type ProcessResult = Result<(), Box<dyn Error>>;
@@ -27,8 +28,10 @@ pub struct Process {
     cell: Rc<ProcessCell>,
     /// Signals and sends since the process last let others run.
     spent: Cell<u32>,
-    /// The link that it sent over last.
-    last_link: RefCell<Option<Rc<LinkEntry>>>,
+    /// The two numbers of its pid.
+    number: ProcessNumber,
+    /// The link that it sent over last. Most processes send to few others.
+    wire: RefCell<Option<Wire>>,
 }
 
 /// Signals received or messages sent between two looks at whether others want to run.
@@ -42,7 +45,8 @@ impl std::fmt::Debug for Process {
 
 impl Process {
     pub(crate) fn new(shard: Rc<Shard>, cell: Rc<ProcessCell>) -> Self {
-        Process { shard, cell, spent: Cell::new(0), last_link: RefCell::default() }
+        let number = cell.id().number();
+        Process { shard, cell, spent: Cell::new(0), number, wire: RefCell::default() }
     }
 
     /// This process's pid (Erlang: `self()`).
@@ -177,6 +181,9 @@ impl Process {
         to: impl AsDestination,
         content: Content<'_, T>,
     ) -> Result<(), SendError> {
+        if self.send_again(to.as_destination(), content) {
+            return Ok(());
+        }
         match self.pass_on(to.as_destination(), content)? {
             Outcome::Sent => Ok(()),
             Outcome::Busy { queued_bytes, limit_bytes, .. } => {
@@ -186,8 +193,21 @@ impl Process {
         }
     }
 
-    /// Most processes send to few others: the link of the last message is tried first.
+    /// Sends over the link of the last message, if this one is for a process of the same node.
     #[inline]
+    fn send_again<T: Serialize + ?Sized>(
+        &self,
+        to: DestinationRef<'_>,
+        content: Content<'_, T>,
+    ) -> bool {
+        match (to, &*self.wire.borrow()) {
+            (DestinationRef::Pid(pid), Some(wire)) => wire.send(self.number, pid, content),
+            _ => false,
+        }
+    }
+
+    /// Sends wherever the way leads.
+    #[inline(never)]
     fn pass_on<T: Serialize + ?Sized>(
         &self,
         to: DestinationRef<'_>,
@@ -198,15 +218,7 @@ impl Process {
             if let Some(own) = self.shard.own(pid) {
                 return self.shard.send_to_own(from, own, content);
             }
-            let last = self.last_link.borrow();
-            if let Some(link) = &*last
-                && link.node() == &pid.node
-                && link.is_open()
-            {
-                return self.shard.send_over(link, from, to, content);
-            }
-            drop(last);
-            self.last_link.replace(self.shard.link_to(&pid.node));
+            self.wire.replace(self.shard.wire_to(&pid.node));
         }
         self.shard.send(from, to, content)
     }
@@ -217,7 +229,7 @@ impl Process {
         to: D,
         content: Content<'a, T>,
     ) -> Sending<'a, D, T> {
-        Sending { process: self, to, content, wait: Wait::Nothing, turn_taken: false }
+        Sending { process: self, to, content, state: State::Fresh }
     }
 
     /// Registers this process under `name` on this node; returns when every shard knows it.
@@ -316,9 +328,13 @@ struct Sending<'a, D, T: ?Sized> {
     process: &'a Process,
     to: D,
     content: Content<'a, T>,
-    wait: Wait,
-    /// Whether the process has let others run, if it had to.
-    turn_taken: bool,
+    state: State,
+}
+
+enum State {
+    Fresh,
+    /// It was not accepted at once.
+    Waiting(Box<Wait>),
 }
 
 /// Nothing in it points into itself.
@@ -329,11 +345,35 @@ impl<D: AsDestination, T: Serialize + ?Sized> Future for Sending<'_, D, T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Sending { process, to, content, wait, turn_taken } = self.get_mut();
-        if !std::mem::replace(turn_taken, true) && process.take_turn() {
-            *wait = Wait::Turn;
+        let sending = self.get_mut();
+        if let State::Fresh = sending.state {
+            let process = sending.process;
+            // Lets the other processes and the links of this shard run, now and then.
+            if process.take_turn() {
+                sending.state = State::Waiting(Box::new(Wait::Turn));
+            } else if process.send_again(sending.to.as_destination(), sending.content) {
+                return Poll::Ready(Ok(()));
+            }
         }
-        process.shard.poll_send(cx, wait, || process.pass_on(to.as_destination(), *content))
+        sending.poll_further(cx)
+    }
+}
+
+impl<D: AsDestination, T: Serialize + ?Sized> Sending<'_, D, T> {
+    #[inline(never)]
+    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let Sending { process, to, content, state } = self;
+        let mut fresh = Wait::Nothing;
+        let wait = match state {
+            State::Fresh => &mut fresh,
+            State::Waiting(wait) => wait,
+        };
+        let send = || process.pass_on(to.as_destination(), *content);
+        let polled = process.shard.poll_send(cx, wait, send);
+        if polled.is_pending() && matches!(state, State::Fresh) {
+            *state = State::Waiting(Box::new(fresh));
+        }
+        polled
     }
 }
 

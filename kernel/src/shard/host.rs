@@ -295,7 +295,7 @@ impl ShardIo {
         f: impl FnOnce(&mut LinkState) -> R,
     ) -> Option<R> {
         match link.key() {
-            Some(key) => self.handle.send_with(key, f),
+            Some(key) => self.handle.link(key)?.send_with(f),
             None => link.with_detached(f),
         }
     }

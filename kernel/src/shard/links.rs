@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use krarup_transport::dist::Control;
-use krarup_transport::fabric::Epoch;
+use krarup_transport::fabric::{Epoch, ProcessNumber};
 use krarup_transport::link::{Busy, SendError as LinkSendError, SenderKey};
 use krarup_transport::shard::{LinkKey, Outbox, Reading, WriteSlices};
-use krarup_transport::term::Atom;
+use krarup_transport::term::{Atom, Pid};
 use serde::Serialize;
 
 use super::bundle::LinkId;
@@ -257,6 +257,25 @@ impl LinkState {
         sent
     }
 
+    /// Sends a message to a process over a lane. False when this is none, or does not take it now.
+    #[inline]
+    pub(super) fn send_to<T: Serialize + ?Sized>(
+        &mut self,
+        from: ProcessNumber,
+        to: &Pid,
+        content: Content<'_, T>,
+    ) -> bool {
+        match &mut self.machine {
+            Machine::Lane(lane)
+                if self.backlog.is_empty() && lane.peer_creation() == to.creation =>
+            {
+                let to = ProcessNumber { id: to.id, serial: to.serial };
+                content.send_to(lane, from, to).is_ok()
+            }
+            _ => false,
+        }
+    }
+
     /// False when there is no room. What cannot be sent at all is dropped, as OTP does with
     /// signals that the peer did not agree to.
     fn try_send(&mut self, sender: SenderKey, control: &Control, body: Option<&Body>) -> bool {
@@ -296,6 +315,15 @@ impl Outbox for LinkState {
         self.machine.queued_bytes()
     }
 
+    #[inline]
+    fn has_queued(&self, bytes: usize) -> bool {
+        match &self.machine {
+            Machine::Otp(link) => link.queued_bytes() >= bytes,
+            // Also what it may not write now, which does not matter here.
+            Machine::Lane(lane) => lane.waiting_bytes() >= bytes,
+        }
+    }
+
     fn gather<'a>(&'a mut self, slices: &mut WriteSlices<'a>) {
         self.machine.io_slices(slices);
     }
@@ -311,7 +339,7 @@ mod tests {
     use krarup_transport::dist::{Destination, ProcessOrName};
     use krarup_transport::handshake::Flags;
     use krarup_transport::link::{Link, LinkConfig};
-    use krarup_transport::term::{Creation, Pid, Reference};
+    use krarup_transport::term::{Creation, Reference};
 
     use super::*;
 

@@ -54,7 +54,7 @@ pub(crate) use message::{KernelEvent, NewLink, ShardMessage, Target};
 pub(crate) use outside::NODE_PROCESS;
 pub(crate) use peer::Peer;
 pub(crate) use reach::listen_unix;
-pub(crate) use send::{Outcome, Wait};
+pub(crate) use send::{Outcome, Wait, Wire};
 pub(crate) use start::{Executors, start};
 
 thread_local! {

@@ -9,11 +9,13 @@ use std::task::{Context, Poll, ready};
 use krarup_transport::dist::{Control, Destination as WireDestination};
 use krarup_transport::fabric::ProcessNumber;
 use krarup_transport::link::{SendError as LinkSendError, SenderKey};
-use krarup_transport::term::Atom;
+use krarup_transport::shard::LinkRef;
+use krarup_transport::term::{Atom, Pid};
 use serde::Serialize;
 
 use super::content::Sent;
 use super::gauge::{Gauge, IN_FLIGHT_BYTES_MAX};
+use super::host::ShardHost;
 use super::links::BacklogFull;
 use super::{Body, Content, KernelEvent, LinkEntry, Shard, ShardMessage};
 use crate::net_kernel::{ConnectionId, NodeDownReason};
@@ -46,6 +48,29 @@ pub(crate) enum Outcome {
     },
     /// The node is not connected.
     NoRoute(Atom),
+}
+
+/// A link of this shard that its process has found already.
+pub(crate) struct Wire {
+    entry: Rc<LinkEntry>,
+    link: LinkRef<ShardHost>,
+}
+
+impl Wire {
+    /// Sends a message to a process if it is of the node that this leads to. False when it is not,
+    /// or when the message was refused: then it has to go the long way.
+    #[inline]
+    pub(crate) fn send<T: Serialize + ?Sized>(
+        &self,
+        from: ProcessNumber,
+        to: &Pid,
+        content: Content<'_, T>,
+    ) -> bool {
+        if self.entry.node() != &to.node || !self.entry.is_open() {
+            return false;
+        }
+        self.link.send_with(|state| state.send_to(from, to, content)) == Some(true)
+    }
 }
 
 impl Shard {
@@ -104,16 +129,17 @@ impl Shard {
         }
     }
 
-    /// The open link of this shard to a node.
-    pub(crate) fn link_to(&self, node: &Atom) -> Option<Rc<LinkEntry>> {
+    /// The open link of this shard to a node, if it has a socket.
+    pub(crate) fn wire_to(&self, node: &Atom) -> Option<Wire> {
         let routes = self.routes.borrow();
-        let link = routes.get(node)?.link.as_ref()?;
-        link.is_open().then(|| Rc::clone(link))
+        let entry = routes.get(node)?.link.as_ref()?;
+        let link = self.io().handle().link(entry.key()?)?;
+        Some(Wire { entry: Rc::clone(entry), link })
     }
 
     /// Sends over a link of this shard.
     #[inline]
-    pub(crate) fn send_over<T: Serialize + ?Sized>(
+    fn send_over<T: Serialize + ?Sized>(
         self: &Rc<Self>,
         link: &Rc<LinkEntry>,
         from: ProcessId,

@@ -466,6 +466,7 @@ impl Lane {
     /// Bytes of signals that wait, also those that cannot be written before the peer acknowledges
     /// others or a connection is there.
     #[must_use]
+    #[inline]
     pub fn waiting_bytes(&self) -> usize {
         self.outbox.waiting_bytes()
     }

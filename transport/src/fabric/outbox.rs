@@ -128,6 +128,7 @@ impl Outbox {
     }
 
     /// Bytes of signals that wait to be written, whether or not they could be now.
+    #[inline]
     pub(super) fn waiting_bytes(&self) -> usize {
         self.log.unwritten() + self.bulk.bytes()
     }

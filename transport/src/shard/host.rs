@@ -68,6 +68,13 @@ pub trait Outbox {
     /// Bytes waiting to be written.
     fn queued_bytes(&self) -> usize;
 
+    /// Whether at least so many bytes wait. Asked after every message, and may be answered roughly
+    /// where the exact number is not at hand.
+    #[inline]
+    fn has_queued(&self, bytes: usize) -> bool {
+        self.queued_bytes() >= bytes
+    }
+
     /// The first waiting bytes, as at most [`WRITE_SLICES_MAX`] slices. At least one byte if any
     /// is waiting.
     fn gather<'a>(&'a mut self, slices: &mut WriteSlices<'a>);

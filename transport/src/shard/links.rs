@@ -21,6 +21,12 @@ use crate::io::{Event, Interest, Socket, Watch};
 /// A shard's links and its ends of the mesh, for the tasks of that shard. Clones are cheap.
 pub struct Handle<H: Host>(Rc<Shared<H>>);
 
+/// A link of this shard that was found already; see [`Handle::link`].
+pub struct LinkRef<H: Host> {
+    shard: Handle<H>,
+    slot: Rc<Slot<H::Link>>,
+}
+
 pub(super) struct Shared<H: Host> {
     id: ShardId,
     config: DriverConfig,
@@ -194,24 +200,10 @@ impl<H: Host> Handle<H> {
         }
     }
 
-    /// Gives `f` what is kept for a link and sends what it queued: [`Handle::with_link`] and
-    /// [`Handle::send_now`] in one. Nothing if the link is gone.
-    ///
-    /// # Panics
-    /// When called from within itself or [`Handle::with_link`] for the same link.
-    #[inline]
-    pub fn send_with<R>(&self, key: LinkKey, f: impl FnOnce(&mut H::Link) -> R) -> Option<R> {
-        let slot = self.0.slot(key)?;
-        let mut state = slot.state.borrow_mut();
-        let link = state.as_mut()?;
-        let result = f(link);
-        let enough = link.queued_bytes() >= self.0.config.direct_bytes;
-        drop(state);
-        // What is dirty is written soon; what is blocked, when there is room.
-        if enough || !slot.dirty.get() {
-            self.send_slot(&slot, enough);
-        }
-        Some(result)
+    /// A link found once, for those who send over it often. It does not keep the link.
+    #[must_use]
+    pub fn link(&self, key: LinkKey) -> Option<LinkRef<H>> {
+        Some(LinkRef { shard: self.clone(), slot: self.0.slot(key)? })
     }
 
     /// Sends what is queued on a link now if that is due, else in this pass or the next.
@@ -646,9 +638,36 @@ impl<H: Host> Shared<H> {
     }
 }
 
+impl<H: Host> LinkRef<H> {
+    /// Gives `f` what is kept for the link and sends what it queued: [`Handle::with_link`] and
+    /// [`Handle::send_now`] in one. Nothing if the link is gone.
+    ///
+    /// # Panics
+    /// When called from within itself or [`Handle::with_link`] for the same link.
+    #[inline]
+    pub fn send_with<R>(&self, f: impl FnOnce(&mut H::Link) -> R) -> Option<R> {
+        let mut state = self.slot.state.borrow_mut();
+        let link = state.as_mut()?;
+        let result = f(link);
+        let enough = link.has_queued(self.shard.0.config.direct_bytes);
+        drop(state);
+        // What is dirty is written soon; what is blocked, when there is room.
+        if enough || !self.slot.dirty.get() {
+            self.shard.send_slot(&self.slot, enough);
+        }
+        Some(result)
+    }
+}
+
 impl<H: Host> Clone for Handle<H> {
     fn clone(&self) -> Handle<H> {
         Handle(self.0.clone())
+    }
+}
+
+impl<H: Host> fmt::Debug for LinkRef<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkRef").field("key", &self.slot.key).finish_non_exhaustive()
     }
 }
 

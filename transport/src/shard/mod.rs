@@ -25,7 +25,7 @@ pub use driver::{Driver, DriverConfig};
 pub use executors::{Executors, ExecutorsConfig, Pinning, StartError, processors};
 pub use guard::{Panicked, guard, spawn};
 pub use host::{Counters, End, Host, LinkKey, Outbox, Reading, WRITE_SLICES_MAX, WriteSlices};
-pub use links::Handle;
+pub use links::{Handle, LinkRef};
 pub use mesh::{Full, Mesh, MeshConfig, Origin, Remote, Seat, mesh};
 
 use std::fmt;
