@@ -94,9 +94,9 @@ impl ProcessCell {
         }
         let mut pushed = Pushed::Queued;
         while pushed != Pushed::Full
-            && let Some(signal) = run.next()
+            && let Some(message) = run.next()
         {
-            pushed = self.deliver(signal);
+            pushed = self.deliver(Signal::Message(message));
         }
         pushed
     }

@@ -311,7 +311,11 @@ impl Future for Recv<'_> {
             return Poll::Pending;
         }
         let mut mailbox = process.cell.mailbox.borrow_mut();
-        match mailbox.pop() {
+        // Apart from the rest, so that nothing moves on its way into the answer.
+        if let Some(message) = mailbox.pop_of_run() {
+            return Poll::Ready(Ok(Signal::Message(message)));
+        }
+        match mailbox.pop_entry() {
             Some(signal) => Poll::Ready(Ok(signal)),
             None if process.shard.is_stopping() => Poll::Ready(Err(Stopped)),
             None => {

@@ -88,9 +88,9 @@ impl PeerRun {
 
     /// The next message.
     #[inline]
-    pub(crate) fn next(&mut self) -> Option<Signal> {
+    pub(crate) fn next(&mut self) -> Option<Message> {
         let message = self.run.next()?;
-        Some(Signal::Message(Message::of_run(Rc::clone(&self.node), message)))
+        Some(Message::of_run(Rc::clone(&self.node), message))
     }
 }
 
@@ -120,9 +120,9 @@ impl MailboxQueue {
         }
         let mut pushed = Pushed::Queued;
         while pushed != Pushed::Full
-            && let Some(signal) = run.next()
+            && let Some(message) = run.next()
         {
-            pushed = self.push(signal);
+            pushed = self.push(Signal::Message(message));
         }
         pushed
     }
@@ -132,7 +132,7 @@ impl MailboxQueue {
     #[inline]
     fn takes(&self, size: usize) -> bool {
         self.bytes + size <= self.limits.bytes_max
-            || self.current.is_none() && self.entries.is_empty()
+            || self.entries.is_empty() && self.current.as_ref().is_none_or(|run| run.run.is_empty())
     }
 
     #[cold]
@@ -155,20 +155,26 @@ impl MailboxQueue {
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Signal> {
-        if let Some(current) = &mut self.current {
-            let before = current.run.wire_bytes();
-            let signal = current.next();
-            self.bytes -= before - current.run.wire_bytes();
-            if current.run.is_empty() {
-                self.current = None;
-            }
-            return signal;
+        match self.pop_of_run() {
+            Some(message) => Some(Signal::Message(message)),
+            None => self.pop_entry(),
         }
-        self.pop_entry()
     }
 
+    /// The next message of the current run. It stays, empty, until the next entry is needed.
+    #[inline]
+    pub(crate) fn pop_of_run(&mut self) -> Option<Message> {
+        let current = self.current.as_mut()?;
+        let before = current.run.wire_bytes();
+        let message = current.next()?;
+        self.bytes -= before - current.run.wire_bytes();
+        Some(message)
+    }
+
+    /// The next signal when the current run is at its end.
     #[inline(never)]
-    fn pop_entry(&mut self) -> Option<Signal> {
+    pub(crate) fn pop_entry(&mut self) -> Option<Signal> {
+        self.current = None;
         let entry = self.entries.pop_front()?;
         let settled = self.settled > 0;
         self.settled = self.settled.saturating_sub(1);
@@ -180,7 +186,7 @@ impl MailboxQueue {
             Entry::Run(run) => {
                 self.current = Some(run);
                 self.current_settled = settled;
-                self.pop()
+                self.pop_of_run().map(Signal::Message)
             }
         }
     }
