@@ -11,6 +11,7 @@ mod epmd;
 mod error;
 mod floor;
 mod krarup;
+mod links;
 mod otp;
 mod peer;
 mod pin;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         }
         Action::Epmd(asked) => run::run(&asked.options, |releases| Plan::epmd(&asked, releases)),
         Action::Codec(asked) => run::run(&asked.options, |releases| Plan::codec(&asked, releases)),
+        Action::Links(asked) => run::run(&asked.options, |releases| Plan::links(&asked, releases)),
         Action::Worker(action) => worker::run(&action),
     };
     match outcome {

@@ -1,7 +1,7 @@
 //! Which cases a subcommand asks for, and which of its peers this host can run.
 
 use crate::case::Case;
-use crate::cli::{Codec, Count, Epmd, Options, Pairs, Rate, Size, Sized};
+use crate::cli::{Codec, Count, Epmd, Links, Options, Pairs, Rate, Size, Sized};
 use crate::codec::{self, Subject};
 use crate::error::Error;
 use crate::otp::Releases;
@@ -16,6 +16,9 @@ const SMALL_BYTES_MAX: usize = 64 << 10;
 const CLIENTS_MAX: u32 = 1000;
 /// Most names in an epmd: each is a connection that stays open.
 const NAMES_MAX: u32 = 15_000;
+
+/// Most links of one node: each is a descriptor on either side.
+const LINKS_MAX: u32 = 15_000;
 
 /// Cases in the order of the report; those of one group take turns.
 #[derive(Debug)]
@@ -75,6 +78,13 @@ impl Plan {
             })
         });
         Plan::new(Work::Codec, &asked.options, releases, settings)
+    }
+
+    pub(crate) fn links(asked: &Links, releases: &mut Releases) -> Result<Plan, Error> {
+        at_most("--links", &asked.links, LINKS_MAX)?;
+        let settings =
+            asked.links.iter().map(|&Count(count)| move |case: Case| Case { count, ..case });
+        Plan::new(Work::Links, &asked.options, releases, settings)
     }
 
     /// Every setting with every peer.

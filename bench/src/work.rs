@@ -22,6 +22,8 @@ pub(crate) enum Work {
     Epmd,
     /// Encoding and decoding terms.
     Codec,
+    /// Links that carry nothing.
+    Links,
 }
 
 /// What varies from one group of rows to the next.
@@ -37,6 +39,8 @@ pub(crate) enum Axis {
     Clients,
     /// The term and the direction.
     Term,
+    /// Links of one node.
+    Links,
     /// Nothing: there is one group.
     Nothing,
 }
@@ -56,6 +60,10 @@ pub(crate) enum Metric {
     ServerNanosecondsEach,
     /// Memory of both sides that is their own, in bytes.
     MemoryBytes,
+    /// Memory of one of many, in bytes.
+    BytesEach,
+    /// Processor time over time that passed.
+    ProcessorShare,
     /// Names that the server had registered.
     Names,
 }
@@ -87,6 +95,8 @@ impl Metric {
             Metric::CpuNanosecondsEach => "cpu_ns_each",
             Metric::ServerNanosecondsEach => "server_cpu_ns_each",
             Metric::MemoryBytes => "memory_bytes",
+            Metric::BytesEach => "bytes_each",
+            Metric::ProcessorShare => "processor_share",
             Metric::Names => "names",
         }
     }
@@ -103,6 +113,7 @@ impl Work {
             Work::Connect => "connect",
             Work::Epmd => "epmd",
             Work::Codec => "codec",
+            Work::Links => "links",
         }
     }
 
@@ -116,6 +127,7 @@ impl Work {
             Work::Connect => "First contact (look-up, handshake, nodeup, first answer): µs",
             Work::Epmd => "Look-ups of a name, each on a connection of its own",
             Work::Codec => "Encoding and decoding one term: ns",
+            Work::Links => "Links that carry nothing: memory, set-up in µs, processor at rest",
         }
     }
 
@@ -158,6 +170,7 @@ impl Work {
             Work::Connect => &[Krarup, KrarupPlain, Otp, KrarupOtp, OtpKrarup],
             Work::Epmd => &[Bare, Krarup, Otp],
             Work::Codec => &[Krarup, KrarupOwned, Otp, Eetf, Erltf, ErltfBorrowed],
+            Work::Links => &[Krarup, KrarupPlain, Otp],
         }
     }
 
@@ -168,7 +181,7 @@ impl Work {
             Work::Rtt | Work::Stream | Work::Pairs | Work::Rate => {
                 &[RawSpin, RawBlock, UnixSpin, Otp]
             }
-            Work::Connect => &[Otp],
+            Work::Connect | Work::Links => &[Otp],
             Work::Epmd => &[Bare, Otp],
             Work::Codec => &[Otp, Eetf, Erltf, ErltfBorrowed],
         }
@@ -183,6 +196,7 @@ impl Work {
             Work::Connect => Axis::Nothing,
             Work::Epmd => Axis::Clients,
             Work::Codec => Axis::Term,
+            Work::Links => Axis::Links,
         }
     }
 
@@ -192,6 +206,7 @@ impl Work {
             Work::Rtt | Work::Rate | Work::Connect => Figure::Quantile(0),
             Work::Stream | Work::Pairs | Work::Epmd => Figure::Of(Metric::PerSecond),
             Work::Codec => Figure::Of(Metric::NanosecondsEach),
+            Work::Links => Figure::Of(Metric::BytesEach),
         }
     }
 
@@ -224,6 +239,14 @@ impl Work {
                 Of(Names),
             ],
             Work::Codec => &[Of(NanosecondsEach), Spread],
+            Work::Links => &[
+                Of(BytesEach),
+                Spread,
+                Of(PerSecond),
+                Quantile(0),
+                Quantile(2),
+                Of(ProcessorShare),
+            ],
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::epmd;
 use crate::error::Error;
 use crate::floor;
 use crate::krarup;
+use crate::links;
 use crate::peer::Kind;
 use crate::pin;
 use crate::process::WorkerProcess;
@@ -31,6 +32,8 @@ pub(crate) enum WorkerAction {
     EpmdServer,
     /// Registers names and asks for them.
     EpmdClient,
+    /// Plays the nodes at the other ends of a node's links.
+    Links,
     /// Pins itself to a core, then becomes another program.
     Exec {
         /// The core.
@@ -53,6 +56,7 @@ pub(crate) fn run(action: &WorkerAction) -> Result<(), Error> {
         WorkerAction::Codec => codec::work(),
         WorkerAction::EpmdServer => epmd::serve(),
         WorkerAction::EpmdClient => epmd::ask(),
+        WorkerAction::Links => links::work(),
     };
     if let Err(error) = &outcome {
         tell(&Event::Failed { reason: error.to_string() })?;

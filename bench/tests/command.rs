@@ -146,6 +146,15 @@ fn wrong_usage_is_told_apart_from_failure() {
     assert_eq!(elsewhere.status.code(), Some(2));
 }
 
+#[test]
+fn idle_links_have_a_price() {
+    let arguments = ["links", "--links", "100", "--peers", "krarup,krarup-plain,otp"];
+    let output = bench(&[&arguments[..], &["--seconds", "0.2", "--json"]].concat());
+    let found = figures(&json(&output), "bytes_each");
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found.iter().all(|(_, _, bytes)| (100.0..1e6).contains(bytes)), "{found:?}");
+}
+
 /// `cargo test -p krarup-bench --features peers`
 #[cfg(feature = "peers")]
 #[test]

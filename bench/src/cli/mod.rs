@@ -35,6 +35,8 @@ pub(crate) enum Action {
     Epmd(Epmd),
     /// Terms in external form: nanoseconds to write and to read one.
     Codec(Codec),
+    /// Links that carry nothing: memory for each, processor time, and how fast they come up.
+    Links(Links),
     /// One side of a measurement (started by the other subcommands).
     #[command(hide = true, subcommand)]
     Worker(crate::worker::WorkerAction),
@@ -114,6 +116,17 @@ pub(crate) struct Codec {
     /// Terms to write and read: gen-call, tuples, map, binary. Without this option: all.
     #[arg(long, value_delimiter = ',', value_name = "TERM,…")]
     pub(crate) terms: Vec<Subject>,
+
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// `links`.
+#[derive(Debug, Args)]
+pub(crate) struct Links {
+    /// Links of the node under measurement.
+    #[arg(long, value_delimiter = ',', value_name = "LINKS,…", default_value = "100,1k,10k")]
+    pub(crate) links: Vec<Count>,
 
     #[command(flatten)]
     pub(crate) options: Options,

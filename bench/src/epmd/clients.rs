@@ -78,7 +78,7 @@ fn name(number: u32) -> String {
 }
 
 /// Lets this process have as many descriptors as the system lets it.
-pub(super) fn allow_many_descriptors() -> Result<(), Error> {
+pub(crate) fn allow_many_descriptors() -> Result<(), Error> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit)

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use krarup::epmd::{Server, ServerConfig};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use clients::ask;
+pub(crate) use clients::{allow_many_descriptors, ask};
 
 use crate::case::Case;
 use crate::error::Error;
@@ -156,7 +156,7 @@ pub(crate) fn serve() -> Result<(), Error> {
     if let Some(core) = config.core {
         pin::pin_to(core)?;
     }
-    clients::allow_many_descriptors()?;
+    allow_many_descriptors()?;
     match config.server {
         ServerKind::Bare => bare::serve(config.port),
         ServerKind::Krarup => {

@@ -36,7 +36,7 @@ fn serve(config: &WorkerConfig) -> Result<(), Error> {
         Work::Rtt => rtt::serve(&mut socket, config.size),
         Work::Stream => stream::receive(&mut socket, config),
         Work::Pairs | Work::Rate => echo::serve(&mut socket),
-        Work::Connect | Work::Epmd | Work::Codec => Err(no_such_work(config.work)),
+        Work::Connect | Work::Epmd | Work::Codec | Work::Links => Err(no_such_work(config.work)),
     }?;
     // The coordinator still wants to see what this process cost.
     while !matches!(next_order()?, Order::Stop) {}
@@ -58,7 +58,7 @@ fn dial(config: &WorkerConfig) -> Result<(), Error> {
                 Work::Stream => stream::send(socket, config)?,
                 Work::Pairs => pairs::measure(socket, config)?,
                 Work::Rate => rate::measure(socket, config)?,
-                Work::Connect | Work::Epmd | Work::Codec => return Err(no_such_work(config.work)),
+                other => return Err(no_such_work(other)),
             },
             (Order::Go { .. }, None) => {
                 return Err(Error::Broken("expected dial before go".into()));

@@ -13,6 +13,7 @@ use std::time::Duration;
 use krarup::epmd::EpmdMode;
 use krarup::{Builder, Cookie, Node};
 
+use crate::epmd::allow_many_descriptors;
 use crate::error::Error;
 use crate::peer::Lanes;
 use crate::protocol::{Event, Order, Role, WorkerConfig, tell};
@@ -32,6 +33,9 @@ type Failure = Box<dyn std::error::Error>;
 
 /// Runs one side until it is told to stop.
 pub(crate) fn work(config: &WorkerConfig) -> Result<(), Error> {
+    if config.work == Work::Links {
+        allow_many_descriptors()?;
+    }
     let failed =
         |doing: &str, error: &dyn std::fmt::Display| Error::Broken(format!("{doing}: {error}"));
     let node = builder(config)?.start().map_err(|error| failed("cannot start the node", &error))?;
@@ -97,9 +101,7 @@ fn go(node: &Node, config: &WorkerConfig, other: String) -> Result<(), Error> {
                 Work::Stream => stream::send(me, settings, other).await,
                 Work::Rate => rate::measure(me, settings, other).await,
                 Work::Connect => connect::measure(me, settings, other).await,
-                Work::Pairs | Work::Epmd | Work::Codec => {
-                    Err(format!("nodes have no {}", settings.work.name()).into())
-                }
+                other => Err(format!("nodes have no {}", other.name()).into()),
             }
         })
     });

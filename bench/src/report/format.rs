@@ -15,6 +15,8 @@ pub(crate) fn title(figure: Figure, headline: Figure) -> String {
             Metric::CpuNanosecondsEach => "CPU ns each",
             Metric::ServerNanosecondsEach => "server CPU ns each",
             Metric::MemoryBytes => "memory MB",
+            Metric::BytesEach => "bytes each",
+            Metric::ProcessorShare => "processor %",
             Metric::Names => "names",
         }
         .to_owned(),
@@ -32,7 +34,8 @@ pub(crate) fn figure(figure: Figure, value: f64) -> String {
             Metric::NanosecondsEach
             | Metric::CpuNanosecondsEach
             | Metric::ServerNanosecondsEach => nanoseconds(value),
-            Metric::Names => format!("{value:.0}"),
+            Metric::BytesEach | Metric::Names => format!("{value:.0}"),
+            Metric::ProcessorShare => format!("{:.2}", value * 100.0),
         },
     }
 }

@@ -106,6 +106,7 @@ fn caption(work: Work) -> &'static str {
         Work::Connect => "First contact: look-up, handshake, nodeup, first answer",
         Work::Epmd => "Look-ups of a name",
         Work::Codec => "Encoding and decoding one term",
+        Work::Links => "Memory of a link that carries nothing",
     }
 }
 
@@ -114,6 +115,7 @@ fn x_title(axis: Axis) -> &'static str {
         Axis::Size => "message size",
         Axis::Pairs => "pairs",
         Axis::Rate => "messages per second",
+        Axis::Links => "links of one node",
         Axis::Clients | Axis::Term => "",
         Axis::Nothing => "part of all contacts that take longer",
     }
@@ -126,6 +128,7 @@ fn y_title(work: Work) -> &'static str {
         Work::Pairs => "round trips per second",
         Work::Epmd => "look-ups per second",
         Work::Codec => "ns",
+        Work::Links => "bytes",
     }
 }
 
@@ -146,6 +149,7 @@ fn drawn(work: Work) -> &'static [(Figure, u32, &'static str)] {
         Work::Stream => &[(Figure::Of(Metric::BytesPerSecond), 3, "")],
         Work::Pairs | Work::Epmd => &[(Figure::Of(Metric::PerSecond), 3, "")],
         Work::Codec => &[(Figure::Of(Metric::NanosecondsEach), 3, "")],
+        Work::Links => &[(Figure::Of(Metric::BytesEach), 3, "")],
     }
 }
 

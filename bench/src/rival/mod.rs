@@ -13,6 +13,7 @@ mod measure;
 mod zmq;
 
 use crate::error::Error;
+#[cfg(any(feature = "peers", feature = "zmq"))]
 use crate::peer::Kind;
 use crate::protocol::WorkerConfig;
 

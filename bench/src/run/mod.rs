@@ -12,11 +12,13 @@ use crate::cli::Options;
 use crate::codec;
 use crate::epmd;
 use crate::error::Error;
+use crate::links;
 use crate::otp::{Erl, Releases};
 use crate::pin::Pinning;
 use crate::plan::Plan;
 use crate::report::{Failure, Figures, Head, Measurement, Report};
 use crate::work::Work;
+pub(crate) use pair::{Setup, Side};
 pub(crate) use progress::Progress;
 
 /// Longest wait for a worker to start, connect, or say goodbye.
@@ -114,6 +116,7 @@ fn measure(case: &Case, bench: &mut Bench) -> Result<Figures, Error> {
         }
         Work::Epmd => epmd::measure(case, bench),
         Work::Codec => codec::measure(case, bench),
+        Work::Links => links::measure(case, bench),
     }
 }
 

@@ -129,22 +129,33 @@ fn stream_figures(
 }
 
 /// What both sides have in common.
-struct Setup<'a> {
+pub(crate) struct Setup<'a> {
     case: &'a Case,
     cookie: String,
     epmd_port: Option<u16>,
     epmd_apart: bool,
 }
 
+impl<'a> Setup<'a> {
+    /// For a node without another: whoever connects is told its port.
+    pub(crate) fn alone(case: &'a Case) -> Setup<'a> {
+        Setup { case, cookie: cookie(), epmd_port: None, epmd_apart: false }
+    }
+
+    pub(crate) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+}
+
 /// One worker of a pair.
-struct Side {
+pub(crate) struct Side {
     process: WorkerProcess,
     config: WorkerConfig,
     port: u16,
 }
 
 impl Side {
-    fn start(setup: &Setup<'_>, role: Role, bench: &mut Bench) -> Result<Side, Error> {
+    pub(crate) fn start(setup: &Setup<'_>, role: Role, bench: &mut Bench) -> Result<Side, Error> {
         let case = setup.case;
         let (kind, core, wrap) = match role {
             Role::Client => {
@@ -184,7 +195,7 @@ impl Side {
         Ok(Side { process, config, port: 0 })
     }
 
-    fn wait_until_ready(&mut self) -> Result<(), Error> {
+    pub(crate) fn wait_until_ready(&mut self) -> Result<(), Error> {
         match self.process.event(PATIENCE)? {
             Event::Ready { port, .. } => {
                 self.port = port;
@@ -202,8 +213,22 @@ impl Side {
         }
     }
 
+    /// The node's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.config.node
+    }
+
+    /// Where it listens, once it is ready.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn process(&mut self) -> &mut WorkerProcess {
+        &mut self.process
+    }
+
     /// Lets the worker end by itself, so that a command around it can write what it found.
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         // A worker that is done may have ended already.
         let _ = self.order(&Order::Stop);
         self.process.finish(PATIENCE);
