@@ -65,7 +65,8 @@ impl Case {
     pub(crate) fn group(&self, axis: Axis) -> String {
         match axis {
             Axis::Size => self.size.to_string(),
-            Axis::Pairs | Axis::Links => Count(self.count).to_string(),
+            Axis::Pairs | Axis::Links | Axis::Nodes => Count(self.count).to_string(),
+            Axis::Shards => self.shards.to_string(),
             Axis::Rate => format!("{}/s", Count(self.rate.unwrap_or(0))),
             Axis::Clients => {
                 format!("{} clients, {} names", self.count, Count(self.names.unwrap_or(0)))
@@ -79,7 +80,8 @@ impl Case {
     pub(crate) fn position(&self, axis: Axis) -> Option<f64> {
         match axis {
             Axis::Size => Some(self.size.0 as f64),
-            Axis::Pairs | Axis::Links => Some(f64::from(self.count)),
+            Axis::Pairs | Axis::Links | Axis::Nodes => Some(f64::from(self.count)),
+            Axis::Shards => Some(self.shards as f64),
             Axis::Rate => self.rate.map(f64::from),
             Axis::Clients | Axis::Term | Axis::Nothing => None,
         }

@@ -4,6 +4,7 @@
 //! was started by hand only coordinates: it speaks to the workers over their standard input and
 //! output (see [`protocol`]) and sleeps while they measure.
 
+mod allocations;
 mod case;
 mod cli;
 mod codec;
@@ -12,6 +13,7 @@ mod error;
 mod floor;
 mod krarup;
 mod links;
+mod mesh;
 mod otp;
 mod peer;
 mod pin;
@@ -50,6 +52,10 @@ fn main() -> ExitCode {
         Action::Epmd(asked) => run::run(&asked.options, |releases| Plan::epmd(&asked, releases)),
         Action::Codec(asked) => run::run(&asked.options, |releases| Plan::codec(&asked, releases)),
         Action::Links(asked) => run::run(&asked.options, |releases| Plan::links(&asked, releases)),
+        Action::Mesh(asked) => run::run(&asked.options, |releases| Plan::mesh(&asked, releases)),
+        Action::Shards(asked) => {
+            run::run(&asked.options, |releases| Plan::shards(&asked, releases))
+        }
         Action::Worker(action) => worker::run(&action),
     };
     match outcome {

@@ -1,7 +1,7 @@
 //! Which cases a subcommand asks for, and which of its peers this host can run.
 
 use crate::case::Case;
-use crate::cli::{Codec, Count, Epmd, Links, Options, Pairs, Rate, Size, Sized};
+use crate::cli::{Codec, Count, Epmd, Links, Mesh, Options, Pairs, Rate, Shards, Size, Sized};
 use crate::codec::{self, Subject};
 use crate::error::Error;
 use crate::otp::Releases;
@@ -19,6 +19,11 @@ const NAMES_MAX: u32 = 15_000;
 
 /// Most links of one node: each is a descriptor on either side.
 const LINKS_MAX: u32 = 15_000;
+
+/// Most nodes of a mesh: each has its threads, and half as many links as there are.
+const NODES_MAX: u32 = 200;
+/// Most shards of a node.
+const SHARDS_MAX: u32 = 64;
 
 /// Cases in the order of the report; those of one group take turns.
 #[derive(Debug)]
@@ -85,6 +90,27 @@ impl Plan {
         let settings =
             asked.links.iter().map(|&Count(count)| move |case: Case| Case { count, ..case });
         Plan::new(Work::Links, &asked.options, releases, settings)
+    }
+
+    pub(crate) fn mesh(asked: &Mesh, releases: &mut Releases) -> Result<Plan, Error> {
+        at_most("--nodes", &asked.nodes, NODES_MAX)?;
+        if asked.nodes.contains(&Count(1)) {
+            return Err(Error::Usage("a mesh has at least 2 --nodes".into()));
+        }
+        let settings =
+            asked.nodes.iter().map(|&Count(count)| move |case: Case| Case { count, ..case });
+        Plan::new(Work::Mesh, &asked.options, releases, settings)
+    }
+
+    pub(crate) fn shards(asked: &Shards, releases: &mut Releases) -> Result<Plan, Error> {
+        at_most("--shards", &asked.shards, SHARDS_MAX)?;
+        at_most("--pairs", &[asked.pairs], PAIRS_MAX)?;
+        small("shards", asked.size)?;
+        let (Count(count), size) = (asked.pairs, asked.size);
+        let settings = asked.shards.iter().map(|&Count(shards)| {
+            move |case: Case| Case { shards: shards as usize, count, size, ..case }
+        });
+        Plan::new(Work::Shards, &asked.options, releases, settings)
     }
 
     /// Every setting with every peer.

@@ -116,9 +116,21 @@ pub(crate) enum Event {
     Measured { samples: Vec<(u64, u64)>, count: u64, total: u64, elapsed_ns: u64 },
     /// Stream, from its receiver. `messages` came in `elapsed_ns` after the warm-up; `total`
     /// counts all, and all were in sequence.
-    Received { messages: u64, total: u64, elapsed_ns: u64 },
+    Received {
+        messages: u64,
+        total: u64,
+        elapsed_ns: u64,
+        /// Allocations of the receiving thread for each message, where they are counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        allocations: Option<f64>,
+    },
     /// Stream, from its sender: how many messages it sent in all.
-    Sent { total: u64 },
+    Sent {
+        total: u64,
+        /// Allocations of the sending thread for each message, where they are counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        allocations: Option<f64>,
+    },
     /// Names that an epmd took.
     Registered { names: u32, refusal: Option<String> },
     /// The worker cannot go on.
@@ -177,8 +189,11 @@ mod tests {
         );
         assert_eq!(
             event(r#"{"event":"received","messages":5,"total":9,"elapsed_ns":7}"#),
-            Event::Received { messages: 5, total: 9, elapsed_ns: 7 }
+            Event::Received { messages: 5, total: 9, elapsed_ns: 7, allocations: None }
         );
-        assert_eq!(event(r#"{"event":"sent","total":9}"#), Event::Sent { total: 9 });
+        assert_eq!(
+            event(r#"{"event":"sent","total":9}"#),
+            Event::Sent { total: 9, allocations: None }
+        );
     }
 }

@@ -24,6 +24,10 @@ pub(crate) enum Work {
     Codec,
     /// Links that carry nothing.
     Links,
+    /// Pairs over nodes with several shards.
+    Shards,
+    /// Many nodes, each connected to every other.
+    Mesh,
 }
 
 /// What varies from one group of rows to the next.
@@ -41,6 +45,10 @@ pub(crate) enum Axis {
     Term,
     /// Links of one node.
     Links,
+    /// Shards of each node.
+    Shards,
+    /// Nodes of a mesh.
+    Nodes,
     /// Nothing: there is one group.
     Nothing,
 }
@@ -50,6 +58,8 @@ pub(crate) enum Axis {
 pub(crate) enum Metric {
     /// Messages, round trips or requests per second.
     PerSecond,
+    /// Connections per second.
+    LinksPerSecond,
     /// Payload bytes per second.
     BytesPerSecond,
     /// Nanoseconds of one operation.
@@ -58,6 +68,8 @@ pub(crate) enum Metric {
     CpuNanosecondsEach,
     /// Processor time of the server for one request, in nanoseconds.
     ServerNanosecondsEach,
+    /// Allocations of both sides for one message.
+    AllocationsEach,
     /// Memory of both sides that is their own, in bytes.
     MemoryBytes,
     /// Memory of one of many, in bytes.
@@ -90,10 +102,12 @@ impl Metric {
     pub(crate) fn key(self) -> &'static str {
         match self {
             Metric::PerSecond => "messages_per_s",
+            Metric::LinksPerSecond => "links_per_s",
             Metric::BytesPerSecond => "bytes_per_s",
             Metric::NanosecondsEach => "ns_each",
             Metric::CpuNanosecondsEach => "cpu_ns_each",
             Metric::ServerNanosecondsEach => "server_cpu_ns_each",
+            Metric::AllocationsEach => "allocations_each",
             Metric::MemoryBytes => "memory_bytes",
             Metric::BytesEach => "bytes_each",
             Metric::ProcessorShare => "processor_share",
@@ -114,6 +128,8 @@ impl Work {
             Work::Epmd => "epmd",
             Work::Codec => "codec",
             Work::Links => "links",
+            Work::Shards => "shards",
+            Work::Mesh => "mesh",
         }
     }
 
@@ -128,6 +144,11 @@ impl Work {
             Work::Epmd => "Look-ups of a name, each on a connection of its own",
             Work::Codec => "Encoding and decoding one term: ns",
             Work::Links => "Links that carry nothing: memory, set-up in µs, processor at rest",
+            Work::Shards => "Pairs over nodes with several shards: round trips/s, µs",
+            Work::Mesh => {
+                "A full mesh: set-up, memory of each node, processor at rest, round trips in µs \
+                 with one under way and per second with many"
+            }
         }
     }
 
@@ -171,6 +192,8 @@ impl Work {
             Work::Epmd => &[Bare, Krarup, Otp],
             Work::Codec => &[Krarup, KrarupOwned, Otp, Eetf, Erltf, ErltfBorrowed],
             Work::Links => &[Krarup, KrarupPlain, Otp],
+            Work::Shards => &[Krarup, KrarupRaw, KrarupRawTcp, KrarupPlain],
+            Work::Mesh => &[Krarup, KrarupPlain],
         }
     }
 
@@ -182,6 +205,7 @@ impl Work {
                 &[RawSpin, RawBlock, UnixSpin, Otp]
             }
             Work::Connect | Work::Links => &[Otp],
+            Work::Shards | Work::Mesh => &[KrarupPlain],
             Work::Epmd => &[Bare, Otp],
             Work::Codec => &[Otp, Eetf, Erltf, ErltfBorrowed],
         }
@@ -197,6 +221,8 @@ impl Work {
             Work::Epmd => Axis::Clients,
             Work::Codec => Axis::Term,
             Work::Links => Axis::Links,
+            Work::Shards => Axis::Shards,
+            Work::Mesh => Axis::Nodes,
         }
     }
 
@@ -204,7 +230,9 @@ impl Work {
     pub(crate) fn headline(self) -> Figure {
         match self {
             Work::Rtt | Work::Rate | Work::Connect => Figure::Quantile(0),
-            Work::Stream | Work::Pairs | Work::Epmd => Figure::Of(Metric::PerSecond),
+            Work::Stream | Work::Pairs | Work::Shards | Work::Mesh | Work::Epmd => {
+                Figure::Of(Metric::PerSecond)
+            }
             Work::Codec => Figure::Of(Metric::NanosecondsEach),
             Work::Links => Figure::Of(Metric::BytesEach),
         }
@@ -216,8 +244,14 @@ impl Work {
         use Metric::*;
         match self {
             Work::Rtt => &[Quantile(0), Quantile(1), Quantile(2), Quantile(3), Longest, Spread],
-            Work::Stream => &[Of(PerSecond), Of(BytesPerSecond), Spread, Of(CpuNanosecondsEach)],
-            Work::Pairs => &[
+            Work::Stream => &[
+                Of(PerSecond),
+                Of(BytesPerSecond),
+                Spread,
+                Of(CpuNanosecondsEach),
+                Of(AllocationsEach),
+            ],
+            Work::Pairs | Work::Shards => &[
                 Of(PerSecond),
                 Spread,
                 Quantile(0),
@@ -239,6 +273,15 @@ impl Work {
                 Of(Names),
             ],
             Work::Codec => &[Of(NanosecondsEach), Spread],
+            Work::Mesh => &[
+                Of(LinksPerSecond),
+                Of(BytesEach),
+                Of(ProcessorShare),
+                Quantile(0),
+                Quantile(2),
+                Of(PerSecond),
+                Spread,
+            ],
             Work::Links => &[
                 Of(BytesEach),
                 Spread,

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::floor;
 use crate::krarup;
 use crate::links;
+use crate::mesh;
 use crate::peer::Kind;
 use crate::pin;
 use crate::process::WorkerProcess;
@@ -34,6 +35,8 @@ pub(crate) enum WorkerAction {
     EpmdClient,
     /// Plays the nodes at the other ends of a node's links.
     Links,
+    /// Has some of the nodes of a mesh.
+    Mesh,
     /// Pins itself to a core, then becomes another program.
     Exec {
         /// The core.
@@ -57,6 +60,7 @@ pub(crate) fn run(action: &WorkerAction) -> Result<(), Error> {
         WorkerAction::EpmdServer => epmd::serve(),
         WorkerAction::EpmdClient => epmd::ask(),
         WorkerAction::Links => links::work(),
+        WorkerAction::Mesh => mesh::work(),
     };
     if let Err(error) = &outcome {
         tell(&Event::Failed { reason: error.to_string() })?;

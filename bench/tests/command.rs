@@ -155,6 +155,26 @@ fn idle_links_have_a_price() {
     assert!(found.iter().all(|(_, _, bytes)| (100.0..1e6).contains(bytes)), "{found:?}");
 }
 
+#[test]
+fn a_mesh_connects_and_talks() {
+    let output = bench(&["mesh", "--nodes", "2,5", "--seconds", "0.2", "--json"]);
+    let document = json(&output);
+    for figure in ["links_per_s", "bytes_each", "messages_per_s", "p50_ns"] {
+        let found = figures(&document, figure);
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert!(found.iter().all(|(_, _, value)| *value > 1.0), "{figure}: {found:?}");
+    }
+}
+
+#[test]
+fn nodes_have_several_shards() {
+    let arguments =
+        ["shards", "--shards", "1,3", "--pairs", "10", "--peers", "krarup,krarup-plain"];
+    let output = bench(&[&arguments[..], &["--seconds", "0.3", "--json"]].concat());
+    let found = figures(&json(&output), "messages_per_s");
+    assert_eq!(found.len(), 4, "{found:?}");
+}
+
 /// `cargo test -p krarup-bench --features peers`
 #[cfg(feature = "peers")]
 #[test]

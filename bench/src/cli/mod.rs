@@ -37,6 +37,10 @@ pub(crate) enum Action {
     Codec(Codec),
     /// Links that carry nothing: memory for each, processor time, and how fast they come up.
     Links(Links),
+    /// Pairs at once over nodes with one and more shards: what shards give and cost.
+    Shards(Shards),
+    /// A full mesh of nodes on loopback addresses: set-up, memory, round trips, rest.
+    Mesh(Mesh),
     /// One side of a measurement (started by the other subcommands).
     #[command(hide = true, subcommand)]
     Worker(crate::worker::WorkerAction),
@@ -127,6 +131,36 @@ pub(crate) struct Links {
     /// Links of the node under measurement.
     #[arg(long, value_delimiter = ',', value_name = "LINKS,…", default_value = "100,1k,10k")]
     pub(crate) links: Vec<Count>,
+
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// `shards`.
+#[derive(Debug, Args)]
+pub(crate) struct Shards {
+    /// Shards of each node.
+    #[arg(long, value_delimiter = ',', value_name = "SHARDS,…", default_value = "1,2,4")]
+    pub(crate) shards: Vec<Count>,
+
+    /// Pairs at once, spread over the shards.
+    #[arg(long, default_value = "64")]
+    pub(crate) pairs: Count,
+
+    /// Message size in bytes, up to 64k.
+    #[arg(long, default_value = "16")]
+    pub(crate) size: Size,
+
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// `mesh`.
+#[derive(Debug, Args)]
+pub(crate) struct Mesh {
+    /// Nodes, from 2 to 200; each is connected to every other.
+    #[arg(long, value_delimiter = ',', value_name = "NODES,…", default_value = "2,10,50,100,200")]
+    pub(crate) nodes: Vec<Count>,
 
     #[command(flatten)]
     pub(crate) options: Options,

@@ -6,7 +6,7 @@
 mod bare;
 mod clients;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use krarup::epmd::{Server, ServerConfig};
@@ -44,6 +44,7 @@ enum ServerKind {
 struct EpmdServerConfig {
     server: ServerKind,
     port: u16,
+    addresses: Vec<IpAddr>,
     core: Option<usize>,
 }
 
@@ -67,9 +68,20 @@ pub(crate) struct Epmd {
 }
 
 impl Epmd {
-    /// Krarup's.
+    /// Krarup's, on 127.0.0.1.
     pub(crate) fn krarup(port: u16, core: Option<usize>) -> Result<Epmd, Error> {
-        Epmd::worker(EpmdServerConfig { server: ServerKind::Krarup, port, core }, None)
+        Epmd::krarup_at(port, core, Vec::new())
+    }
+
+    /// Krarup's, on 127.0.0.1 and these addresses.
+    pub(crate) fn krarup_at(
+        port: u16,
+        core: Option<usize>,
+        mut addresses: Vec<IpAddr>,
+    ) -> Result<Epmd, Error> {
+        addresses.push(Ipv4Addr::LOCALHOST.into());
+        let server = ServerKind::Krarup;
+        Epmd::worker(EpmdServerConfig { server, port, addresses, core }, None)
     }
 
     fn worker(config: EpmdServerConfig, wrap: Option<&str>) -> Result<Epmd, Error> {
@@ -103,7 +115,9 @@ impl Epmd {
             System::Krarup => ServerKind::Krarup,
             _ => return Epmd::otp(&bench.erl(peer.release)?.clone(), port, core),
         };
-        Epmd::worker(EpmdServerConfig { server, port, core }, bench.wrap_server.as_deref())
+        let addresses = vec![Ipv4Addr::LOCALHOST.into()];
+        let config = EpmdServerConfig { server, port, addresses, core };
+        Epmd::worker(config, bench.wrap_server.as_deref())
     }
 }
 
@@ -162,7 +176,7 @@ pub(crate) fn serve() -> Result<(), Error> {
         ServerKind::Krarup => {
             let server = ServerConfig {
                 port: config.port,
-                addresses: vec![Ipv4Addr::LOCALHOST.into()],
+                addresses: config.addresses,
                 ..ServerConfig::default()
             };
             let server = Server::bind(&server).map_err(|error| Error::Broken(error.to_string()))?;

@@ -36,7 +36,7 @@ fn serve(config: &WorkerConfig) -> Result<(), Error> {
         Work::Rtt => rtt::serve(&mut socket, config.size),
         Work::Stream => stream::receive(&mut socket, config),
         Work::Pairs | Work::Rate => echo::serve(&mut socket),
-        Work::Connect | Work::Epmd | Work::Codec | Work::Links => Err(no_such_work(config.work)),
+        other => Err(no_such_work(other)),
     }?;
     // The coordinator still wants to see what this process cost.
     while !matches!(next_order()?, Order::Stop) {}

@@ -22,7 +22,7 @@ pub(super) fn send(socket: &mut Socket, config: &WorkerConfig) -> Result<(), Err
         sender.send_block(socket)?;
     }
     socket.end().map_err(Error::io("cannot end the stream"))?;
-    tell(&Event::Sent { total: sender.next })
+    tell(&Event::Sent { total: sender.next, allocations: None })
 }
 
 struct Sender {
@@ -95,6 +95,7 @@ pub(super) fn receive(socket: &mut Socket, config: &WorkerConfig) -> Result<(), 
         messages: parser.received - before,
         total: parser.received,
         elapsed_ns: nanoseconds(last - from),
+        allocations: None,
     })
 }
 

@@ -91,7 +91,7 @@ fn builder(config: &WorkerConfig) -> Result<Builder, Error> {
 /// Starts the client's side of the measurement, which tells its result itself.
 fn go(node: &Node, config: &WorkerConfig, other: String) -> Result<(), Error> {
     let settings = Settings::from(config);
-    if config.work == Work::Pairs {
+    if matches!(config.work, Work::Pairs | Work::Shards) {
         return pairs::measure(node, settings, &other);
     }
     let spawned = node.spawn(CLIENT, move |me| {

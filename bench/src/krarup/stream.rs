@@ -7,6 +7,7 @@ use krarup::term::{Atom, Pid};
 
 use super::Failure;
 use super::message::{Outgoing, Settings, atom, whois};
+use crate::allocations::PerMessage;
 use crate::protocol::{Event, nanoseconds, tell};
 
 pub(super) async fn receive(
@@ -18,6 +19,7 @@ pub(super) async fn receive(
     let warm = Instant::now() + settings.warm_up;
     let mut next = 0;
     let mut measured: Option<(Instant, u64)> = None;
+    let mut allocations = PerMessage::default();
     loop {
         let signal = me.recv().await?;
         if let Err(error) = settings.check(&signal, next) {
@@ -35,6 +37,7 @@ pub(super) async fn receive(
             let now = Instant::now();
             if now >= warm {
                 measured = Some((now, next));
+                allocations.begin(next);
             }
         }
     }
@@ -44,6 +47,7 @@ pub(super) async fn receive(
         messages: next - before,
         total: next,
         elapsed_ns: nanoseconds(end - start),
+        allocations: allocations.end(next),
     })?;
     Ok(())
 }
@@ -51,7 +55,9 @@ pub(super) async fn receive(
 pub(super) async fn send(mut me: Process, settings: Settings, node: String) -> Result<(), Failure> {
     let peer = whois(&mut me, &node).await?;
     let mut outgoing = Outgoing::new(settings, &me);
-    let deadline = Instant::now() + settings.warm_up + settings.duration;
+    let warm = Instant::now() + settings.warm_up;
+    let deadline = warm + settings.duration;
+    let mut allocations = PerMessage::default();
     // The first sequence number that the receiver's credit does not cover.
     let mut limit = settings.window;
     let mut sequence = 0;
@@ -63,11 +69,18 @@ pub(super) async fn send(mut me: Process, settings: Settings, node: String) -> R
         }
         outgoing.send(&me, &peer, sequence).await?;
         sequence += 1;
-        if settings.reads_clock(sequence) && Instant::now() >= deadline {
-            break;
+        if settings.reads_clock(sequence) {
+            let now = Instant::now();
+            if now >= deadline {
+                break;
+            }
+            if now >= warm && !allocations.has_begun() {
+                allocations.begin(sequence);
+            }
         }
     }
+    let allocations = allocations.end(sequence);
     me.send(&peer, &(atom("done"), sequence)).await?;
-    tell(&Event::Sent { total: sequence })?;
+    tell(&Event::Sent { total: sequence, allocations })?;
     Ok(())
 }

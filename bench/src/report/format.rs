@@ -10,10 +10,12 @@ pub(crate) fn title(figure: Figure, headline: Figure) -> String {
         Figure::Spread => format!("{} from–to", title(headline, headline)),
         Figure::Of(metric) => match metric {
             Metric::PerSecond => "per second",
+            Metric::LinksPerSecond => "links/s",
             Metric::BytesPerSecond => "MB/s",
             Metric::NanosecondsEach => "ns",
             Metric::CpuNanosecondsEach => "CPU ns each",
             Metric::ServerNanosecondsEach => "server CPU ns each",
+            Metric::AllocationsEach => "allocations each",
             Metric::MemoryBytes => "memory MB",
             Metric::BytesEach => "bytes each",
             Metric::ProcessorShare => "processor %",
@@ -29,11 +31,12 @@ pub(crate) fn figure(figure: Figure, value: f64) -> String {
         Figure::Quantile(_) | Figure::Longest => microseconds(value),
         Figure::Spread => String::new(),
         Figure::Of(metric) => match metric {
-            Metric::PerSecond => count(value),
+            Metric::PerSecond | Metric::LinksPerSecond => count(value),
             Metric::BytesPerSecond | Metric::MemoryBytes => format!("{:.1}", value / 1e6),
             Metric::NanosecondsEach
             | Metric::CpuNanosecondsEach
             | Metric::ServerNanosecondsEach => nanoseconds(value),
+            Metric::AllocationsEach => format!("{value:.3}"),
             Metric::BytesEach | Metric::Names => format!("{value:.0}"),
             Metric::ProcessorShare => format!("{:.2}", value * 100.0),
         },

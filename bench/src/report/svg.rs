@@ -107,6 +107,8 @@ fn caption(work: Work) -> &'static str {
         Work::Epmd => "Look-ups of a name",
         Work::Codec => "Encoding and decoding one term",
         Work::Links => "Memory of a link that carries nothing",
+        Work::Shards => "Concurrent pairs, by shards of each node",
+        Work::Mesh => "Round trips in a full mesh",
     }
 }
 
@@ -116,6 +118,8 @@ fn x_title(axis: Axis) -> &'static str {
         Axis::Pairs => "pairs",
         Axis::Rate => "messages per second",
         Axis::Links => "links of one node",
+        Axis::Shards => "shards of each node",
+        Axis::Nodes => "nodes",
         Axis::Clients | Axis::Term => "",
         Axis::Nothing => "part of all contacts that take longer",
     }
@@ -125,7 +129,7 @@ fn y_title(work: Work) -> &'static str {
     match work {
         Work::Rtt | Work::Rate | Work::Connect => "µs",
         Work::Stream => "MB/s",
-        Work::Pairs => "round trips per second",
+        Work::Pairs | Work::Shards | Work::Mesh => "round trips per second",
         Work::Epmd => "look-ups per second",
         Work::Codec => "ns",
         Work::Links => "bytes",
@@ -147,7 +151,9 @@ fn drawn(work: Work) -> &'static [(Figure, u32, &'static str)] {
             &[(Figure::Quantile(0), 3, " p50"), (Figure::Quantile(2), 1, " p99")]
         }
         Work::Stream => &[(Figure::Of(Metric::BytesPerSecond), 3, "")],
-        Work::Pairs | Work::Epmd => &[(Figure::Of(Metric::PerSecond), 3, "")],
+        Work::Pairs | Work::Shards | Work::Mesh | Work::Epmd => {
+            &[(Figure::Of(Metric::PerSecond), 3, "")]
+        }
         Work::Codec => &[(Figure::Of(Metric::NanosecondsEach), 3, "")],
         Work::Links => &[(Figure::Of(Metric::BytesEach), 3, "")],
     }

@@ -125,7 +125,7 @@ async fn stream(channel: &mut impl Channel, config: &WorkerConfig) -> Result<(),
         }
     }
     channel.finish(sequence).await?;
-    tell(&Event::Sent { total: sequence })
+    tell(&Event::Sent { total: sequence, allocations: None })
 }
 
 /// The receiving side of a stream: checks every message, and tells the rate when all came.
@@ -183,6 +183,7 @@ impl Sink {
             messages: self.next - before,
             total: self.next,
             elapsed_ns: nanoseconds(self.last - from),
+            allocations: None,
         })
     }
 }

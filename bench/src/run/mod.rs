@@ -13,6 +13,7 @@ use crate::codec;
 use crate::epmd;
 use crate::error::Error;
 use crate::links;
+use crate::mesh;
 use crate::otp::{Erl, Releases};
 use crate::pin::Pinning;
 use crate::plan::Plan;
@@ -111,12 +112,13 @@ pub(crate) fn measure_all(
 /// One repetition of one case.
 fn measure(case: &Case, bench: &mut Bench) -> Result<Figures, Error> {
     match case.work {
-        Work::Rtt | Work::Stream | Work::Pairs | Work::Rate | Work::Connect => {
+        Work::Rtt | Work::Stream | Work::Pairs | Work::Shards | Work::Rate | Work::Connect => {
             pair::measure(case, bench)
         }
         Work::Epmd => epmd::measure(case, bench),
         Work::Codec => codec::measure(case, bench),
         Work::Links => links::measure(case, bench),
+        Work::Mesh => mesh::measure(case, bench),
     }
 }
 

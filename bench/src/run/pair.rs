@@ -100,12 +100,12 @@ fn stream_figures(
     server: &mut Side,
     patience: Duration,
 ) -> Result<(Figures, u64), Error> {
-    let sent = match client.process.event(patience)? {
-        Event::Sent { total } => total,
+    let (sent, sending) = match client.process.event(patience)? {
+        Event::Sent { total, allocations } => (total, allocations),
         other => return Err(client.process.unexpected("the count of messages sent", &other)),
     };
     match server.process.event(patience)? {
-        Event::Received { messages, total, elapsed_ns } => {
+        Event::Received { messages, total, elapsed_ns, allocations } => {
             let peer = case.peer;
             if total != sent {
                 return Err(Error::Broken(format!(
@@ -118,10 +118,13 @@ fn stream_figures(
                 )));
             }
             let rate = messages as f64 * 1e9 / elapsed_ns as f64;
-            let figures = Figures::metrics(vec![
+            let mut figures = Figures::metrics(vec![
                 (Metric::PerSecond, rate),
                 (Metric::BytesPerSecond, rate * case.size.0 as f64),
             ]);
+            if let (Some(sending), Some(receiving)) = (sending, allocations) {
+                figures.add(Metric::AllocationsEach, sending + receiving);
+            }
             Ok((figures, total))
         }
         other => Err(server.process.unexpected("the count of messages received", &other)),
@@ -165,6 +168,8 @@ impl Side {
                 (case.peer.system.server(), bench.pinning.server, bench.wrap_server.clone())
             }
         };
+        // Nodes with several shards spread over all cores, as they do for a program.
+        let core = core.filter(|_| case.work != Work::Shards);
         let window = WINDOW_BYTES / case.size.0;
         let config = WorkerConfig {
             kind,
