@@ -1,7 +1,8 @@
 //! Two Krarup nodes and the lanes between them.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -142,9 +143,11 @@ fn a_node_without_lanes_is_linked_to_as_an_erlang_node_is() {
     let (a, b) = pair(|a| a.shards(2), |b| b.shards(2).fabric(false));
     assert!(a.connect("b@127.0.0.1").wait());
     for node in [&a, &b] {
-        let links = links(node);
-        assert_eq!(links.len(), 1);
-        assert_eq!(links[0].lane, None);
+        let started = Instant::now();
+        while links(node).is_empty() {
+            assert!(started.elapsed() < PATIENCE, "a link");
+        }
+        assert_eq!(links(node).iter().map(|link| link.lane).collect::<Vec<_>>(), [None]);
     }
     talk(&a, &b);
     stop([a, b]);
@@ -323,4 +326,77 @@ fn a_message_to_a_process_of_a_former_life_reaches_nobody() {
     assert_eq!(signal.message::<String>().expect("text"), "new");
     assert_eq!(mailbox.recv_timeout(Duration::from_millis(50)).map(|s| s.is_some()), Ok(false));
     stop([a, b]);
+}
+
+#[test]
+fn messages_come_only_between_nodeup_and_nodedown_on_every_shard() {
+    for fabric in [true, false] {
+        let (a, b) = pair(|a| a.shards(3).fabric(fabric), |b| b.shards(2).fabric(fabric));
+        let over = Arc::new(AtomicBool::new(false));
+        let (told, outcomes) = mpsc::channel();
+        for shard in 0..b.shards() {
+            let told = told.clone();
+            let watch = move |mut me: Process| async move {
+                me.monitor_nodes(true);
+                let (mut up, mut messages, mut lives) = (false, 0_u64, 0_u64);
+                told.send(Ok(0))?;
+                while let Ok(signal) = me.recv().await {
+                    let right = match &signal {
+                        Signal::NodeUp(_) => !std::mem::replace(&mut up, true),
+                        Signal::NodeDown(_) => {
+                            lives += 1;
+                            std::mem::replace(&mut up, false)
+                        }
+                        Signal::Message(message) if message.as_bytes() == Some(b"over") => break,
+                        _ => up,
+                    };
+                    messages += 1;
+                    if !right {
+                        told.send(Err(format!("{signal:?} as signal {messages}, up: {up}")))?;
+                        return Ok(());
+                    }
+                }
+                told.send(Ok(lives))?;
+                Ok(())
+            };
+            b.spawn_on(shard, Some(&format!("watch{shard}")), watch).wait().expect("a process");
+            assert_eq!(outcomes.recv_timeout(PATIENCE), Ok(Ok(0)));
+        }
+        for shard in 0..a.shards() {
+            let over = Arc::clone(&over);
+            let blast = move |me: Process| async move {
+                for number in 0_u64.. {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let name = ["watch0", "watch1"][(number % 2) as usize];
+                    // It connects anew whenever it has to.
+                    let _ = me.send((name, "b@127.0.0.1"), &number).await;
+                }
+                Ok(())
+            };
+            a.spawn_on(shard, None, blast).wait().expect("a process");
+        }
+        let mut lives = 0;
+        let started = Instant::now();
+        while lives < 30 && started.elapsed() < PATIENCE {
+            let down = if lives % 2 == 0 {
+                a.disconnect("b@127.0.0.1")
+            } else {
+                b.disconnect("a@127.0.0.1")
+            };
+            lives += u64::from(down.wait());
+        }
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(lives, 30, "in time");
+        for shard in 0..2 {
+            b.send_bytes(format!("watch{shard}"), b"over").wait().expect("it is there");
+        }
+        for _ in 0..2 {
+            let seen = outcomes.recv_timeout(PATIENCE).expect("it ends").expect("in order");
+            // Two disconnects may have ended the same connection.
+            assert!(seen >= 10, "every nodedown was told: {seen}");
+        }
+        stop([a, b]);
+    }
 }

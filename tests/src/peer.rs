@@ -256,6 +256,17 @@ impl RawPeer {
         }
     }
 
+    /// Reads so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub fn read_bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Sends `{Pid, ping}` to the `echo` service and returns the pid, as a term, of the process
     /// that answers. The connection must be a [`PeerIdentity::plain`] one.
     ///

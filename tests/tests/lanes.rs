@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use krarup::epmd::EpmdMode;
 use krarup::term::Pid;
 use krarup::{Builder, Checksum, Cookie, LaneStats, Node, NodeConfig, Process, Signal};
-use krarup_tests::{KrarupNode, Lab, Proxy, until};
+use krarup_tests::{KrarupNode, Lab, Proxy, Release, for_each_release, until};
 
 const A: &str = "a@127.0.0.1";
 const B: &str = "b@127.0.0.1";
@@ -23,6 +23,8 @@ const AHEAD_MAX: u64 = 500;
 const PROGRESS_BYTES: u64 = 4096;
 /// Far below the time that a session waits for a lane: who needs less has not waited for it.
 const AT_ONCE: Duration = Duration::from_secs(3);
+
+for_each_release!(one_call_reaches_a_process_of_either_kind_of_node);
 
 fn config(name: &str) -> NodeConfig {
     let mut config = NodeConfig { name: Some(name.to_owned()), ..NodeConfig::default() };
@@ -306,6 +308,29 @@ fn a_short_break_shows_to_nobody() {
 }
 
 #[test]
+fn a_peer_that_is_not_found_where_it_seems_to_be_is_not_taken_for_gone() {
+    // Connections of `a` come from another address than the one it listens at, as behind a
+    // translation of addresses.
+    let pair = Pair::new(|config| {
+        if config.name.as_deref() == Some(A) {
+            config.listen_address = Some(Ipv4Addr::new(127, 0, 0, 2).into());
+        }
+    });
+    pair.connect();
+    pair.proxy.hold();
+    pair.proxy.reset_all();
+    std::thread::sleep(Duration::from_secs(1));
+    pair.proxy.release();
+    until("the lanes go on", SOON, || {
+        let lanes = lanes(&pair.b);
+        lanes.iter().all(|lane| lane.is_connected && lane.resumes == 1).then_some(())
+    });
+    pair.seen_by_b.expect_nothing();
+    Stream::start(&pair.a, &pair.b, 1000).finish();
+    pair.stop();
+}
+
+#[test]
 fn a_disconnect_needs_no_connection() {
     for by_a in [true, false] {
         let pair = Pair::new(|_| {});
@@ -454,4 +479,47 @@ fn a_node_that_freezes_for_a_while_is_resumed_and_one_that_stays_frozen_is_down(
         b.stop();
         a.stop().wait();
     }
+}
+
+/// Sends the same to a registered process of each node, in the same way.
+fn say_hello_to(node: &Node, peers: [String; 2]) {
+    let (done, said) = mpsc::channel();
+    let say = move |me: Process| async move {
+        for peer in &peers {
+            me.send(("mailbox", peer), &("hello", 1_u64)).await?;
+            me.send_bytes(("mailbox", peer), b"bytes").await?;
+        }
+        done.send(())?;
+        Ok(())
+    };
+    node.spawn_on(1, None, say).wait().expect("a process");
+    said.recv_timeout(SOON).expect("it is said");
+}
+
+fn one_call_reaches_a_process_of_either_kind_of_node(release: Release) {
+    let lab = Lab::new();
+    let (a, b) = (in_lab(&lab, A, true), in_lab(&lab, B, true));
+    let mut mailbox = b.mailbox(Some("mailbox")).wait().expect("a mailbox");
+    let mut otp = lab.otp(release, "o").start();
+    otp.eval("krarup_peer:watch_nodes(), register(mailbox, self()).");
+    say_hello_to(&a, [otp.name().to_owned(), B.to_owned()]);
+
+    assert_eq!(otp.eval("krarup_peer:next(5000)."), "{<<\"hello\">>,1}");
+    assert_eq!(otp.eval("krarup_peer:next(5000)."), "<<\"bytes\">>");
+    let mut next = || mailbox.recv_timeout(SOON).expect("it runs").expect("a message in time");
+    assert_eq!(next().message::<(String, u64)>().expect("the pair"), ("hello".to_owned(), 1));
+    assert_eq!(next().as_bytes(), Some(&b"bytes"[..]));
+
+    // The Erlang node has its one link as ever, and sees nothing of the others.
+    let links: Vec<_> = a.stats().wait().into_iter().flat_map(|shard| shard.links).collect();
+    let to_otp: Vec<_> = links.iter().filter(|link| link.node.as_str() == otp.name()).collect();
+    assert_eq!(to_otp.len(), 1);
+    assert_eq!(to_otp[0].lane, None);
+    assert_eq!(links.iter().filter(|link| link.lane.is_some()).count(), 2, "to b");
+    assert_eq!(otp.eval(&format!("krarup_peer:watched('{A}').")), "[up]");
+    assert_eq!(otp.eval("nodes()."), format!("['{A}']"));
+    for node in [a, b] {
+        node.stop().wait();
+    }
+    otp.eval_until(&format!("krarup_peer:watched('{A}')."), "[up,{down,connection_closed}]", SOON);
 }

@@ -362,6 +362,15 @@ impl NetKernel {
         }
     }
 
+    /// A connection is about to end: some of what carried it has. Whoever wants to talk to the node
+    /// from now on waits for the next one.
+    pub fn falling(&mut self, id: ConnectionId) {
+        let Some(node) = self.connections.get(&id) else { return };
+        if let Some(connection) = self.peers.get_mut(node).and_then(|p| p.connection.as_mut()) {
+            connection.closing = true;
+        }
+    }
+
     /// All that carried a connection has ended, and everything that was read from it is delivered,
     /// in all queues it fed.
     pub fn link_down(&mut self, id: ConnectionId, reason: NodeDownReason) {

@@ -102,6 +102,23 @@ fn a_node_comes_up_again_only_after_its_nodedown() {
 }
 
 #[test]
+fn nobody_is_sent_to_a_connection_that_falls() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let first = bring_up(&mut kernel, &node);
+    kernel.falling(first);
+    kernel.connect(&node, false, Some(WaiterId(1)));
+    let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials anew") };
+    kernel.link_down(first, NodeDownReason::ConnectionClosed);
+    kernel.established(attempt, peer());
+    let after = settle_down(&mut kernel);
+    assert!(matches!(after[..], [Action::Attach { .. }, Action::Broadcast { .. }]), "{after:?}");
+    let announcing = acknowledge(&mut kernel, &after, 1);
+    let up = acknowledge(&mut kernel, &announcing, 1);
+    assert!(up.contains(&Action::Resolve { waiter: WaiterId(1), result: true }));
+}
+
+#[test]
 fn the_greater_name_wins_a_simultaneous_connect() {
     let mut kernel = machine(1);
     for (name, expected) in [("a@h", Decision::Nok), ("z@h", Decision::OkSimultaneous)] {

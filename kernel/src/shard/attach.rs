@@ -67,7 +67,7 @@ impl KernelShard {
 
     /// Gives what carries a new connection to the shards. Nothing is read yet.
     pub(super) fn attach_links(
-        &self,
+        self: &Rc<Self>,
         shard: &Rc<Shard>,
         connection: ConnectionId,
         node: &Atom,
@@ -98,7 +98,7 @@ impl KernelShard {
     }
 
     fn attach_lanes(
-        &self,
+        self: &Rc<Self>,
         shard: &Rc<Shard>,
         connection: ConnectionId,
         node: &Atom,

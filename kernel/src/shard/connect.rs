@@ -167,14 +167,19 @@ async fn answer(kernel: Rc<KernelShard>, socket: Socket, address: PeerAddress, l
     let started = Instant::now();
     let _ = kernel.socket_options().apply(&socket);
     match first_bytes(&kernel, &socket, &leash, started).await {
-        Ok(received) if is_join(&received) == Some(true) => {
+        // Somebody looked whether anybody listens here.
+        Ok(None) => {
+            kernel.dismiss(&leash);
+            tracing::debug!(peer = %address, "a connection was closed without a word");
+        }
+        Ok(Some(received)) if is_join(&received) == Some(true) => {
             join::answer(&kernel, socket, &address, &leash, &received, started).await;
             kernel.dismiss(&leash);
         }
         // Only joins come to the Unix socket: a handshake there would say who is at the other end,
         // and not where.
-        Ok(_) if socket.is_unix() => kernel.dismiss(&leash),
-        Ok(received) => {
+        Ok(Some(_)) if socket.is_unix() => kernel.dismiss(&leash),
+        Ok(Some(received)) => {
             answer_handshake(&kernel, socket, &address, &leash, &received, started).await;
         }
         Err(error) => {
@@ -185,24 +190,25 @@ async fn answer(kernel: Rc<KernelShard>, socket: Socket, address: PeerAddress, l
 }
 
 /// Enough of what comes first to tell what it begins; less if no more comes, for the handshake to
-/// say what is wrong with that.
+/// say what is wrong with that. Nothing if the peer has closed before it said anything.
 async fn first_bytes(
     kernel: &KernelShard,
     socket: &Socket,
     leash: &Leash,
     started: Instant,
-) -> io::Result<Vec<u8>> {
+) -> io::Result<Option<Vec<u8>>> {
     let deadline = started + kernel.setup_time();
     let mut received = Vec::new();
     let mut buffer = [0; BUFFER_BYTES];
     while is_join(&received).is_none() {
         match next_event(socket, leash, deadline, &mut buffer).await? {
             Event::Bytes(n) => received.extend_from_slice(&buffer[..n]),
+            Event::Closed if received.is_empty() => return Ok(None),
             Event::Closed | Event::Timeout | Event::Pulled => break,
             Event::OldLinkGone | Event::Told => {}
         }
     }
-    Ok(received)
+    Ok(Some(received))
 }
 
 /// The accepting side of a handshake, and of what follows it.

@@ -100,18 +100,37 @@ pub(super) async fn answer(
 ) {
     let mut door = None;
     let outcome = accept(kernel, &socket, leash, received, started, &mut door).await;
-    if let Err(why) = &outcome {
-        kernel.note_refusal(address, why);
+    match &outcome {
+        Ok(_) => {}
+        Err(NotJoined::Usual(why)) => tracing::debug!(peer = %address, %why, "no lane is joined"),
+        Err(NotJoined::Wrong(why)) => kernel.note_refusal(address, why),
     }
     match door {
         Some(Door::Settling(talk, ask)) => {
             let new = |leftover| NewSocket { socket, leftover, confirm: Vec::new() };
-            talk.tell(ask.lane, outcome.map(new));
+            let outcome = outcome.map(new).map_err(NotJoined::into_why);
+            talk.tell(ask.lane, outcome);
         }
         Some(Door::Running(ticket)) => {
             kernel.join_ended(&ticket, outcome.ok().map(|leftover| (socket, leftover)));
         }
         None => {}
+    }
+}
+
+/// Why an accepted connection did not become a lane's.
+enum NotJoined {
+    /// What happens when sessions end, or several joins of a lane meet.
+    Usual(String),
+    /// Whoever it was is no peer of ours, or cannot do it.
+    Wrong(String),
+}
+
+impl NotJoined {
+    fn into_why(self) -> String {
+        match self {
+            NotJoined::Usual(why) | NotJoined::Wrong(why) => why,
+        }
     }
 }
 
@@ -130,8 +149,9 @@ async fn accept(
     received: &[u8],
     started: Instant,
     door: &mut Option<Door>,
-) -> Result<Vec<u8>, String> {
-    let nonce = fresh_nonce().map_err(|error| error.to_string())?;
+) -> Result<Vec<u8>, NotJoined> {
+    let broken = |error: io::Error| NotJoined::Usual(error.to_string());
+    let nonce = fresh_nonce().map_err(broken)?;
     let mut machine = JoinAcceptor::new(nonce, JOIN_TIMEOUT, started);
     let mut buffer = [0; BUFFER_BYTES];
     let mut step = machine.receive(Instant::now(), received);
@@ -159,23 +179,35 @@ async fn accept(
         };
         let output = machine.take_output();
         if !output.is_empty() {
-            socket.send_all(&output).await.map_err(|error| error.to_string())?;
+            socket.send_all(&output).await.map_err(broken)?;
         }
         match (step, refused) {
-            (_, Some(refusal)) => return Err(format!("a join was refused: {refusal:?}")),
-            (Err(error), _) => return Err(error.to_string()),
+            (_, Some(refusal)) => {
+                let why = format!("a join was refused: {refusal:?}");
+                return Err(match refusal {
+                    Refusal::UnknownSession | Refusal::StaleEpoch | Refusal::TryAgain => {
+                        NotJoined::Usual(why)
+                    }
+                    Refusal::UnknownLane | Refusal::NotAuthentic | Refusal::Version => {
+                        NotJoined::Wrong(why)
+                    }
+                });
+            }
+            (Err(error @ FabricError::Closed { .. }), _) => {
+                return Err(NotJoined::Usual(error.to_string()));
+            }
+            (Err(error), _) => return Err(NotJoined::Wrong(error.to_string())),
             (Ok(AcceptStep::Joined { leftover }), _) => return Ok(leftover),
             (Ok(_), _) => {}
         }
-        let event = next_event(socket, leash, machine.deadline(), &mut buffer)
-            .await
-            .map_err(|error| error.to_string())?;
+        let event =
+            next_event(socket, leash, machine.deadline(), &mut buffer).await.map_err(broken)?;
         let now = Instant::now();
         step = match event {
             Event::Bytes(n) => machine.receive(now, &buffer[..n]),
             Event::Closed => Err(machine.closed()),
             Event::Timeout => machine.expire(now).map(|()| AcceptStep::Continue),
-            Event::Pulled => return Err("it had to make room".to_owned()),
+            Event::Pulled => return Err(NotJoined::Usual("it was dropped".to_owned())),
             Event::OldLinkGone | Event::Told => Ok(AcceptStep::Continue),
         };
     }

@@ -274,6 +274,7 @@ impl KernelShard {
         match event {
             KernelEvent::Acknowledged(barrier) => self.acknowledged(barrier),
             KernelEvent::LinkDown { connection, reason } => {
+                self.with(|machine| machine.falling(connection));
                 let close_others = self
                     .bundles
                     .borrow_mut()

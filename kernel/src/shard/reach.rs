@@ -60,6 +60,11 @@ impl Reach {
         }
     }
 
+    /// Whether what is found there is certainly the peer: this host's sockets are its own.
+    pub(super) fn is_certain(&self) -> bool {
+        self.unix.is_some()
+    }
+
     /// Connects to wherever the peer's process is most certain to be found.
     pub(super) async fn probe(
         &self,

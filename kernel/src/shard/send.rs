@@ -211,7 +211,11 @@ impl Shard {
             }
             Wait::Connection(connected, node) => {
                 if ready!(Pin::new(connected).poll(cx)) {
-                    Poll::Ready(Ok(()))
+                    // The link may have ended again, or the kernel may hear of it only now: without
+                    // a turn for others this one would ask forever.
+                    cx.waker().wake_by_ref();
+                    *wait = Wait::Nothing;
+                    Poll::Pending
                 } else {
                     Poll::Ready(Err(SendError::NoConnection { node: node.clone() }))
                 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use krarup_transport::fabric::{
     Ask, Credentials, DialFailure, Epoch, JOIN_TIMEOUT, JoinId, LaneId, LaneSet, Probed, Refusal,
-    Session, SessionAction, SessionEnd, SessionId,
+    Role, Session, SessionAction, SessionEnd, SessionId,
 };
 use krarup_transport::io::{Socket, sleep};
 use krarup_transport::term::Atom;
@@ -48,6 +48,8 @@ struct Running {
     dials: HashMap<(LaneId, Epoch), Dialled>,
     joins: HashMap<JoinId, Joining>,
     probe: Option<glommio::Task<()>>,
+    /// Whether a probe that finds nobody means that the peer is gone.
+    trusts_probes: bool,
     /// What the peer is told over the lanes that have a socket.
     bye: Option<Atom>,
     /// Why this node ends it.
@@ -105,7 +107,12 @@ impl Ticket {
 
 impl KernelShard {
     /// The session of a connection begins.
-    pub(super) fn begin_session(&self, connection: ConnectionId, node: &Atom, lanes: &Lanes) {
+    pub(super) fn begin_session(
+        self: &Rc<Self>,
+        connection: ConnectionId,
+        node: &Atom,
+        lanes: &Lanes,
+    ) {
         let machine = Session::new(&lanes.settled, self.tick().ticktime(), Instant::now());
         let sessions = &self.sessions;
         sessions.by_id.borrow_mut().insert(machine.id(), connection);
@@ -118,12 +125,18 @@ impl KernelShard {
             dials: HashMap::new(),
             joins: HashMap::new(),
             probe: None,
+            trusts_probes: lanes.reach.is_certain(),
             bye: None,
             closing: None,
             farewell: None,
             carrying_out: false,
         };
+        let asks_ahead = lanes.settled.agreement.role == Role::Acceptor && !running.trusts_probes;
+        let reach = Rc::clone(&running.reach);
         sessions.running.borrow_mut().insert(connection, running);
+        if asks_ahead {
+            glommio::spawn_local(try_probe(Rc::clone(self), connection, reach)).detach();
+        }
     }
 
     /// Ends the session of a connection from this side; false if it has none.
@@ -320,6 +333,7 @@ impl KernelShard {
             (None, _) => NodeDownReason::ConnectionClosed,
         };
         tracing::info!(node = %ended.node, why = %end, "a session is over");
+        self.with(|machine| machine.falling(connection));
         self.close_links(connection, &reason, ended.bye);
     }
 
@@ -385,6 +399,10 @@ impl KernelShard {
             if let Some(task) = running.probe.take() {
                 task.detach();
             }
+            let found = match found {
+                Probed::ConnectionRefused if !running.trusts_probes => Probed::Unreachable,
+                found => found,
+            };
             running.machine.probed(Instant::now(), found);
         });
     }
@@ -470,12 +488,25 @@ async fn resume(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Rc<Rea
 /// Looks whether the peer's process is still there.
 async fn probe(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Rc<Reach>) {
     yield_once().await;
-    let found = match reach.probe(&kernel.socket_options(), JOIN_TIMEOUT).await {
+    let found = look_for_peer(&kernel, &reach).await;
+    kernel.probed(connection, found);
+}
+
+/// Probes a peer that is certainly there. Where it is not found now, behind a translation of
+/// addresses for instance, it need not be gone when it is not found later.
+async fn try_probe(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Rc<Reach>) {
+    yield_once().await;
+    if look_for_peer(&kernel, &reach).await == Probed::Listening {
+        kernel.with_session(connection, |running| running.trusts_probes = true);
+    }
+}
+
+async fn look_for_peer(kernel: &KernelShard, reach: &Reach) -> Probed {
+    match reach.probe(&kernel.socket_options(), JOIN_TIMEOUT).await {
         Ok(_) => Probed::Listening,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Probed::ConnectionRefused,
         Err(_) => Probed::Unreachable,
-    };
-    kernel.probed(connection, found);
+    }
 }
 
 fn failure(lost: Lost) -> DialFailure {
