@@ -1,9 +1,11 @@
 //! The driver: the one task per shard that moves its links' bytes.
 //!
 //! It works in passes. A pass writes what the tasks queued since the last one, receives from the
-//! links that are active, gives what came to the [`Host`], empties the mesh, and writes again.
-//! Then it yields, and every task that was woken runs before the next pass. When passes find
-//! nothing for a while it parks: one poll for all links, in glommio's ring.
+//! links that are active, and gives what came to the [`Host`]. If anything came it yields, so that
+//! the tasks that were woken answer before anything else is done. Then it empties the mesh, keeps
+//! its clock, and writes again. A pass that found nothing to read yields at its end: every task
+//! that was woken runs before the next one. When passes find nothing for a while the driver parks:
+//! one poll for all links, in glommio's ring.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -30,8 +32,15 @@ use crate::io::{Events, Wait, sleep};
 /// were told to have something.
 const HOT_LINKS_MAX: usize = 8;
 
+/// So few active links are read several times in a pass that found nothing: what comes next is most
+/// likely an answer on one of them, and the rest of a pass takes longer than asking for it.
+const EAGER_LINKS_MAX: usize = 2;
+
+/// How often they are.
+const EAGER_READS: usize = 4;
+
 /// Time between two looks at all other links, while nothing happens.
-const LOOK_INTERVAL_IDLE: Duration = Duration::from_micros(5);
+const LOOK_INTERVAL_IDLE: Duration = Duration::from_micros(10);
 
 /// Time between two looks at all other links, while something happens in every pass.
 const LOOK_INTERVAL: Duration = Duration::from_micros(20);
@@ -140,8 +149,16 @@ impl<H: Host> Driver<H> {
         let watch = self.handle.shared().watch.clone();
         watch.install();
         while !self.handle.is_stopping() {
-            let now = Instant::now();
-            let worked = self.pass(now);
+            let mut now = Instant::now();
+            let read = self.receive(now);
+            if read {
+                Yield::default().await;
+                now = Instant::now();
+            }
+            let worked = self.rest_of_pass(now, read);
+            if read {
+                continue;
+            }
             if worked || now < self.spin_until || !self.is_quiet() {
                 Yield::default().await;
             } else {
@@ -154,17 +171,38 @@ impl<H: Host> Driver<H> {
         door.close();
     }
 
-    /// One pass. Returns whether there was anything to do.
-    fn pass(&mut self, now: Instant) -> bool {
+    /// The first part of a pass: writes what was queued, and receives. Returns whether anything
+    /// came.
+    fn receive(&mut self, now: Instant) -> bool {
         let mut passes = 0;
         self.handle.count(|counters| {
             counters.passes += 1;
             passes = counters.passes;
         });
         self.handle.door().set_passes(passes);
+        let wrote = self.handle.write_dirty(&mut self.scratch);
+        let mut read = self.read_hot(u32::MAX);
+        if !wrote && !read && now < self.spin_until {
+            for _ in 1..EAGER_READS {
+                let links = self.handle.hot_links();
+                if links == 0 || links > EAGER_LINKS_MAX || !self.incoming.is_empty() {
+                    break;
+                }
+                read = self.read_hot(u32::MAX);
+                if read {
+                    break;
+                }
+            }
+        }
+        if wrote {
+            self.spin_until = self.spin_until.max(now + self.handle.config().spin);
+        }
+        read
+    }
 
-        let mut worked = self.handle.write_dirty(&mut self.scratch);
-        worked |= self.read_hot(u32::MAX);
+    /// The rest of a pass. Returns whether there was anything to do, `read` included.
+    fn rest_of_pass(&mut self, now: Instant, read: bool) -> bool {
+        let mut worked = read;
         let since_look = now.duration_since(self.last_look);
         let look = if worked {
             since_look >= LOOK_INTERVAL

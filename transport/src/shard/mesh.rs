@@ -221,6 +221,11 @@ impl<M> Outgoing<M> {
 }
 
 impl<M> Incoming<M> {
+    /// Whether nothing from another shard waits. What other threads sent is not looked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sources.iter().all(|source| source.data.is_empty() && source.control.is_empty())
+    }
+
     /// Takes out at most `data_max` data messages per source, and the control messages that are
     /// due with them. Returns how many messages there were.
     pub(super) fn drain(&mut self, data_max: usize, mut deliver: impl FnMut(Origin, M)) -> usize {
