@@ -8,6 +8,7 @@ mod allocations;
 mod case;
 mod cli;
 mod codec;
+mod compare;
 mod epmd;
 mod error;
 mod floor;
@@ -56,6 +57,8 @@ fn main() -> ExitCode {
         Action::Shards(asked) => {
             run::run(&asked.options, |releases| Plan::shards(&asked, releases))
         }
+        Action::Compare(asked) => compare::run(compare::Subject::Targets, &asked),
+        Action::Growth(asked) => compare::run(compare::Subject::Growth, &asked),
         Action::Worker(action) => worker::run(&action),
     };
     match outcome {

@@ -259,6 +259,7 @@ impl Work {
                 Quantile(3),
                 Longest,
                 Of(CpuNanosecondsEach),
+                Of(MemoryBytes),
             ],
             Work::Rate => {
                 &[Of(PerSecond), Quantile(0), Quantile(1), Quantile(2), Quantile(3), Longest]

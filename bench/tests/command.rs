@@ -175,6 +175,44 @@ fn nodes_have_several_shards() {
     assert_eq!(found.len(), 4, "{found:?}");
 }
 
+#[test]
+fn a_comparison_has_verdicts_and_all_its_files() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().to_str().expect("text");
+    let output = bench(&["compare", "--quick", "--only", "rtt-unix", "--out", path]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = String::from_utf8_lossy(&output.stdout);
+    for part in ["| row | figure | target | measured |", "≤ 1.25 × unix-spin", "krarup-raw"] {
+        assert!(page.contains(part), "{part:?} is missing in:\n{page}");
+    }
+    let files = ["compare.md", "compare.json", "compare.hlog", "compare.svg"];
+    for name in files.into_iter().chain(["compare-rtt-unix.svg"]) {
+        let written = std::fs::metadata(Path::new(path).join(name)).expect(name);
+        assert!(written.len() > 100, "{name}");
+    }
+    let json = std::fs::read_to_string(Path::new(path).join("compare.json")).expect("read");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("parse");
+    let checks = json["sections"][0]["checks"].as_array().expect("checks");
+    assert_eq!(checks.len(), 4);
+    for check in checks {
+        assert!(["met", "missed"].contains(&check["verdict"].as_str().expect("text")), "{check}");
+        assert!(check["ratio"].is_number() && check["spread"].is_array(), "{check}");
+    }
+}
+
+#[test]
+fn rows_of_a_comparison_are_chosen_by_name() {
+    let list = bench(&["compare", "--list", "--only", "stream"]);
+    let rows = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(rows.lines().count() == 3 && rows.contains("stream-16"), "{rows}");
+    let growth = bench(&["growth", "--list"]);
+    assert!(String::from_utf8_lossy(&growth.stdout).contains("mesh"));
+    let unknown = bench(&["compare", "--only", "nothing"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("rtt-unix"));
+    assert_eq!(bench(&["compare", "--peers", "otp"]).status.code(), Some(2));
+}
+
 /// `cargo test -p krarup-bench --features peers`
 #[cfg(feature = "peers")]
 #[test]

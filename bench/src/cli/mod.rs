@@ -41,6 +41,10 @@ pub(crate) enum Action {
     Shards(Shards),
     /// A full mesh of nodes on loopback addresses: set-up, memory, round trips, rest.
     Mesh(Mesh),
+    /// The whole comparison: every target with what was measured and the verdict, into a folder.
+    Compare(Compare),
+    /// What messages, pairs, shards, links and nodes cost as there are more of them, into a folder.
+    Growth(Compare),
     /// One side of a measurement (started by the other subcommands).
     #[command(hide = true, subcommand)]
     Worker(crate::worker::WorkerAction),
@@ -161,6 +165,25 @@ pub(crate) struct Mesh {
     /// Nodes, from 2 to 200; each is connected to every other.
     #[arg(long, value_delimiter = ',', value_name = "NODES,…", default_value = "2,10,50,100,200")]
     pub(crate) nodes: Vec<Count>,
+
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// `compare` and `growth`.
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// Only the rows whose names begin so; --list shows them.
+    #[arg(long, value_delimiter = ',', value_name = "ROW,…")]
+    pub(crate) only: Vec<String>,
+
+    /// 3 repetitions of 0.3 s: to see that all of it works, not to be believed.
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Show the rows and measure nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
 
     #[command(flatten)]
     pub(crate) options: Options,

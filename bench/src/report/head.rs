@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::cli::Options;
 use crate::otp;
 use crate::pin::{self, Pinning};
+use crate::rival;
 use crate::run::Bench;
 
 /// Load average above which a warning stands in the head: somebody else uses the machine.
@@ -18,6 +19,8 @@ const LOAD_QUIET_MAX: f64 = 0.5;
 pub(crate) struct Head {
     /// Version of this package.
     pub(crate) version: &'static str,
+    /// The commit it was built from.
+    pub(crate) commit: &'static str,
     pub(crate) rustc: &'static str,
     /// Build profile: figures of `debug` mean nothing.
     pub(crate) profile: &'static str,
@@ -33,6 +36,8 @@ pub(crate) struct Head {
     pub(crate) otp: Vec<String>,
     /// Flags of the BEAM nodes.
     pub(crate) otp_flags: &'static str,
+    /// Other libraries in this build.
+    pub(crate) rivals: Vec<String>,
     pub(crate) pinning: Pinning,
     pub(crate) command: String,
     pub(crate) repetitions: u32,
@@ -54,6 +59,7 @@ impl Head {
         let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
         Head {
             version: env!("CARGO_PKG_VERSION"),
+            commit: env!("KRARUP_BENCH_COMMIT"),
             rustc: env!("KRARUP_BENCH_RUSTC"),
             profile: env!("KRARUP_BENCH_PROFILE"),
             cpu: cpu_model(&cpuinfo).unwrap_or("unknown").to_owned(),
@@ -68,6 +74,7 @@ impl Head {
                 .map(|erl| format!("{} ({})", erl.release, erl.path.display()))
                 .collect(),
             otp_flags: otp::FLAGS,
+            rivals: rival::versions(),
             pinning: bench.pinning,
             command: std::env::args().collect::<Vec<_>>().join(" "),
             repetitions: options.reps,
@@ -82,12 +89,22 @@ impl Head {
     pub(crate) fn lines(&self) -> Vec<String> {
         let host = if self.virtual_machine { "virtual machine" } else { "bare metal" };
         let mut lines = vec![
-            format!("krarup-bench {} ({}, {})", self.version, self.rustc, self.profile),
+            format!(
+                "krarup-bench {} at {} ({}, {}), {}",
+                self.version,
+                self.commit,
+                self.rustc,
+                self.profile,
+                date(self.started)
+            ),
             format!("{}, {} cores, {host}, {}", self.cpu, self.cores, self.kernel),
             format!("pinning: {}; load before: {:.2}", self.pinning, self.load_before),
         ];
         if !self.otp.is_empty() {
             lines.push(format!("OTP {}, {}", self.otp.join(", "), self.otp_flags));
+        }
+        if !self.rivals.is_empty() {
+            lines.push(self.rivals.join(", "));
         }
         lines.push(format!(
             "{} repetitions of {:.2} s after {:.2} s of warm-up; command: {}",
@@ -136,6 +153,33 @@ fn has_flag(cpuinfo: &str, wanted: &str) -> bool {
     flags.split_whitespace().any(|flag| flag == wanted)
 }
 
+/// A day of the Gregorian calendar, UTC.
+fn date(since_epoch: Duration) -> String {
+    let mut days = since_epoch.as_secs() / 86_400;
+    let mut year = 1970;
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    loop {
+        let length = if is_leap(year) { 366 } else { 365 };
+        if days < length {
+            break;
+        }
+        days -= length;
+        year += 1;
+    }
+    let february = if is_leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02}", days + 1)
+}
+
 fn load_average() -> Option<f64> {
     fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
@@ -151,5 +195,15 @@ mod tests {
         assert!(has_flag(cpuinfo, "hypervisor"));
         assert!(!has_flag(cpuinfo, "hyper"));
         assert_eq!(cpu_model(""), None);
+    }
+
+    #[test]
+    fn dates_follow_the_calendar() {
+        let at = |days: u64| date(Duration::from_secs(days * 86_400 + 3));
+        assert_eq!(at(0), "1970-01-01");
+        assert_eq!(at(59), "1970-03-01");
+        assert_eq!(at(11_016), "2000-02-29");
+        assert_eq!(at(20_777), "2026-11-20");
+        assert_eq!(at(20_818), "2026-12-31");
     }
 }

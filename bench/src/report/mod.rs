@@ -4,9 +4,9 @@ mod csv;
 pub(crate) mod format;
 mod head;
 pub(crate) mod histogram;
-mod json;
-mod log;
-mod svg;
+pub(crate) mod json;
+pub(crate) mod log;
+pub(crate) mod plot;
 mod table;
 
 use std::fs;
@@ -225,8 +225,8 @@ impl Report {
         write(folder, &format!("{name}.txt"), text.as_bytes())?;
         write(folder, &format!("{name}.json"), json.as_bytes())?;
         write(folder, &format!("{name}.csv"), csv::render(self).as_bytes())?;
-        if let Some(plot) = svg::render(self)? {
-            write(folder, &format!("{name}.svg"), plot.as_bytes())?;
+        for (suffix, plot) in plot::render(&self.head, self.work, &self.rows)? {
+            write(folder, &format!("{name}{suffix}.svg"), plot.as_bytes())?;
         }
         if let Some(log) = log::render(&self.head, &self.measurements)? {
             write(folder, &format!("{name}.hlog"), &log)?;

@@ -92,6 +92,8 @@ fn streams_compare_rates() {
     assert_eq!(otp.ratio(Peer::of(System::RawSpin)), Some(0.25));
     let table = table::render(&report);
     assert!(table.contains("500") && table.contains("0.25"), "{table}");
+    let bars = plot::render(&report.head, Work::Stream, &report.rows).expect("svg");
+    assert!(bars.len() == 1 && bars[0].1.contains("raw-spin 1 KiB"), "{bars:?}");
     let csv = csv::render(&report);
     assert!(csv.contains("stream,otp,1024,1,1 KiB,median,500.0,512000.0,0.2500,\n"), "{csv}");
 }
@@ -108,11 +110,33 @@ fn every_form_is_written() {
     let csv = csv::render(&report);
     let lines: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
     assert_eq!(lines, [lines[0]; 9], "{csv}");
-    let svg = svg::render(&report).expect("svg").expect("sizes are an axis");
-    assert!(svg.starts_with("<svg") && svg.contains("krarup p50") && svg.contains("</svg>"));
+    let plots = plot::render(&report.head, Work::Rtt, &report.rows).expect("svg");
+    let (suffix, svg) = &plots[0];
+    assert!(suffix.is_empty() && svg.starts_with("<svg") && svg.contains("</svg>"), "{svg}");
+    assert!(svg.contains("krarup") && svg.contains("1 in 100"), "one size shows quantiles: {svg}");
     let log = log::render(&report.head, &report.measurements).expect("log").expect("latencies");
     let log = String::from_utf8(log).expect("text");
     assert!(log.contains("Tag=rtt-krarup-16-3,"), "{log}");
+}
+
+#[test]
+fn several_sizes_make_lines() {
+    let at = |system, size, rate| {
+        let figures =
+            Figures::metrics(vec![(Metric::PerSecond, rate), (Metric::BytesPerSecond, rate)]);
+        Measurement { case: case(Work::Stream, system, size), repetition: 0, figures }
+    };
+    let measurements = vec![
+        at(System::RawSpin, 16, 4e6),
+        at(System::Otp, 16, 1e6),
+        at(System::RawSpin, 1024, 3e6),
+        at(System::Otp, 1024, 2e6),
+    ];
+    let report = report(Work::Stream, measurements);
+    let plots = plot::render(&report.head, Work::Stream, &report.rows).expect("svg");
+    let suffixes: Vec<&str> = plots.iter().map(|(suffix, _)| *suffix).collect();
+    assert_eq!(suffixes, ["", "-messages", "-cpu"]);
+    assert!(plots[0].1.contains("1 KiB") && plots[0].1.contains("MB/s"), "{}", plots[0].1);
 }
 
 #[test]
@@ -121,8 +145,9 @@ fn a_plot_without_an_axis_shows_quantiles() {
     let case = case(Work::Connect, System::Krarup, 16);
     let report =
         report(Work::Connect, vec![Measurement { case, repetition: 0, figures: latencies }]);
-    let svg = svg::render(&report).expect("svg").expect("quantiles");
-    assert!(svg.contains("1 in 100") && svg.contains("krarup"), "{svg}");
+    let plots = plot::render(&report.head, Work::Connect, &report.rows).expect("svg");
+    assert_eq!(plots.len(), 1);
+    assert!(plots[0].1.contains("1 in 100") && plots[0].1.contains("krarup"), "{plots:?}");
 }
 
 #[test]
@@ -130,7 +155,7 @@ fn a_report_without_results_is_still_whole() {
     let failure = Failure { case: case(Work::Rtt, System::Otp, 16), reason: "gone".into() };
     let report = Report::new(head(), Work::Rtt, &[failure.case], Vec::new(), vec![failure]);
     assert!(table::render(&report).contains("16 B otp: failed"));
-    assert_eq!(svg::render(&report).expect("svg"), None);
+    assert_eq!(plot::render(&report.head, Work::Rtt, &report.rows).expect("svg").len(), 1);
     assert!(json::render(&report).expect("json").contains("gone"));
 }
 

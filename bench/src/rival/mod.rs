@@ -29,3 +29,14 @@ pub(crate) fn work(config: &WorkerConfig) -> Result<(), Error> {
         kind => Err(Error::Usage(format!("this build has no {kind:?}"))),
     }
 }
+
+/// The libraries of this build, with their versions.
+pub(crate) fn versions() -> Vec<String> {
+    let mut versions = Vec::new();
+    if cfg!(feature = "peers") {
+        versions.extend(env!("KRARUP_BENCH_CRATES").split(',').map(str::to_owned));
+    }
+    #[cfg(feature = "zmq")]
+    versions.push(zmq::version());
+    versions
+}

@@ -38,6 +38,12 @@ pub(super) fn work(config: &WorkerConfig) -> Result<(), Error> {
     }
 }
 
+/// The version of libzmq.
+pub(super) fn version() -> String {
+    let (major, minor, patch) = zmq::version();
+    format!("libzmq {major}.{minor}.{patch}")
+}
+
 /// Runs what never waits but inside the library.
 fn run<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

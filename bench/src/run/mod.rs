@@ -67,9 +67,9 @@ pub(crate) fn run(
             .map_err(Error::io(format!("cannot make the folder {}", folder.display())))?;
     }
     let head = Head::collect(options, &bench, plan.skipped);
+    let groups: Vec<&[Case]> = plan.cases.chunk_by(Case::same_group).collect();
     let mut progress = Progress::new(plan.cases.len() * options.reps as usize);
-    let (measurements, failures) =
-        measure_all(&plan.cases, options.reps, &mut bench, &mut progress);
+    let (measurements, failures) = measure_all(&groups, options.reps, &mut bench, &mut progress);
     progress.clear();
     let report = Report::new(head, plan.work, &plan.cases, measurements, failures);
     report.publish(options.out.as_deref(), options.json)?;
@@ -84,14 +84,15 @@ pub(crate) fn run(
 /// Repetitions are interleaved: within each repetition every case of a group has its turn, and the
 /// first turn rotates, so that a drift of the machine meets all peers alike.
 pub(crate) fn measure_all(
-    cases: &[Case],
+    groups: &[impl AsRef<[Case]>],
     repetitions: u32,
     bench: &mut Bench,
     progress: &mut Progress,
 ) -> (Vec<Measurement>, Vec<Failure>) {
     let mut measurements: Vec<Measurement> = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
-    for group in cases.chunk_by(Case::same_group) {
+    for group in groups {
+        let group = group.as_ref();
         for repetition in 0..repetitions {
             for turn in 0..group.len() {
                 let case = group[(turn + repetition as usize) % group.len()];

@@ -18,7 +18,7 @@ use crate::worker;
 /// Bytes that a stream may have under way beyond its receiver's last acknowledgement; with the
 /// bounds below this keeps every mailbox far from its limit and never stalls a fast receiver.
 const WINDOW_BYTES: usize = 32 << 20;
-const WINDOW_MESSAGES_MIN: usize = 16;
+const WINDOW_MESSAGES_MIN: usize = 2;
 const WINDOW_MESSAGES_MAX: usize = 1 << 17;
 
 /// Starts both workers, lets them measure, and ends them.

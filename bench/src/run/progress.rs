@@ -26,6 +26,12 @@ impl Progress {
         Progress { total, done: 0, terminal, next_line: None, start }
     }
 
+    /// Where there is no terminal, lines say now and then where the run is.
+    pub(crate) fn with_lines(total: usize) -> Progress {
+        let progress = Progress::new(total);
+        Progress { next_line: Some(progress.start), ..progress }
+    }
+
     /// The next measurement begins.
     pub(crate) fn step(&mut self, case: &Case, repetition: u32) {
         self.done += 1;
