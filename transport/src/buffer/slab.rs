@@ -10,12 +10,18 @@ use super::block::LocalBlock;
 /// fourth of them would be cut nearly at its end, and nearly all of it copied to the next slab.
 pub const SLAB_BYTES: usize = 4 * (64 * 1024 + 256);
 
-/// Slabs that the pool remembers for use; beyond them the oldest is freed as soon as its slices
-/// end.
-const KEPT_SLABS_MAX: usize = 64;
+/// Slabs that the pool remembers for use, 128 MiB; beyond them the oldest is freed as soon as its
+/// slices end. A message of 100 MiB is held in so many, and the next one shall not have to get
+/// them from the kernel again.
+const KEPT_SLABS_MAX: usize = 512;
 
-/// Unused slabs left by [`SlabPool::trim`].
+/// Unused slabs left by [`SlabPool::trim`] at least.
 const TRIMMED_SLABS: usize = 4;
+
+/// How many slabs are looked at for one that is not used: of the newest, whose memory is most
+/// likely still cached, and of all others, where the last search stopped.
+const SEARCHED_NEWEST: usize = 8;
+const SEARCHED_OTHERS: usize = 8;
 
 /// Receive slabs of one shard: a cheap handle, clones share the pool.
 #[derive(Clone, Default)]
@@ -36,6 +42,10 @@ struct Pool {
     kept: RefCell<VecDeque<LocalBlock>>,
     /// A slab with room after the stated offset, for whichever link receives next.
     open: Cell<Option<(LocalBlock, usize)>>,
+    /// Where among the kept slabs the search goes on.
+    search: Cell<usize>,
+    /// Slabs handed out since the pool was trimmed.
+    demand: Cell<usize>,
     counters: Cell<PoolCounters>,
 }
 
@@ -61,12 +71,14 @@ impl SlabPool {
         count
     }
 
-    /// Frees slabs that nobody uses, but for a few. To be called now and then.
+    /// Frees slabs that nobody uses, but for a few or as many as were needed since the last call.
+    /// To be called now and then.
     pub fn trim(&self) {
+        let needed = self.0.demand.replace(0).max(TRIMMED_SLABS);
         let mut unused = 0;
         self.0.kept.borrow_mut().retain(|slab| {
             unused += usize::from(slab.is_unique());
-            unused <= TRIMMED_SLABS || !slab.is_unique()
+            unused <= needed || !slab.is_unique()
         });
     }
 
@@ -82,12 +94,9 @@ impl SlabPool {
 
     /// A whole slab with nothing in it.
     pub(super) fn fresh(&self) -> LocalBlock {
-        let mut kept = self.0.kept.borrow_mut();
+        self.0.demand.set(self.0.demand.get() + 1);
         let mut counters = self.0.counters.get();
-        // The newest first: its memory is most likely still cached.
-        if let Some(at) = kept.iter().rposition(LocalBlock::is_unique)
-            && let Some(slab) = kept.remove(at)
-        {
+        if let Some(slab) = self.0.take_unused() {
             counters.recycled += 1;
             self.0.counters.set(counters);
             return slab;
@@ -111,5 +120,25 @@ impl SlabPool {
             kept.pop_front();
         }
         kept.push_back(slab);
+    }
+}
+
+impl Pool {
+    /// A kept slab that nobody uses, if it is found without looking at too many.
+    fn take_unused(&self) -> Option<LocalBlock> {
+        let mut kept = self.kept.borrow_mut();
+        let others = kept.len().saturating_sub(SEARCHED_NEWEST);
+        let newest = (others..kept.len()).rev();
+        let start = self.search.get();
+        let rest = (0..SEARCHED_OTHERS.min(others)).map(|step| (start + step) % others);
+        let at = newest.chain(rest).find(|&at| kept[at].is_unique());
+        // Where one is free its neighbours were used at the same time.
+        self.search.set(
+            match at {
+                Some(at) if at < others => at,
+                _ => start + SEARCHED_OTHERS.min(others),
+            } % others.max(1),
+        );
+        at.and_then(|at| kept.remove(at))
     }
 }

@@ -45,13 +45,14 @@ pub struct LaneLimits {
     pub replay_bytes_max: usize,
     /// An acknowledgement is due when so many bytes were received since the last one.
     pub ack_bytes: usize,
-    /// Most bytes offered for one write.
+    /// Most bytes offered for one write. Of large messages so much is put in front of what is sent
+    /// later.
     pub write_bytes_max: usize,
 }
 
 impl LaneLimits {
     /// 64 KiB a frame; 1 MiB high and 512 KiB low water mark, 16 MiB reserve; 8 MiB not
-    /// acknowledged, an acknowledgement every 256 KiB; 256 KiB a write.
+    /// acknowledged, an acknowledgement every 256 KiB; 512 KiB a write.
     pub const DEFAULT: LaneLimits = LaneLimits {
         frame_bytes_max: FRAME_PAYLOAD_MAX as u32,
         fragments: FragmentLimits::DEFAULT,
@@ -61,7 +62,7 @@ impl LaneLimits {
         outbox_reserve_bytes: 16 << 20,
         replay_bytes_max: 8 << 20,
         ack_bytes: 256 << 10,
-        write_bytes_max: 256 << 10,
+        write_bytes_max: 512 << 10,
     };
 }
 

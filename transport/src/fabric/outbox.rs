@@ -15,10 +15,6 @@ use super::unnumbered::Unnumbered;
 use crate::link::bulk::{Bulk, Chunks, Waiting, take_front};
 use crate::link::{Busy, CHUNK_BYTES_MIN, IO_SLICES_MAX, IoSlices, SendError, SenderKey};
 
-/// Large signals get turns until so many bytes wait to be written. More would only make small
-/// signals wait longer, less would leave the socket without work.
-const ENCODED_AHEAD_BYTES: usize = 256 << 10;
-
 /// A flood of small signals must not starve the large ones: after so many written bytes they get a
 /// turn in any case.
 const BULK_TURN_EVERY_BYTES: u64 = 128 << 10;
@@ -448,7 +444,9 @@ impl Outbox {
         if self.written_since_turn >= BULK_TURN_EVERY_BYTES && self.may_encode() {
             self.give_turn();
         }
-        while self.log.unwritten() < ENCODED_AHEAD_BYTES
+        // More than a write takes would only make small signals wait longer, less would leave the
+        // socket without work.
+        while self.log.unwritten() < self.write_bytes_max
             && !self.bulk.is_empty()
             && self.may_encode()
         {
