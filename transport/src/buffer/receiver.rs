@@ -82,6 +82,7 @@ impl Receiver {
     }
 
     /// Cuts the first `n` unread bytes off; nothing when there are fewer.
+    #[inline]
     pub fn take(&mut self, n: usize) -> Option<Slice> {
         if n > self.end - self.start {
             return None;
@@ -99,6 +100,7 @@ impl Receiver {
     }
 
     /// Drops the first `n` unread bytes, or all when there are fewer.
+    #[inline]
     pub fn skip(&mut self, n: usize) {
         self.start += n.min(self.end - self.start);
         self.expected = 0;

@@ -195,7 +195,7 @@ impl Layout {
 
     /// Whether the checksum of a frame of at least [`Layout::header_bytes`] is right. Always so
     /// without checksums.
-    #[inline]
+    #[inline(never)]
     pub(super) fn is_intact(self, frame: &[u8]) -> bool {
         if !self.checksum {
             return true;

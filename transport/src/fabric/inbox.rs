@@ -63,6 +63,12 @@ impl Inbox {
         self.position + self.unnumbered_bytes
     }
 
+    /// Bytes in front of a payload.
+    #[inline]
+    pub(super) fn header_bytes(&self) -> usize {
+        self.layout.header_bytes()
+    }
+
     /// Signals of which fragments are still to come, and the bytes they hold.
     pub(super) fn unfinished(&self) -> (usize, usize) {
         self.reassembly.unfinished()

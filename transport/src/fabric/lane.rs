@@ -513,6 +513,11 @@ impl Lane {
         if self.inbox.position() - self.stated >= self.ack_bytes {
             self.acknowledge();
         }
+        if receiver.unread().is_empty() {
+            // The usual end: nothing but whole frames came.
+            self.counters.received_bytes = self.inbox.received_bytes();
+            return Ok(Incoming::NeedMore(self.inbox.header_bytes()));
+        }
         if let Some(run) = self.inbox.take_run(receiver) {
             self.counters.received_signals += run.len() as u64;
             return Ok(Incoming::Run(run));

@@ -156,6 +156,16 @@ impl Log {
         (std::mem::replace(&mut self.tail, kept), self.tail_committed)
     }
 
+    /// All bytes that are not written, if they lie in one piece at the end.
+    #[inline]
+    pub(super) fn unwritten_slice(&self) -> Option<&[u8]> {
+        if self.cursor < self.pieces.len() {
+            return None;
+        }
+        let at = self.open_at + (self.written - self.open_start) as usize;
+        self.tail.get(at..self.tail_committed)
+    }
+
     /// The bytes from `position` on, which is not before `acked`, up to `position_max`, piece by
     /// piece.
     pub(super) fn read(

@@ -284,6 +284,14 @@ impl Outbox {
         }
         self.give_turns();
         let mut room = self.write_bytes_max;
+        if self.unnumbered.is_empty()
+            && let Some(bytes) = self.log.unwritten_slice()
+        {
+            if !bytes.is_empty() {
+                slices.push(IoSlice::new(&bytes[..bytes.len().min(room)]));
+            }
+            return;
+        }
         // False once there is no room for more.
         let mut offer = |bytes: &'a [u8]| {
             let bytes = &bytes[..bytes.len().min(room)];
@@ -305,6 +313,10 @@ impl Outbox {
 
     pub(super) fn written(&mut self, bytes: usize) {
         let mut rest = bytes;
+        if self.unnumbered.is_empty() {
+            self.log.advance(rest);
+            rest = 0;
+        }
         while rest > 0 {
             let position = self.log.position_written();
             let upto = self.unnumbered.next_at().unwrap_or(u64::MAX);

@@ -75,11 +75,8 @@ impl Extent {
             if layout.checksum && !layout.is_intact(frame) {
                 break;
             }
-            if lead == WHOLE_TERM {
-                let payload = &frame[layout.header_bytes()..];
-                if !validate(payload, 0, limits).is_ok_and(|term| term.len == payload.len()) {
-                    break;
-                }
+            if lead == WHOLE_TERM && !is_term(&frame[layout.header_bytes()..], limits) {
+                break;
             }
             to = target;
             count += 1;
@@ -87,6 +84,13 @@ impl Extent {
         }
         Extent { bytes: bytes.len() - rest.len(), count, to: ProcessNumber::decode(to) }
     }
+}
+
+/// Whether a payload is one legal term. Out of line, so that bytes are passed over with all that is
+/// needed in registers.
+#[inline(never)]
+fn is_term(payload: &[u8], limits: &Limits) -> bool {
+    validate(payload, 0, limits).is_ok_and(|term| term.len == payload.len())
 }
 
 impl Run {

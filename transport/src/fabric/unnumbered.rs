@@ -41,6 +41,12 @@ impl Unnumbered {
         self.frames.push(Insert { at, kind: header.kind, bytes, len, written: 0 });
     }
 
+    /// Whether nothing waits.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
     /// Bytes that are not written.
     #[inline]
     pub(super) fn bytes(&self) -> usize {
