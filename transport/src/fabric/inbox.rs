@@ -4,8 +4,9 @@ use smallvec::smallvec;
 
 use super::ProcessNumber;
 use super::frame::{FLAG_MORE, FLAG_RAW, Form, Header, Layout, kind};
-use super::lane::{Incoming, LaneLimits, LaneMessage, Target};
+use super::incoming::{Incoming, LaneMessage, Target};
 use super::lane_error::LaneError;
+use super::limits::LaneLimits;
 use super::reassembly::{Opening, Reassembly};
 use super::run::{Extent, Run};
 use crate::buffer::{Receiver, Slice};

@@ -1,169 +1,23 @@
 //! One lane of a session between two Krarup nodes, as a machine without I/O.
 
-use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use smallvec::SmallVec;
-
 use super::ProcessNumber;
-use super::frame::{FRAME_PAYLOAD_MAX, Form, Layout, kind};
+use super::frame::Layout;
 use super::inbox::{Inbox, Taken};
+use super::incoming::Incoming;
 use super::lane_error::LaneError;
-use super::outbox::{Kind, Outbox};
-use super::run::Run;
+use super::limits::LaneConfig;
+use super::outbox::Outbox;
 use crate::buffer::Receiver;
-use crate::dist::control::{Control, ControlWriter, Names};
-use crate::dist::fragment::FragmentLimits;
+use crate::dist::control::Names;
 use crate::dist::tick::{TickAction, TickConfig, Ticker};
-use crate::handshake::Flags;
-use crate::link::{Busy, IoSlices, LinkCounters, Outgoing, Payload, SendError, SenderKey, Signal};
-use crate::term::{Atom, Creation, Limits, Pid};
+use crate::link::{Busy, IoSlices, LinkCounters};
+use crate::term::{Atom, Creation, Pid};
 
 /// A lane with something to write states what it has received, too, if it is at least so much: the
 /// peer's memory is used again while it is in the caches.
 const PIGGYBACK_BYTES_MIN: u64 = 32 << 10;
-
-/// Bounds of one lane. Every default is in [`LaneLimits::DEFAULT`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LaneLimits {
-    /// Longest payload of one frame that is accepted; what the hello said, at least 64 KiB.
-    pub frame_bytes_max: u32,
-    /// What may be in fragments at one time. Longer messages than `sequence_bytes_max` are not
-    /// sent either.
-    pub fragments: FragmentLimits,
-    /// What one term may cost.
-    pub term: Limits,
-    /// The high water mark: a message is refused when so many bytes wait already.
-    pub outbox_bytes_max: usize,
-    /// The low water mark: senders that were refused may come again.
-    pub outbox_bytes_low: usize,
-    /// What signals other than messages may use beyond the marks. A lane that exhausts it is as
-    /// good as dead, and its session should be ended.
-    pub outbox_reserve_bytes: usize,
-    /// Most bytes that are kept because the peer has not acknowledged them.
-    pub replay_bytes_max: usize,
-    /// An acknowledgement is due when so many bytes were received since the last one.
-    pub ack_bytes: usize,
-    /// Most bytes offered for one write. Of large messages so much is put in front of what is sent
-    /// later.
-    pub write_bytes_max: usize,
-}
-
-impl LaneLimits {
-    /// 64 KiB a frame; 1 MiB high and 512 KiB low water mark, 16 MiB reserve; 8 MiB not
-    /// acknowledged, an acknowledgement every 256 KiB; 512 KiB a write.
-    pub const DEFAULT: LaneLimits = LaneLimits {
-        frame_bytes_max: FRAME_PAYLOAD_MAX as u32,
-        fragments: FragmentLimits::DEFAULT,
-        term: Limits::DEFAULT,
-        outbox_bytes_max: 1 << 20,
-        outbox_bytes_low: 512 << 10,
-        outbox_reserve_bytes: 16 << 20,
-        replay_bytes_max: 8 << 20,
-        ack_bytes: 256 << 10,
-        write_bytes_max: 512 << 10,
-    };
-}
-
-impl Default for LaneLimits {
-    fn default() -> LaneLimits {
-        LaneLimits::DEFAULT
-    }
-}
-
-/// What a lane needs to know about its session.
-#[derive(Clone, Debug)]
-pub struct LaneConfig {
-    /// This node's name.
-    pub local: Atom,
-    /// The connected node's name.
-    pub peer: Atom,
-    /// The creation of this node that the session is with.
-    pub local_creation: Creation,
-    /// The creation of the connected node.
-    pub peer_creation: Creation,
-    /// Whether frames carry checksums.
-    pub checksum: bool,
-    /// Bounds.
-    pub limits: LaneLimits,
-    /// The tick time of the node; a lane is silent after half of it.
-    pub tick: TickConfig,
-    /// Time until the first look at the ticks, at most one interval. Different phases spread the
-    /// ticks of many lanes.
-    pub tick_phase: Duration,
-}
-
-impl LaneConfig {
-    /// A configuration with default limits and tick time, without checksums.
-    #[must_use]
-    pub fn new(local: (Atom, Creation), peer: (Atom, Creation)) -> LaneConfig {
-        let ((local, local_creation), (peer, peer_creation)) = (local, peer);
-        let tick = TickConfig::DEFAULT;
-        LaneConfig {
-            local,
-            peer,
-            local_creation,
-            peer_creation,
-            checksum: false,
-            limits: LaneLimits::DEFAULT,
-            tick,
-            tick_phase: tick.halved().interval(),
-        }
-    }
-}
-
-/// Who gets a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A process of this node.
-    Process(ProcessNumber),
-    /// Whoever is registered under the name.
-    Name(Atom),
-}
-
-/// A message that is not part of a [`Run`]: it came in fragments, or goes to a name.
-#[derive(Clone, Debug)]
-pub struct LaneMessage {
-    /// The process of the peer that sent it.
-    pub from: ProcessNumber,
-    /// Who gets it.
-    pub to: Target,
-    /// What the payload is.
-    pub form: Form,
-    /// One valid term, or bytes; in one part or several.
-    pub payload: Payload,
-}
-
-/// What [`Lane::receive`] gives.
-#[derive(Debug)]
-pub enum Incoming {
-    /// Messages to one process.
-    Run(Run),
-    /// A message that came in fragments, or goes to a name.
-    Message(LaneMessage),
-    /// Any other signal.
-    Signal(Signal),
-    /// The mailbox of `holder` is full: `sender` must not send to it.
-    Hold {
-        /// A process of the peer.
-        holder: ProcessNumber,
-        /// A process of this node.
-        sender: ProcessNumber,
-    },
-    /// `sender` may send to `holder` again.
-    Release {
-        /// A process of the peer.
-        holder: ProcessNumber,
-        /// A process of this node.
-        sender: ProcessNumber,
-    },
-    /// The peer ends the session, for this reason.
-    Bye(Atom),
-    /// The next frame is not complete: so many bytes, counted from its start, make it so. The
-    /// receiver was told.
-    NeedMore(usize),
-}
 
 /// What resuming has cost a lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,7 +36,7 @@ pub struct ReplayCounters {
 /// In go the received bytes, the signals to send and the time; out come messages for processes,
 /// bytes for the socket, and the reason when its connection or the session has to end.
 ///
-/// * **Receiving**: [`Lane::receive`] until it needs more. Messages come in [`Run`]s.
+/// * **Receiving**: [`Lane::receive`] until it needs more. Messages come in [`Run`](super::Run)s.
 /// * **Sending**: [`Lane::send_raw`] and [`Lane::send_message_with`] write straight into the
 ///   outbox, [`Lane::send_message`] takes large pieces by reference. Then [`Lane::io_slices`], one
 ///   vectored write, and [`Lane::written`] with what the socket took.
@@ -198,7 +52,7 @@ pub struct ReplayCounters {
 ///   time.
 #[derive(Debug)]
 pub struct Lane {
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
     inbox: Inbox,
     /// The position that the last acknowledgement stated.
     stated: u64,
@@ -206,7 +60,7 @@ pub struct Lane {
     /// With checksums only whole frames are a sign of life: the length of one that does not get
     /// complete may be what is damaged.
     checksum: bool,
-    counters: LinkCounters,
+    pub(super) counters: LinkCounters,
     replay: ReplayCounters,
     attached: bool,
     ticker: Ticker,
@@ -258,181 +112,6 @@ impl Lane {
     #[must_use]
     pub fn peer_pid(&self, number: ProcessNumber) -> Pid {
         number.to_pid(&self.peer.0, self.peer.1)
-    }
-
-    /// Sends a message of one term, encoded straight into the outbox: `encode` appends the term
-    /// without version byte.
-    ///
-    /// # Errors
-    /// Nothing is queued then. After [`SendError::Busy`] wait for room.
-    #[inline]
-    pub fn send_message_with<E>(
-        &mut self,
-        from: ProcessNumber,
-        to: ProcessNumber,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), SendError<E>> {
-        self.outbox.check_room()?;
-        let kind = Kind { kind: kind::MESSAGE, flags: 0, from, to };
-        self.outbox.send_with(kind, |_| Ok(()), encode)?;
-        self.counters.sent_signals += 1;
-        Ok(())
-    }
-
-    /// Sends a message of bytes, which are copied.
-    ///
-    /// # Errors
-    /// Nothing is queued then. After [`SendError::Busy`] wait for room.
-    #[inline]
-    pub fn send_raw(
-        &mut self,
-        from: ProcessNumber,
-        to: ProcessNumber,
-        bytes: &[u8],
-    ) -> Result<(), SendError> {
-        self.outbox.check_room()?;
-        self.outbox.send_bytes(Form::Raw.flag(), from, to, bytes)?;
-        self.counters.sent_signals += 1;
-        Ok(())
-    }
-
-    /// Sends a message whose payload is there already, in pieces. Pieces of 8 KiB and more are
-    /// never copied.
-    ///
-    /// # Errors
-    /// Nothing is queued then. After [`SendError::Busy`] wait for room.
-    pub fn send_message(
-        &mut self,
-        from: ProcessNumber,
-        to: ProcessNumber,
-        payload: SmallVec<[Bytes; 1]>,
-        form: Form,
-    ) -> Result<(), SendError> {
-        self.outbox.check_room()?;
-        let kind = Kind { kind: kind::MESSAGE, flags: form.flag(), from, to };
-        self.outbox.send_chunks(kind, &[], payload)?;
-        self.counters.sent_signals += 1;
-        Ok(())
-    }
-
-    /// As [`Lane::send_message_with`], to a registered name.
-    ///
-    /// # Errors
-    /// Nothing is queued then. After [`SendError::Busy`] wait for room.
-    #[inline]
-    pub fn send_named_with<E>(
-        &mut self,
-        from: ProcessNumber,
-        name: &Atom,
-        form: Form,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), SendError<E>> {
-        self.outbox.check_room()?;
-        let write_name = |out: &mut Vec<u8>| {
-            out.extend_from_slice(name.as_str().as_bytes());
-            Ok(())
-        };
-        self.outbox.send_with(named(from, form), write_name, encode)?;
-        self.counters.sent_signals += 1;
-        Ok(())
-    }
-
-    /// As [`Lane::send_message`], to a registered name.
-    ///
-    /// # Errors
-    /// Nothing is queued then. After [`SendError::Busy`] wait for room.
-    pub fn send_named(
-        &mut self,
-        from: ProcessNumber,
-        name: &Atom,
-        payload: SmallVec<[Bytes; 1]>,
-        form: Form,
-    ) -> Result<(), SendError> {
-        self.outbox.check_room()?;
-        self.outbox.send_chunks(named(from, form), name.as_str().as_bytes(), payload)?;
-        self.counters.sent_signals += 1;
-        Ok(())
-    }
-
-    /// Sends any other signal, with the payload that belongs to it. The order is kept among the
-    /// signals and messages of the same sender.
-    ///
-    /// # Errors
-    /// Nothing is queued then. After [`SendError::Busy`] wait for room; signals that are no
-    /// messages have a reserve.
-    pub fn send_signal(
-        &mut self,
-        sender: SenderKey,
-        control: &Control,
-        payload: Option<Outgoing<'_>>,
-    ) -> Result<(), SendError> {
-        if control.is_message() {
-            self.outbox.check_room()?;
-        } else {
-            self.outbox.check_signal_room()?;
-        }
-        let kind = signal(sender);
-        match payload {
-            Some(Outgoing::Chunks(chunks)) => {
-                let mut head = Vec::new();
-                write_control::<Infallible>(control, &mut head)?;
-                self.outbox.send_chunks(kind, &head, chunks)?;
-            }
-            payload => {
-                let write_head = |out: &mut Vec<u8>| write_control(control, out);
-                self.outbox.send_with(kind, write_head, |out| {
-                    if let Some(Outgoing::Encoded(bytes)) = payload {
-                        out.extend_from_slice(bytes);
-                    }
-                    Ok(())
-                })?;
-            }
-        }
-        self.counters.sent_signals += 1;
-        Ok(())
-    }
-
-    /// Sends any other signal whose payload `encode` appends, as [`Lane::send_message_with`] does.
-    ///
-    /// # Errors
-    /// Nothing is queued then. After [`SendError::Busy`] wait for room; signals that are no
-    /// messages have a reserve.
-    pub fn send_signal_with<E>(
-        &mut self,
-        sender: SenderKey,
-        control: &Control,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), SendError<E>> {
-        if control.is_message() {
-            self.outbox.check_room()?;
-        } else {
-            self.outbox.check_signal_room()?;
-        }
-        self.outbox.send_with(signal(sender), |out| write_control(control, out), encode)?;
-        self.counters.sent_signals += 1;
-        Ok(())
-    }
-
-    /// Tells a process of the peer, `sender`, that the mailbox of `holder` is full.
-    ///
-    /// # Errors
-    /// When even the reserve is used up: the session should be ended.
-    pub fn hold(&mut self, holder: ProcessNumber, sender: ProcessNumber) -> Result<(), Busy> {
-        self.send_bare(kind::HOLD, holder, sender)
-    }
-
-    /// Tells a process of the peer, `sender`, that it may send to `holder` again.
-    ///
-    /// # Errors
-    /// When even the reserve is used up: the session should be ended.
-    pub fn release(&mut self, holder: ProcessNumber, sender: ProcessNumber) -> Result<(), Busy> {
-        self.send_bare(kind::RELEASE, holder, sender)
-    }
-
-    /// Tells the peer that the session ends, and why. It passes everything that waits for its turn,
-    /// and is accepted whatever waits.
-    pub fn bye(&mut self, reason: &Atom) {
-        self.outbox.put_bye(reason.as_str().as_bytes());
     }
 
     /// Whether a message would be refused now, and why.
@@ -673,14 +352,6 @@ impl Lane {
         self.inbox.unfinished()
     }
 
-    fn send_bare(&mut self, kind: u8, from: ProcessNumber, to: ProcessNumber) -> Result<(), Busy> {
-        self.outbox.check_signal_room()?;
-        // It tells about the present, so it need not wait behind what its sender sent before.
-        self.outbox.put_bare(Kind { kind, flags: 0, from, to });
-        self.counters.sent_signals += 1;
-        Ok(())
-    }
-
     fn put_tick(&mut self) {
         self.counters.sent_ticks += 1;
         self.outbox.put_tick();
@@ -690,22 +361,6 @@ impl Lane {
 fn new_ticker(layout: Layout, config: TickConfig, now: Instant, phase: Duration) -> Ticker {
     let tick_bytes = layout.header_bytes() as u64;
     Ticker::new(config.halved(), false, now, phase).with_tick_bytes(tick_bytes)
-}
-
-fn named(from: ProcessNumber, form: Form) -> Kind {
-    Kind { kind: kind::NAMED, flags: form.flag(), from, to: ProcessNumber::NONE }
-}
-
-fn signal(sender: SenderKey) -> Kind {
-    let (id, serial) = sender.numbers();
-    let from = ProcessNumber { id, serial };
-    Kind { kind: kind::SIGNAL, flags: 0, from, to: ProcessNumber::NONE }
-}
-
-/// Krarup nodes know all signals, so no flag forbids one.
-fn write_control<E>(control: &Control, out: &mut Vec<u8>) -> Result<(), SendError<E>> {
-    control.encode(Flags::HIDDEN, &mut ControlWriter::new(out, None))?;
-    Ok(())
 }
 
 #[cfg(test)]

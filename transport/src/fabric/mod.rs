@@ -21,14 +21,18 @@ pub mod frame;
 mod error;
 mod hello;
 mod inbox;
+mod incoming;
 mod join;
 mod lane;
 mod lane_error;
+mod large;
+mod limits;
 mod log;
 mod mac;
 mod outbox;
 mod reassembly;
 mod run;
+mod sending;
 mod session;
 mod settle;
 mod unnumbered;
@@ -43,11 +47,13 @@ pub use hello::{
     Agreed, Agreement, FRAME_PAYLOAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, HostId, SessionId,
     UNIX_NAME_BYTES_MAX, VERSIONS, agree,
 };
+pub use incoming::{Incoming, LaneMessage, Target};
 pub use join::{
     AcceptStep, Ask, JOIN_TIMEOUT, JoinAcceptor, JoinConfig, JoinInitiator, JoinStep, is_join,
 };
-pub use lane::{Incoming, Lane, LaneConfig, LaneLimits, LaneMessage, ReplayCounters, Target};
+pub use lane::{Lane, ReplayCounters};
 pub use lane_error::LaneError;
+pub use limits::{LaneConfig, LaneLimits};
 pub use mac::{Credentials, Nonce};
 pub use run::{Run, RunMessage, SharedRun};
 pub use session::{

@@ -1,23 +1,19 @@
 //! The sending half of a lane: signals become frames, in an order that is fair and never wrong.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::Bytes;
 
 use super::ProcessNumber;
 use super::frame::{
-    CHECKSUM_BYTES, FLAG_MORE, FRAME_PAYLOAD_MAX, HEADER_BYTES, Header, Layout, checksum, kind,
+    CHECKSUM_BYTES, FRAME_PAYLOAD_MAX, HEADER_BYTES, Header, Layout, checksum, kind,
 };
-use super::lane::LaneLimits;
+use super::large::Item;
+use super::limits::LaneLimits;
 use super::log::Log;
 use super::unnumbered::Unnumbered;
-use crate::link::bulk::{Bulk, Chunks, Waiting, take_front};
+use crate::link::bulk::{Bulk, Chunks};
 use crate::link::{Busy, CHUNK_BYTES_MIN, IO_SLICES_MAX, IoSlices, SendError, SenderKey};
-
-/// A flood of small signals must not starve the large ones: after so many written bytes they get a
-/// turn in any case.
-const BULK_TURN_EVERY_BYTES: u64 = 128 << 10;
 
 /// The longest name or control message: its length has 16 bits.
 const HEAD_BYTES_MAX: usize = u16::MAX as usize;
@@ -25,24 +21,24 @@ const HEAD_BYTES_MAX: usize = u16::MAX as usize;
 /// What a lane has to write, and what it has to keep until the peer acknowledges it.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    layout: Layout,
-    log: Log,
-    bulk: Bulk<Item>,
+    pub(super) layout: Layout,
+    pub(super) log: Log,
+    pub(super) bulk: Bulk<Item>,
     unnumbered: Unnumbered,
     /// Messages are accepted while the log ends before this position; other signals up to
     /// `signal_room_end`. Both follow from the limits and change with what they are made of.
     room_end: u64,
     signal_room_end: u64,
     attached: bool,
-    written_since_turn: u64,
+    pub(super) written_since_turn: u64,
     /// Whether somebody was told to wait for room.
     refused: bool,
     bytes_max: usize,
     bytes_low: usize,
     reserve_bytes: usize,
     replay_bytes_max: usize,
-    write_bytes_max: usize,
-    message_bytes_max: usize,
+    pub(super) write_bytes_max: usize,
+    pub(super) message_bytes_max: usize,
 }
 
 /// What a frame says besides its lengths.
@@ -54,34 +50,16 @@ pub(super) struct Kind {
     pub(super) to: ProcessNumber,
 }
 
-/// A signal that waits for its turn, because it or an earlier one of its sender is large.
-#[derive(Debug)]
-struct Item {
-    kind: Kind,
-    head: u16,
-    /// Whether its first frame is written.
-    begun: bool,
-    /// What is not written yet, the head included. No piece is empty.
-    payload: VecDeque<Bytes>,
-    bytes: usize,
-}
-
-impl Waiting for Item {
-    fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
 impl Kind {
     #[inline]
-    fn header(self, head: u16, length: u32) -> Header {
+    pub(super) fn header(self, head: u16, length: u32) -> Header {
         let Kind { kind, flags, from, to } = self;
         Header { kind, flags, head, length, from, to }
     }
 
     /// Signals with the same key keep their order.
     #[inline]
-    fn key(self) -> SenderKey {
+    pub(super) fn key(self) -> SenderKey {
         SenderKey::of_numbers(self.from.id, self.from.serial)
     }
 }
@@ -355,11 +333,11 @@ impl Outbox {
     }
 
     #[inline]
-    fn may_encode(&self) -> bool {
+    pub(super) fn may_encode(&self) -> bool {
         self.log.retained() < self.replay_bytes_max
     }
 
-    fn set_room(&mut self) {
+    pub(super) fn set_room(&mut self) {
         let (written, acked) = (self.log.position_written(), self.log.acked());
         let bulk = self.bulk.bytes() as u64;
         let room = |reserve: usize| {
@@ -383,7 +361,7 @@ impl Outbox {
         Busy { queued: self.log.retained(), limit }
     }
 
-    fn put_frame(&mut self, header: Header, head: &[u8], chunks: Chunks) {
+    pub(super) fn put_frame(&mut self, header: Header, head: &[u8], chunks: Chunks) {
         let header = header.encode();
         let tail = self.log.tail();
         tail.extend_from_slice(&header);
@@ -402,108 +380,6 @@ impl Outbox {
             }
         }
     }
-
-    /// The payload that was encoded into the tail is large: it is taken out, to go in fragments.
-    #[cold]
-    fn finish_large<E>(
-        &mut self,
-        kind: Kind,
-        head: u16,
-        header_bytes: usize,
-    ) -> Result<(), SendError<E>> {
-        let (tail, at) = self.log.take_tail();
-        let payload = Bytes::from(tail).split_off(at + header_bytes);
-        self.defer(kind, head, VecDeque::from([payload]))
-    }
-
-    #[cold]
-    fn defer_with<E>(
-        &mut self,
-        kind: Kind,
-        write_head: impl FnOnce(&mut Vec<u8>) -> Result<(), SendError<E>>,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), SendError<E>> {
-        let mut payload = Vec::new();
-        write_head(&mut payload)?;
-        let head = head_length(payload.len())?;
-        encode(&mut payload).map_err(SendError::Encode)?;
-        self.defer(kind, head, VecDeque::from([Bytes::from(payload)]))
-    }
-
-    /// Queues a signal for its turn.
-    #[cold]
-    fn defer<E>(
-        &mut self,
-        kind: Kind,
-        head: u16,
-        mut payload: VecDeque<Bytes>,
-    ) -> Result<(), SendError<E>> {
-        payload.retain(|piece| !piece.is_empty());
-        let bytes = payload.iter().map(Bytes::len).sum();
-        if bytes > self.message_bytes_max {
-            return Err(SendError::TooLarge { bytes, limit: self.message_bytes_max });
-        }
-        self.bulk.push(kind.key(), Item { kind, head, begun: false, payload, bytes });
-        self.set_room();
-        Ok(())
-    }
-
-    /// Lets large signals send fragments, one sender after the other.
-    fn give_turns(&mut self) {
-        if self.bulk.is_empty() {
-            return;
-        }
-        if self.written_since_turn >= BULK_TURN_EVERY_BYTES && self.may_encode() {
-            self.give_turn();
-        }
-        // More than a write takes would only make small signals wait longer, less would leave the
-        // socket without work.
-        while self.log.unwritten() < self.write_bytes_max
-            && !self.bulk.is_empty()
-            && self.may_encode()
-        {
-            self.give_turn();
-        }
-        self.set_room();
-    }
-
-    /// One sender's turn: one fragment, or whole signals of together about as much.
-    fn give_turn(&mut self) {
-        let Some((sender, mut queue)) = self.bulk.begin_turn() else { return };
-        self.written_since_turn = 0;
-        let mut rest = FRAME_PAYLOAD_MAX;
-        while rest > 0
-            && let Some(item) = queue.front_mut()
-        {
-            let taken = self.put_next_frame(item);
-            self.bulk.took(taken);
-            rest = rest.saturating_sub(taken + self.layout.header_bytes());
-            if item.payload.is_empty() {
-                queue.pop_front();
-            } else {
-                break;
-            }
-        }
-        self.bulk.end_turn(sender, queue);
-    }
-
-    /// Queues the next frame of a signal. Gives the bytes that wait no more.
-    fn put_next_frame(&mut self, item: &mut Item) -> usize {
-        let part = take_front(&mut item.payload, FRAME_PAYLOAD_MAX);
-        let bytes = part.iter().map(Bytes::len).sum::<usize>();
-        item.bytes -= bytes;
-        let more = if item.payload.is_empty() { 0 } else { FLAG_MORE };
-        let header = if item.begun {
-            let from = item.kind.from;
-            Header { flags: more, length: bytes as u32, from, ..Header::bare(kind::FRAGMENT) }
-        } else {
-            let header = item.kind.header(item.head, bytes as u32);
-            Header { flags: header.flags | more, ..header }
-        };
-        item.begun = true;
-        self.put_frame(header, &[], part);
-        bytes
-    }
 }
 
 /// Writes the checksum into a frame that is complete but for it.
@@ -515,6 +391,6 @@ fn add_checksum(frame: &mut [u8]) {
 }
 
 #[inline]
-fn head_length<E>(bytes: usize) -> Result<u16, SendError<E>> {
+pub(super) fn head_length<E>(bytes: usize) -> Result<u16, SendError<E>> {
     u16::try_from(bytes).map_err(|_| SendError::TooLarge { bytes, limit: HEAD_BYTES_MAX })
 }

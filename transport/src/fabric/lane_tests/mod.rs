@@ -5,12 +5,19 @@ mod bulk;
 mod refused;
 mod resume;
 
+use std::convert::Infallible;
+
+use bytes::Bytes;
 use smallvec::smallvec;
 
 use super::*;
 use crate::buffer::SlabPool;
+use crate::dist::Control;
 use crate::dist::Destination;
 use crate::fabric::RunMessage;
+use crate::fabric::frame::{Form, kind};
+use crate::fabric::{LaneLimits, LaneMessage, Target};
+use crate::link::{Outgoing, Payload, SendError, SenderKey, Signal};
 use crate::term::write_binary;
 
 const A: ProcessNumber = ProcessNumber { id: 256, serial: 1 };

@@ -1,7 +1,10 @@
 //! Frames that no honest peer sends.
 
 use super::*;
+use crate::dist::control::ControlWriter;
+use crate::dist::fragment::FragmentLimits;
 use crate::fabric::frame::{FLAG_MORE, FLAG_RAW, FRAME_PAYLOAD_MAX, Header};
+use crate::handshake::Flags;
 
 /// A frame without checksum.
 fn frame(header: Header, payload: &[u8]) -> Vec<u8> {
