@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use krarup_transport::epmd::client::{ClientError as EpmdError, Found, Location, Lookup};
-use krarup_transport::fabric::is_join;
+use krarup_transport::fabric::{Role, Settling, is_join};
 use krarup_transport::handshake::{
-    Acceptor, AcceptorStep, Challenge, Claim, Established, Initiator, InitiatorConfig,
+    Acceptor, AcceptorStep, Challenge, Claim, Established, Flags, Initiator, InitiatorConfig,
     InitiatorStep, NodeName,
 };
 use krarup_transport::io::{Listener, PeerAddress, Socket, SocketOptions, within};
@@ -24,7 +24,8 @@ use krarup_transport::term::{Atom, Creation};
 
 use super::KernelShard;
 use super::join;
-use super::settle::{Finished, Side, settle};
+use super::settle::Finished;
+use super::settle::{Side, begin_settling, settle};
 use crate::net_kernel::AttemptId;
 
 /// By which the kernel holds a running attempt.
@@ -227,7 +228,7 @@ async fn answer_handshake(
         (Ok(Some(established)), Some(attempt)) => {
             kernel.with(|machine| machine.proven(attempt));
             let side = Side::Accepted(address.clone());
-            settle(kernel, socket, established, side, leash).await.map(Some)
+            settle(kernel, socket, established, side, None, leash).await.map(Some)
         }
         (Ok(_), _) => Ok(None),
         (Err(error), _) => Err(error),
@@ -350,10 +351,11 @@ async fn dial_socket(
         let at = SocketAddr::new(address, port);
         match Socket::connect(at, &kernel.socket_options(), left).await {
             Ok(socket) => {
-                let established =
+                let (established, greeting) =
                     drive_initiator(kernel, &socket, peer, hidden, leash, peer_wins).await?;
                 kernel.with(|machine| machine.proven(attempt));
-                return settle(kernel, socket, established, Side::Dialled(at), leash).await;
+                let side = Side::Dialled(at);
+                return settle(kernel, socket, established, side, greeting, leash).await;
             }
             Err(error) => refused = format!("{at}: {error}"),
         }
@@ -368,7 +370,7 @@ async fn drive_initiator(
     hidden: bool,
     leash: &Leash,
     peer_wins: &mut bool,
-) -> Result<Box<Established>, String> {
+) -> Result<(Box<Established>, Option<Settling>), String> {
     let config = kernel.initiator_config(peer, hidden).ok_or("the node is not alive")?;
     let _outstanding = Outstanding::new(kernel, config.challenge);
     initiate(kernel, socket, config, leash, peer_wins).await
@@ -380,11 +382,17 @@ async fn initiate(
     config: InitiatorConfig,
     leash: &Leash,
     peer_wins: &mut bool,
-) -> Result<Box<Established>, String> {
+) -> Result<(Box<Established>, Option<Settling>), String> {
+    let mut greeting = None;
     let mut machine = Initiator::new(config, Instant::now()).map_err(|error| error.to_string())?;
     let mut buffer = [0; BUFFER_BYTES];
     loop {
-        let output = machine.take_output();
+        let mut output = machine.take_output();
+        if greeting.is_none() && machine.negotiated().is_some_and(Flags::fabric) {
+            // The hello needs no answer to our proof, so it goes with it.
+            let settling = greeting.insert(begin_settling(kernel, socket, Role::Initiator)?);
+            output.append(&mut settling.take_output());
+        }
         if !output.is_empty() {
             socket.send_all(&output).await.map_err(|error| error.to_string())?;
         }
@@ -412,7 +420,7 @@ async fn initiate(
                 return Err("the peer's own attempt goes first".to_owned());
             }
             Ok(InitiatorStep::Close) => return Err("given up".to_owned()),
-            Ok(InitiatorStep::Established(established)) => return Ok(established),
+            Ok(InitiatorStep::Established(established)) => return Ok((established, greeting)),
             Err(error) => return Err(error.to_string()),
         }
     }

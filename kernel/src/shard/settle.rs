@@ -100,12 +100,13 @@ impl Drop for Expected<'_> {
     }
 }
 
-/// Settles what there is to settle on a link whose handshake is over.
+/// Settles what there is to settle on a link whose handshake is over; the initiator may have begun.
 pub(super) async fn settle(
     kernel: &Rc<KernelShard>,
     socket: Socket,
     mut established: Box<Established>,
     side: Side,
+    begun: Option<Settling>,
     leash: &Rc<Leash>,
 ) -> Result<Finished, String> {
     let leftover = std::mem::take(&mut established.leftover);
@@ -116,17 +117,30 @@ pub(super) async fn settle(
         Side::Dialled(_) => Role::Initiator,
         Side::Accepted(_) => Role::Acceptor,
     };
-    let hello = kernel.hello(&socket)?;
+    let machine = match begun {
+        Some(machine) => machine,
+        None => begin_settling(kernel, &socket, role)?,
+    };
     let credentials = kernel.credentials(&established, role).ok_or("the node is not alive")?;
-    let timeouts = SettleTimeouts { message: kernel.setup_time(), ..SettleTimeouts::default() };
     let talk = Rc::new(Talk {
-        machine: RefCell::new(Settling::new(role, hello, timeouts, Instant::now())),
+        machine: RefCell::new(machine),
         credentials,
         news: RefCell::default(),
         leash: Rc::clone(leash),
     });
     let carrier = drive(kernel, &talk, socket, &leftover, &side).await?;
     Ok(Finished { established, carrier })
+}
+
+/// What the first link goes through behind its handshake; the initiator's hello is its output.
+pub(super) fn begin_settling(
+    kernel: &KernelShard,
+    socket: &Socket,
+    role: Role,
+) -> Result<Settling, String> {
+    let hello = kernel.hello(socket)?;
+    let timeouts = SettleTimeouts { message: kernel.setup_time(), ..SettleTimeouts::default() };
+    Ok(Settling::new(role, hello, timeouts, Instant::now()))
 }
 
 async fn drive(

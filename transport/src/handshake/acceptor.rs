@@ -105,6 +105,9 @@ pub enum AcceptorStep {
     Established(Box<Established>),
 }
 
+/// What a peer may say before it has our ack: its hello, with room to spare.
+pub(super) const EARLY_BYTES_MAX: usize = 2048;
+
 /// The accepting side of one handshake.
 #[derive(Debug)]
 pub struct Acceptor {
@@ -114,6 +117,8 @@ pub struct Acceptor {
     output: Vec<u8>,
     /// The ack, from the moment the peer proved itself until it may be sent.
     ack: Vec<u8>,
+    /// What the peer said behind its proof while the ack waits.
+    early: Vec<u8>,
     state: State,
     peer: Option<Peer>,
 }
@@ -151,6 +156,7 @@ impl Acceptor {
             reader: MessageReader::new(config.prefix),
             output: Vec::new(),
             ack: Vec::new(),
+            early: Vec::new(),
             state: State::Name,
             peer: None,
             config,
@@ -176,6 +182,12 @@ impl Acceptor {
             let kind = match self.stage() {
                 Stage::Message(kind) => kind,
                 _ if bytes.is_empty() => return Ok(AcceptorStep::Continue),
+                _ if self.state == State::OldLink => {
+                    return match self.keep_early(bytes) {
+                        Ok(()) => Ok(AcceptorStep::Continue),
+                        Err(kind) => Err(self.fail(kind)),
+                    };
+                }
                 _ => return Err(self.fail(HandshakeErrorKind::EarlyBytes)),
             };
             let body = match self.reader.read(&mut bytes, kind.bytes_max()) {
@@ -191,8 +203,8 @@ impl Acceptor {
             };
             match step {
                 Ok(AcceptorStep::Continue) => {}
-                Ok(AcceptorStep::Established(established)) => {
-                    return Ok(AcceptorStep::Established(established));
+                Ok(step @ (AcceptorStep::Established(_) | AcceptorStep::ReplaceOldLink)) => {
+                    return Ok(step);
                 }
                 Ok(_) if !bytes.is_empty() => {
                     return Err(self.fail(HandshakeErrorKind::EarlyBytes));
@@ -240,7 +252,8 @@ impl Acceptor {
         if self.state != State::OldLink {
             return Err(self.fail(HandshakeErrorKind::Misused("no old link is in the way")));
         }
-        self.establish(&[]).map_err(|kind| self.fail(kind))
+        let early = std::mem::take(&mut self.early);
+        self.establish(&early).map_err(|kind| self.fail(kind))
     }
 
     /// The peer closed the connection: what that means at this stage.
@@ -468,9 +481,21 @@ impl Acceptor {
         if peer.replaces_link {
             self.clock.next_stage(now);
             self.state = State::OldLink;
+            self.keep_early(leftover)?;
             return Ok(AcceptorStep::ReplaceOldLink);
         }
         self.establish(leftover)
+    }
+
+    /// Keeps what came before the ack: a node with lanes says its hello right behind its proof.
+    fn keep_early(&mut self, bytes: &[u8]) -> Result<(), HandshakeErrorKind> {
+        let theirs = self.peer.as_ref().map_or(Flags::NONE, |peer| peer.flags);
+        let has_lanes = Flags::negotiate(self.config.flags, theirs).fabric();
+        if !bytes.is_empty() && !has_lanes || self.early.len() + bytes.len() > EARLY_BYTES_MAX {
+            return Err(HandshakeErrorKind::EarlyBytes);
+        }
+        self.early.extend_from_slice(bytes);
+        Ok(())
     }
 
     fn establish(&mut self, leftover: &[u8]) -> Result<AcceptorStep, HandshakeErrorKind> {

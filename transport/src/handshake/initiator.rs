@@ -237,6 +237,16 @@ impl Initiator {
         }
     }
 
+    /// What both sides can do, from the moment our proof is ready to be sent. The peer has proven
+    /// nothing before [`InitiatorStep::Established`].
+    #[must_use]
+    pub fn negotiated(&self) -> Option<Flags> {
+        match self.state {
+            State::Ack { flags, .. } => Some(flags),
+            _ => None,
+        }
+    }
+
     /// The node that was dialled.
     #[must_use]
     pub fn peer(&self) -> &NodeName {

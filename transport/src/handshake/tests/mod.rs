@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::acceptor::EARLY_BYTES_MAX;
 use super::message::LengthPrefix;
 use super::*;
 
@@ -51,8 +52,17 @@ fn initiator(local: &str, peer: &str, now: Instant) -> Initiator {
 
 /// An initiator and an acceptor past the name, the acceptor waiting for its decision.
 fn introduced(now: Instant) -> (Initiator, Acceptor) {
-    let mut initiator = initiator("a@h", "b@h", now);
-    let mut acceptor = Acceptor::new(acceptor_config("b@h"), now);
+    introduced_with(Flags::NONE, now)
+}
+
+/// The same, of nodes that have more flags than the usual ones.
+fn introduced_with(more: Flags, now: Instant) -> (Initiator, Acceptor) {
+    let mut config = initiator_config("a@h", "b@h");
+    config.flags = config.flags.with(more);
+    let mut initiator = Initiator::new(config, now).expect("a good configuration");
+    let mut config = acceptor_config("b@h");
+    config.flags = config.flags.with(more);
+    let mut acceptor = Acceptor::new(config, now);
     let step = acceptor.receive(now, &initiator.take_output(), none).expect("a good name");
     assert!(matches!(step, AcceptorStep::Decide(_)));
     (initiator, acceptor)
@@ -60,7 +70,11 @@ fn introduced(now: Instant) -> (Initiator, Acceptor) {
 
 /// An initiator that sent its digest, and the acceptor it goes to.
 fn challenged(accept: Accept, now: Instant) -> (Initiator, Acceptor) {
-    let (mut initiator, mut acceptor) = introduced(now);
+    challenged_with(Flags::NONE, accept, now)
+}
+
+fn challenged_with(more: Flags, accept: Accept, now: Instant) -> (Initiator, Acceptor) {
+    let (mut initiator, mut acceptor) = introduced_with(more, now);
     acceptor.decide(now, Decision::Accept(accept.clone(), cookie())).expect("accepted");
     let step = initiator.receive(now, &acceptor.take_output(), none).expect("a good status");
     if accept == Accept::Alive {
@@ -116,6 +130,29 @@ fn alive_withholds_the_ack_until_the_old_link_is_gone() {
     assert!(matches!(step, AcceptorStep::Established(_)));
     let step = initiator.receive(now, &acceptor.take_output(), none).expect("a good ack");
     assert!(matches!(step, InitiatorStep::Established(_)));
+}
+
+#[test]
+fn a_hello_behind_the_proof_waits_for_the_ack() {
+    let now = Instant::now();
+    let (mut initiator, mut acceptor) = challenged_with(Flags::FABRIC, Accept::Alive, now);
+    assert_eq!(initiator.negotiated().map(Flags::fabric), Some(true));
+    let bytes = [&initiator.take_output()[..], b"hel"].concat();
+    let step = acceptor.receive(now, &bytes, none).expect("a good digest");
+    assert!(matches!(step, AcceptorStep::ReplaceOldLink));
+    acceptor.receive(now, b"lo", none).expect("the rest of it");
+    assert_eq!(acceptor.take_output(), b"", "no ack yet");
+    let step = acceptor.old_link_gone(now).expect("it was asked for");
+    let AcceptorStep::Established(established) = step else { panic!("{step:?}") };
+    assert_eq!(established.leftover, b"hello");
+
+    // It may not be long, and without lanes nothing may come at all.
+    for (flags, bytes) in [(Flags::FABRIC, EARLY_BYTES_MAX + 1), (Flags::NONE, 1)] {
+        let (mut initiator, mut acceptor) = challenged_with(flags, Accept::Alive, now);
+        let bytes = [initiator.take_output(), vec![0; bytes]].concat();
+        let error = acceptor.receive(now, &bytes, none).expect_err("too much");
+        assert_eq!(error.kind, HandshakeErrorKind::EarlyBytes);
+    }
 }
 
 #[test]
