@@ -337,6 +337,8 @@ struct Sending<'a, D, T: ?Sized> {
 
 enum State {
     Fresh,
+    /// The process lets others run before it sends.
+    Turn,
     /// It was not accepted at once.
     Waiting(Box<Wait>),
 }
@@ -354,8 +356,11 @@ impl<D: AsDestination, T: Serialize + ?Sized> Future for Sending<'_, D, T> {
             let process = sending.process;
             // Lets the other processes and the links of this shard run, now and then.
             if process.take_turn() {
-                sending.state = State::Waiting(Box::new(Wait::Turn));
-            } else if process.send_again(sending.to.as_destination(), sending.content) {
+                sending.state = State::Turn;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if process.send_again(sending.to.as_destination(), sending.content) {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -369,12 +374,12 @@ impl<D: AsDestination, T: Serialize + ?Sized> Sending<'_, D, T> {
         let Sending { process, to, content, state } = self;
         let mut fresh = Wait::Nothing;
         let wait = match state {
-            State::Fresh => &mut fresh,
+            State::Fresh | State::Turn => &mut fresh,
             State::Waiting(wait) => wait,
         };
         let send = || process.pass_on(to.as_destination(), *content);
         let polled = process.shard.poll_send(cx, wait, send);
-        if polled.is_pending() && matches!(state, State::Fresh) {
+        if polled.is_pending() && !matches!(state, State::Waiting(_)) {
             *state = State::Waiting(Box::new(fresh));
         }
         polled

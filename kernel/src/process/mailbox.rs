@@ -60,9 +60,12 @@ pub(crate) struct MailboxQueue {
     limits: MailboxLimits,
     dropped: u64,
     waiting: Option<Waker>,
-    /// So many entries at the front hold no slab.
+    /// So many entries at the front were there when [`MailboxQueue::settle`] was called last.
+    seen: usize,
+    /// So many of them hold no slab any more.
     settled: usize,
-    /// Nor does the current run.
+    /// The same of the current run.
+    current_seen: bool,
     current_settled: bool,
 }
 
@@ -176,7 +179,8 @@ impl MailboxQueue {
     pub(crate) fn pop_entry(&mut self) -> Option<Signal> {
         self.current = None;
         let entry = self.entries.pop_front()?;
-        let settled = self.settled > 0;
+        let (seen, settled) = (self.seen > 0, self.settled > 0);
+        self.seen = self.seen.saturating_sub(1);
         self.settled = self.settled.saturating_sub(1);
         match entry {
             Entry::Signal(signal) => {
@@ -185,26 +189,28 @@ impl MailboxQueue {
             }
             Entry::Run(run) => {
                 self.current = Some(run);
-                self.current_settled = settled;
+                (self.current_seen, self.current_settled) = (seen, settled);
                 self.pop_of_run().map(Signal::Message)
             }
         }
     }
 
-    /// Copies what has waited for a while out of the receive slabs.
+    /// Copies what was there at the last call already out of the receive slabs. Called by the
+    /// shard's clock: what is read soon is never copied.
     pub(crate) fn settle(&mut self) {
         if let Some(current) = &mut self.current
+            && std::mem::replace(&mut self.current_seen, true)
             && !std::mem::replace(&mut self.current_settled, true)
         {
             current.let_go_of_slab();
         }
-        for entry in self.entries.range_mut(self.settled..) {
+        for entry in self.entries.range_mut(self.settled..self.seen) {
             match entry {
                 Entry::Signal(signal) => signal.let_go_of_slab(),
                 Entry::Run(run) => run.let_go_of_slab(),
             }
         }
-        self.settled = self.entries.len();
+        (self.settled, self.seen) = (self.seen, self.entries.len());
     }
 
     pub(crate) fn set_limits(&mut self, limits: MailboxLimits) {
@@ -222,7 +228,7 @@ impl MailboxQueue {
         self.current = None;
         self.entries.clear();
         self.bytes = 0;
-        self.settled = 0;
+        (self.seen, self.settled) = (0, 0);
         self.waiting = None;
     }
 
@@ -234,8 +240,12 @@ impl MailboxQueue {
 
 #[cfg(test)]
 mod tests {
-    use krarup_transport::buffer::{Receiver, SlabPool};
-    use krarup_transport::fabric::Form;
+    use std::time::Instant;
+
+    use krarup_transport::buffer::{Receiver, SlabPool, Slice};
+    use krarup_transport::fabric::{Form, Incoming, Lane, LaneConfig, ProcessNumber};
+    use krarup_transport::link::IoSlices;
+    use krarup_transport::term::{Atom, Creation};
 
     use super::*;
 
@@ -243,19 +253,84 @@ mod tests {
     fn what_waits_keeps_no_slab() {
         let mut receiver = Receiver::new(SlabPool::new());
         let mut queue = MailboxQueue::default();
-        for text in [b"one", b"two"] {
+        let texts = [b"one", b"two", b"six"];
+        for text in texts {
             receiver.spare()[..3].copy_from_slice(text);
             receiver.commit(3);
             let slice = receiver.take(3).expect("three bytes");
             queue.push(Signal::Message(Message::new(None, Form::Raw, slice)));
             queue.settle();
         }
-        for text in [b"one", b"two"] {
+        for text in texts {
             let Some(Signal::Message(message)) = queue.pop() else { panic!("a message") };
             let part = &message.parts()[0];
             assert_eq!(&part[..], text);
-            assert!(part.held_bytes() < 100, "{} bytes held", part.held_bytes());
+            let held = part.held_bytes();
+            assert_eq!(held > 100, text == b"six", "{held} bytes held by {text:?}");
         }
-        assert_eq!(queue.settled, 0);
+        assert_eq!((queue.seen, queue.settled), (0, 0));
+    }
+
+    /// A run of raw messages as a lane brings it.
+    fn run(numbers: std::ops::Range<u64>) -> PeerRun {
+        let names = ["a@h", "b@h"].map(|name| (Atom::from_static(name), Creation(1)));
+        let [a, b] = &names;
+        let now = Instant::now();
+        let mut sender = Lane::new(LaneConfig::new(a.clone(), b.clone()), now);
+        let mut receiver = Lane::new(LaneConfig::new(b.clone(), a.clone()), now);
+        let (from, to) = (ProcessNumber { id: 1, serial: 1 }, ProcessNumber { id: 2, serial: 1 });
+        for number in numbers {
+            sender.send_raw(from, to, &number.to_le_bytes()).expect("room");
+        }
+        let mut slices = IoSlices::new();
+        sender.io_slices(&mut slices);
+        let mut inbox = Receiver::new(SlabPool::new());
+        for slice in slices {
+            inbox.spare()[..slice.len()].copy_from_slice(&slice);
+            inbox.commit(slice.len());
+        }
+        let Ok(Incoming::Run(run)) = receiver.receive(&mut inbox) else { panic!("a run") };
+        let node = Rc::new(Identity { name: a.0.clone(), creation: a.1 });
+        PeerRun { node, run }
+    }
+
+    fn number(signal: Option<Signal>) -> Option<u64> {
+        let signal = signal?;
+        Some(u64::from_le_bytes(signal.as_bytes()?.try_into().ok()?))
+    }
+
+    #[test]
+    fn runs_and_signals_come_out_in_the_order_they_went_in() {
+        let mut queue = MailboxQueue::default();
+        queue.push_run(run(0..3));
+        let single = Slice::copy_from(&3_u64.to_le_bytes());
+        queue.push(Signal::Message(Message::new(None, Form::Raw, single)));
+        queue.push_run(run(4..6));
+        let held = |queue: &MailboxQueue| queue.current.as_ref().map(|run| run.run.held_bytes());
+        for expected in 0..6 {
+            assert_eq!(number(queue.pop()), Some(expected));
+            // The run that is read, and those that wait, are settled in the middle.
+            queue.settle();
+            queue.settle();
+            assert!(held(&queue).unwrap_or(0) < 1000, "{:?}", held(&queue));
+        }
+        assert!(queue.pop().is_none());
+        assert_eq!(queue.bytes, 0);
+    }
+
+    #[test]
+    fn as_much_of_a_run_is_taken_as_fits() {
+        let mut queue = MailboxQueue::default();
+        let bytes_max = 3 * (8 + SIGNAL_OVERHEAD_BYTES);
+        queue.set_limits(MailboxLimits { bytes_max, overflow: Overflow::DropNewest });
+        assert_eq!(queue.push_run(run(0..100)), Pushed::Dropped);
+        assert_eq!(queue.dropped(), 97);
+        for expected in 0..3 {
+            assert_eq!(number(queue.pop()), Some(expected));
+        }
+        assert!(queue.pop().is_none());
+        queue.set_limits(MailboxLimits { bytes_max, overflow: Overflow::Exit });
+        assert_eq!(queue.push_run(run(0..10)), Pushed::Queued);
+        assert_eq!(queue.push_run(run(0..10)), Pushed::Full);
     }
 }

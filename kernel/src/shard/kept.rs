@@ -55,7 +55,10 @@ impl Kept {
     /// Lets go of memory that nobody uses. To be called now and then.
     pub(super) fn trim(&self) {
         self.slabs.borrow_mut().rest();
-        self.scratch.take();
+        let scratch = self.scratch.take();
+        if scratch.capacity() <= BY_REFERENCE_BYTES_MIN {
+            self.scratch.set(scratch);
+        }
     }
 }
 
