@@ -28,7 +28,7 @@ pub struct LaneMessage {
     pub payload: Payload,
 }
 
-/// What [`Lane::receive`] gives.
+/// What [`Lane::receive`](super::Lane::receive) gives.
 #[derive(Debug)]
 pub enum Incoming {
     /// Messages to one process.
