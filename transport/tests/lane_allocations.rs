@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use krarup_transport::buffer::{Receiver, SlabPool};
+use krarup_transport::dist::{Control, Destination};
 use krarup_transport::fabric::{Form, Incoming, Lane, LaneConfig, ProcessNumber, Run};
-use krarup_transport::link::IoSlices;
-use krarup_transport::term::{Atom, Creation, write_binary};
+use krarup_transport::link::{IoSlices, Outgoing, SenderKey};
+use krarup_transport::term::{Atom, Creation, Reference, write_binary};
 use smallvec::smallvec;
 
 thread_local! {
@@ -91,6 +92,7 @@ impl Pair {
                         self.mailbox.push(run);
                     }
                     Incoming::NeedMore(_) => break,
+                    Incoming::Message(_) | Incoming::Signal(_) => self.received += 1,
                     other => panic!("{other:?}"),
                 }
             }
@@ -178,6 +180,43 @@ fn pieces_by_reference_are_neither_copied_nor_allocated() {
     }
     assert_eq!(allocations(&mut round), 0);
     assert!(by_reference >= 6 * 4 * 60_000, "{by_reference}");
+}
+
+#[test]
+fn messages_to_names_and_aliases_allocate_nothing() {
+    let mut pair = Pair::new(false);
+    let node = Atom::from_static("b@127.0.0.1");
+    let alias = Reference::new(node, Creation(9), &[1, 2, 3]).expect("three words");
+    let control = Control::Send {
+        from: Some(pair.sender.local_pid(A)),
+        to: Destination::Alias(alias),
+        priority: false,
+        token: None,
+    };
+    let sender = SenderKey::of_numbers(A.id, A.serial);
+    let name = Atom::from_static("server");
+    let mut term = Vec::new();
+    write_binary(&mut term, &[7; 20_000]);
+    let term = Bytes::from(term);
+    let mut round = || {
+        let before = pair.received;
+        for _ in 0..10 {
+            let pieces = smallvec![term.clone()];
+            pair.sender
+                .send_signal(sender, &control, Some(Outgoing::Chunks(pieces)))
+                .expect("room");
+            let payload = Some(Outgoing::Encoded(&term));
+            pair.sender.send_signal(sender, &control, payload).expect("room");
+            let pieces = smallvec![term.clone()];
+            pair.sender.send_named(A, &name, pieces, Form::Term).expect("room");
+        }
+        pair.transfer(70_001);
+        assert_eq!(pair.received - before, 30);
+    };
+    for _ in 0..10 {
+        round();
+    }
+    assert_eq!(allocations(&mut round), 0);
 }
 
 #[test]

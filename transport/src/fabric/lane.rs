@@ -53,6 +53,8 @@ pub struct ReplayCounters {
 #[derive(Debug)]
 pub struct Lane {
     pub(super) outbox: Outbox,
+    /// A control message on its way to the outbox.
+    pub(super) scratch: Vec<u8>,
     inbox: Inbox,
     /// The position that the last acknowledgement stated.
     stated: u64,
@@ -76,6 +78,7 @@ impl Lane {
         let layout = Layout { checksum: config.checksum };
         Lane {
             outbox: Outbox::new(layout, &config.limits),
+            scratch: Vec::new(),
             inbox: Inbox::new(layout, &config.limits),
             stated: 0,
             ack_bytes: config.limits.ack_bytes.max(1) as u64,
@@ -311,6 +314,7 @@ impl Lane {
         if action == TickAction::Send {
             if !pending {
                 self.outbox.trim();
+                self.scratch = Vec::new();
             }
             self.put_tick();
         }

@@ -129,9 +129,13 @@ impl Lane {
         let kind = signal(sender);
         match payload {
             Some(Outgoing::Chunks(chunks)) => {
-                let mut head = Vec::new();
-                write_control::<Infallible>(control, &mut head)?;
-                self.outbox.send_chunks(kind, &head, chunks)?;
+                // Borrowed for the time: its memory serves all signals.
+                let mut head = std::mem::take(&mut self.scratch);
+                head.clear();
+                let sent = write_control::<Infallible>(control, &mut head)
+                    .and_then(|()| self.outbox.send_chunks(kind, &head, chunks));
+                self.scratch = head;
+                sent?;
             }
             payload => {
                 let write_head = |out: &mut Vec<u8>| write_control(control, out);
