@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use krarup_transport::term;
 use krarup_transport::term::{
-    Atom, Creation, Gather, Limits, Pid, Reference, Term as Owned, TermRef,
+    Atom, Creation, Gather, Limits, Pid, Reference, Term as Owned, TermKind, TermRef,
 };
 
 use super::{Direction, Operation, Subject, Term};
@@ -87,7 +87,7 @@ pub(super) fn borrowed(wanted: Term) -> Operation {
                 for _ in 0..times {
                     let (term, _) = TermRef::decode(black_box(&bytes), &[], &limits)
                         .map_err(|error| error.to_string())?;
-                    black_box(walk(&term));
+                    black_box(walk(term));
                 }
                 Ok(())
             })
@@ -110,36 +110,23 @@ pub(super) fn owned(wanted: Term) -> Operation {
 }
 
 /// Looks at every part of a term; the sum keeps it from being left out.
-fn walk(term: &TermRef<'_>) -> u64 {
-    match term {
-        TermRef::Integer(value) => value.cast_unsigned(),
-        TermRef::Float(value) => value.to_bits(),
-        TermRef::Atom(name) => name.len() as u64,
-        TermRef::Binary(bytes) => bytes.len() as u64,
-        TermRef::Pid(pid) => u64::from(pid.id()),
-        TermRef::Reference(reference) => reference.words().map(u64::from).sum(),
-        TermRef::Tuple(tuple) => walk_all(tuple.iter()),
-        TermRef::List(list) => {
+fn walk(term: TermRef<'_>) -> u64 {
+    match term.kind() {
+        TermKind::Integer(value) => value.cast_unsigned(),
+        TermKind::Float(value) => value.to_bits(),
+        TermKind::Atom(name) => name.len() as u64,
+        TermKind::Binary(bytes) => bytes.len() as u64,
+        TermKind::Pid(pid) => u64::from(pid.id()),
+        TermKind::Reference(reference) => reference.words().map(u64::from).sum(),
+        TermKind::Tuple(tuple) => tuple.iter().fold(0, |sum, term| sum.wrapping_add(walk(term))),
+        TermKind::List(list) => {
             let mut items = list.iter();
-            let sum = walk_all(items.by_ref());
-            sum.wrapping_add(items.tail().map_or(0, |tail| walk(&tail)))
+            let sum = items.by_ref().fold(0_u64, |sum, term| sum.wrapping_add(walk(term)));
+            sum.wrapping_add(items.tail().map_or(0, walk))
         }
-        TermRef::Map(map) => {
-            let mut sum = 0_u64;
-            for (key, value) in map.iter() {
-                sum = sum.wrapping_add(walk(&key)).wrapping_add(walk(&value));
-            }
-            sum
-        }
+        TermKind::Map(map) => map
+            .iter()
+            .fold(0, |sum, (key, value)| sum.wrapping_add(walk(key)).wrapping_add(walk(value))),
         _ => 0,
     }
-}
-
-#[inline]
-fn walk_all<'a>(terms: impl Iterator<Item = TermRef<'a>>) -> u64 {
-    let mut sum = 0_u64;
-    for term in terms {
-        sum = sum.wrapping_add(walk(&term));
-    }
-    sum
 }

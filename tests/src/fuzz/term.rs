@@ -1,8 +1,8 @@
 //! Terms: the readers agree with each other, and what is read survives being written again.
 
 use krarup_transport::term::{
-    Atom, DecodeError, DecodeErrorKind, Limits, Progress, Term, TermRef, Validator, decode_parts,
-    from_bytes, to_bytes, validate_with,
+    Atom, DecodeError, DecodeErrorKind, Limits, Progress, Term, TermKind, TermRef, Validator,
+    decode_parts, from_bytes, to_bytes, validate_with,
 };
 use serde::Deserialize;
 
@@ -86,16 +86,16 @@ fn feed(
 
 /// Looks at everything in a view.
 fn walk(term: TermRef<'_>) {
-    match term {
-        TermRef::Tuple(tuple) => {
+    match term.kind() {
+        TermKind::Tuple(tuple) => {
             assert_eq!(tuple.iter().map(walk).count(), tuple.len());
         }
-        TermRef::List(list) => {
+        TermKind::List(list) => {
             let mut items = list.iter();
             items.by_ref().for_each(walk);
             items.tail().into_iter().for_each(walk);
         }
-        TermRef::Map(map) => {
+        TermKind::Map(map) => {
             let pairs = map.iter().map(|(key, value)| (walk(key), walk(value)));
             assert_eq!(pairs.count(), map.len());
         }

@@ -1,9 +1,11 @@
 //! Atoms: small owned strings, interned nowhere.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
-use smol_str::SmolStr;
+use super::small_text::SmallText;
 
 /// An atom: a name of at most 255 characters.
 ///
@@ -12,8 +14,8 @@ use smol_str::SmolStr;
 ///
 /// Atoms order by code point, as Erlang's do. `Display` prints like Erlang's `~p`, with quotes
 /// where the reader would need them.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Atom(SmolStr);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Atom(SmallText);
 
 impl Atom {
     /// Characters (code points) an atom may have at most.
@@ -23,8 +25,9 @@ impl Atom {
     ///
     /// # Errors
     /// When the name has more than 255 characters.
+    #[inline]
     pub fn new(name: &str) -> Result<Self, AtomTooLong> {
-        if fits(name) { Ok(Self(SmolStr::new(name))) } else { Err(AtomTooLong) }
+        if fits(name) { Ok(Self(SmallText::new(name))) } else { Err(AtomTooLong) }
     }
 
     /// The atom of a name known when the program is compiled.
@@ -34,10 +37,11 @@ impl Atom {
     #[must_use]
     pub const fn from_static(name: &'static str) -> Self {
         assert!(name.len() <= Self::CHARACTERS_MAX, "an atom has at most 255 characters");
-        Self(SmolStr::new_static(name))
+        Self(SmallText::from_static(name))
     }
 
     /// The name.
+    #[inline]
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -71,6 +75,25 @@ impl fmt::Debug for Atom {
 impl AsRef<str> for Atom {
     fn as_ref(&self) -> &str {
         self.as_str()
+    }
+}
+
+impl Hash for Atom {
+    /// As the name does.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl Ord for Atom {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl PartialOrd for Atom {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -134,6 +134,18 @@ impl Reference {
         Some(Self { node, creation, words: all, len: words.len() as u8 })
     }
 
+    /// The reference of the first `count` of these words; the others are zero.
+    #[inline]
+    pub(super) fn of_words(
+        node: Atom,
+        creation: Creation,
+        words: [u32; Self::WORDS_MAX],
+        count: u8,
+    ) -> Self {
+        debug_assert!((1..=Self::WORDS_MAX).contains(&usize::from(count)), "one to five words");
+        Self { node, creation, words, len: count }
+    }
+
     /// The words in wire order.
     #[inline]
     #[must_use]

@@ -32,13 +32,16 @@ mod parts;
 mod quick;
 mod room;
 mod skip;
+mod small_text;
 mod text;
 mod validate;
 mod validator;
 mod view;
 
 pub use self::atom::{Atom, AtomTooLong};
-pub use self::convert::{ConvertError, from_bytes, from_raw, from_term, to_bytes, to_term};
+pub use self::convert::{
+    ConvertError, ConvertErrorKind, from_bytes, from_raw, from_term, to_bytes, to_term,
+};
 pub use self::decode::decode_parts;
 pub use self::encode::Gather;
 pub use self::error::{DecodeError, DecodeErrorKind};
@@ -54,8 +57,8 @@ pub use self::text::{ParseError, ParseErrorKind, Written};
 pub use self::validate::{Validated, validate, validate_with};
 pub use self::validator::{Progress, Validator};
 pub use self::view::{
-    BigIntegerRef, BitStringRef, Elements, Encoded, ListItems, ListRef, MapRef, Pairs, PidRef,
-    PortRef, ReferenceRef, TermRef, TupleRef,
+    BigIntegerRef, BitStringRef, Elements, ListItems, ListRef, MapRef, Pairs, PidRef, PortRef,
+    ReferenceRef, TermKind, TermRef, TupleRef,
 };
 pub use self::write::{
     write_atom, write_binary, write_binary_header, write_byte_list, write_float, write_integer,

@@ -33,6 +33,23 @@ pub(super) fn append(
     true
 }
 
+/// Bytes that [`on_stack`] has room for: every identifier whose node has a name of usual length.
+const STACK_BYTES: usize = 128;
+
+/// Gives `take` what `fill` puts into a buffer on the stack; nothing if it does not fit.
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn on_stack<T>(
+    fill: impl for<'b> FnOnce(Room<'b>) -> Option<Room<'b>>,
+    take: impl FnOnce(&[u8]) -> T,
+) -> Option<T> {
+    let mut buffer = [const { MaybeUninit::<u8>::uninit() }; STACK_BYTES];
+    let left = fill(Room { free: &mut buffer })?.free.len();
+    let filled = buffer.get(..STACK_BYTES.checked_sub(left)?)?;
+    // SAFETY: as in `append`, the bytes before the room that is left have been written.
+    Some(take(unsafe { &*(std::ptr::from_ref(filled) as *const [u8]) }))
+}
+
 impl Room<'_> {
     /// Puts so many bytes; nothing if there is no room for them.
     #[inline]
@@ -101,6 +118,15 @@ mod tests {
             assert!(done);
             assert_eq!(out, [&[255, 1, 2, 3][..], &bytes, &[7, 8]].concat());
         }
+    }
+
+    #[test]
+    fn the_stack_has_room_for_little() {
+        let put = |bytes: &[u8]| on_stack(|room| room.put([7])?.put_all(bytes), <[u8]>::to_vec);
+        assert_eq!(put(b""), Some(vec![7]));
+        assert_eq!(put(b"ab"), Some(b"\x07ab".to_vec()));
+        assert_eq!(put(&[1; STACK_BYTES - 1]).map(|bytes| bytes.len()), Some(STACK_BYTES));
+        assert_eq!(put(&[1; STACK_BYTES]), None);
     }
 
     #[test]

@@ -3,6 +3,22 @@
 use super::read::Reader;
 use super::{DecodeError, DecodeErrorKind, Limits, tag, validate};
 
+/// What follows the first term, as [`after`]: for where terms are passed over one by one, most of
+/// them short.
+#[inline]
+pub(super) fn after_one(rest: &[u8]) -> Option<&[u8]> {
+    match *rest {
+        [tag::SMALL_INTEGER, _, ref rest @ ..] => Some(rest),
+        [tag::SMALL_ATOM_UTF8, length, ref rest @ ..] => rest.get(length.into()..),
+        [tag::BINARY, a, b, c, d, ref rest @ ..] => {
+            rest.get(u32::from_be_bytes([a, b, c, d]) as usize..)
+        }
+        [tag::INTEGER, _, _, _, _, ref rest @ ..] => Some(rest),
+        [tag::NEW_FLOAT, _, _, _, _, _, _, _, _, ref rest @ ..] => Some(rest),
+        _ => after(rest, 1),
+    }
+}
+
 /// What follows the first `count` terms of bytes that have been validated. Of other bytes it
 /// passes over something or fails, but never passes the end and never does more than they are
 /// long.

@@ -72,6 +72,17 @@ pub const V4_PORT: u8 = 120;
 /// `LOCAL_EXT`: only readable by the node that wrote it; refused.
 pub const LOCAL: u8 = 121;
 
+/// Every byte as a term, which is what an element of a string stands for.
+pub(super) static SMALL_INTEGERS: [[u8; 2]; 256] = {
+    let mut terms = [[SMALL_INTEGER, 0]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        terms[byte][1] = byte as u8;
+        byte += 1;
+    }
+    terms
+};
+
 /// The name of a tag as OTP spells it, for error messages.
 #[must_use]
 pub fn name(tag: u8) -> &'static str {

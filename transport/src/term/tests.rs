@@ -376,3 +376,10 @@ fn parts_may_be_cut_anywhere() {
         assert_eq!(decode_parts(&single, &(), &Limits::DEFAULT), Ok(whole));
     }
 }
+
+#[test]
+fn terms_are_small() {
+    assert!(size_of::<Atom>() <= 24, "{}", size_of::<Atom>());
+    assert!(size_of::<Option<Pid>>() <= 40, "{}", size_of::<Option<Pid>>());
+    assert!(size_of::<Term>() <= 56, "{}", size_of::<Term>());
+}

@@ -236,6 +236,13 @@ pub fn write_binary(out: &mut Vec<u8>, bytes: &[u8]) {
     append(out, |room| room.put_all(bytes));
 }
 
+/// Writes bytes that are a term already.
+#[inline]
+pub(crate) fn write_all(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(bytes.len());
+    append(out, |room| room.put_all(bytes));
+}
+
 /// Writes the head of a binary; that many bytes must follow.
 ///
 /// # Panics

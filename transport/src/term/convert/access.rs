@@ -6,7 +6,7 @@ use super::super::read::{AtomTable, Reader};
 use super::super::skip::skip;
 use super::super::{tag, validate};
 use super::de::Deserializer;
-use super::{ConvertError, Fault};
+use super::{ConvertError, ConvertErrorKind};
 
 /// Elements of which the number is known: of a tuple, or the pairs of a map.
 pub(super) struct Counted<'d, 'de, 'a, A: ?Sized> {
@@ -15,27 +15,29 @@ pub(super) struct Counted<'d, 'de, 'a, A: ?Sized> {
 }
 
 impl<A: AtomTable + ?Sized> Counted<'_, '_, '_, A> {
+    #[inline]
     fn hint(&self) -> Option<usize> {
         Some(self.left.min(self.de.reader.remaining()))
     }
 
-    /// Passes over what the visitor did not want.
-    pub(super) fn finish(self) -> Result<(), Fault> {
-        Ok(skip(&mut self.de.reader, self.left)?)
-    }
-
-    pub(super) fn finish_map(self) -> Result<(), Fault> {
-        Ok(skip(&mut self.de.reader, self.left.saturating_mul(2))?)
+    /// Passes over what the visitor did not want, so many terms for each element that is left.
+    #[inline]
+    pub(super) fn finish(self, terms: usize) -> Result<(), ConvertError> {
+        if self.left > 0 {
+            skip(&mut self.de.reader, self.left.saturating_mul(terms))?;
+        }
+        Ok(())
     }
 }
 
 impl<'de, A: AtomTable + ?Sized> SeqAccess<'de> for Counted<'_, 'de, '_, A> {
-    type Error = Fault;
+    type Error = ConvertError;
 
+    #[inline]
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Fault> {
+    ) -> Result<Option<T::Value>, ConvertError> {
         match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
@@ -45,18 +47,20 @@ impl<'de, A: AtomTable + ?Sized> SeqAccess<'de> for Counted<'_, 'de, '_, A> {
         }
     }
 
+    #[inline]
     fn size_hint(&self) -> Option<usize> {
         self.hint()
     }
 }
 
 impl<'de, A: AtomTable + ?Sized> MapAccess<'de> for Counted<'_, 'de, '_, A> {
-    type Error = Fault;
+    type Error = ConvertError;
 
+    #[inline]
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Fault> {
+    ) -> Result<Option<K::Value>, ConvertError> {
         match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
@@ -66,10 +70,15 @@ impl<'de, A: AtomTable + ?Sized> MapAccess<'de> for Counted<'_, 'de, '_, A> {
         }
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, ConvertError> {
         seed.deserialize(&mut *self.de)
     }
 
+    #[inline]
     fn size_hint(&self) -> Option<usize> {
         self.hint()
     }
@@ -90,9 +99,10 @@ pub(super) enum Element {
 }
 
 impl ListItems {
+    #[inline]
     pub(super) fn open<A: AtomTable + ?Sized>(
         de: &mut Deserializer<'_, '_, A>,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, ConvertError> {
         match de.peek()? {
             tag::NIL | tag::STRING | tag::LIST => {
                 let mut items = Self { left: 0, is_string: false };
@@ -107,7 +117,7 @@ impl ListItems {
     fn open_tail<A: AtomTable + ?Sized>(
         &mut self,
         de: &mut Deserializer<'_, '_, A>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ConvertError> {
         let position = de.reader.position();
         let mut reader = de.reader;
         match reader.u8()? {
@@ -125,10 +135,11 @@ impl ListItems {
         Ok(())
     }
 
+    #[inline]
     pub(super) fn next_element<A: AtomTable + ?Sized>(
         &mut self,
         de: &mut Deserializer<'_, '_, A>,
-    ) -> Result<Option<Element>, Fault> {
+    ) -> Result<Option<Element>, ConvertError> {
         while self.left == 0 {
             if self.is_string {
                 return Ok(None);
@@ -143,17 +154,6 @@ impl ListItems {
     }
 }
 
-/// Every byte as the term that an element of a string stands for.
-static BYTE_TERMS: [[u8; 2]; 256] = {
-    let mut terms = [[tag::SMALL_INTEGER, 0]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        terms[byte][1] = byte as u8;
-        byte += 1;
-    }
-    terms
-};
-
 pub(super) struct List<'d, 'de, 'a, A: ?Sized> {
     pub(super) de: &'d mut Deserializer<'de, 'a, A>,
     pub(super) items: ListItems,
@@ -161,7 +161,8 @@ pub(super) struct List<'d, 'de, 'a, A: ?Sized> {
 
 impl<A: AtomTable + ?Sized> List<'_, '_, '_, A> {
     /// Passes over what the visitor did not want.
-    pub(super) fn finish(mut self) -> Result<(), Fault> {
+    #[inline]
+    pub(super) fn finish(mut self) -> Result<(), ConvertError> {
         while let Some(element) = self.items.next_element(self.de)? {
             if let Element::Term = element {
                 skip(&mut self.de.reader, 1)?;
@@ -172,25 +173,27 @@ impl<A: AtomTable + ?Sized> List<'_, '_, '_, A> {
 }
 
 impl<'de, A: AtomTable + ?Sized> SeqAccess<'de> for List<'_, 'de, '_, A> {
-    type Error = Fault;
+    type Error = ConvertError;
 
+    #[inline]
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Fault> {
+    ) -> Result<Option<T::Value>, ConvertError> {
         match self.items.next_element(self.de)? {
             None => Ok(None),
             Some(Element::Term) => seed.deserialize(&mut *self.de).map(Some),
             Some(Element::Byte(byte)) => {
                 // As the term it stands for, so that every type reads it alike.
                 let Deserializer { atoms, limits, depth, .. } = *self.de;
-                let reader = Reader::new(&BYTE_TERMS[usize::from(byte)]);
+                let reader = Reader::new(&tag::SMALL_INTEGERS[usize::from(byte)]);
                 let mut element = Deserializer { reader, atoms, limits, depth };
                 seed.deserialize(&mut element).map(Some)
             }
         }
     }
 
+    #[inline]
     fn size_hint(&self) -> Option<usize> {
         Some(self.items.left.min(self.de.reader.remaining()))
     }
@@ -203,21 +206,26 @@ pub(super) struct Tagged<'d, 'de, 'a, A: ?Sized> {
 }
 
 impl<A: AtomTable + ?Sized> Tagged<'_, '_, '_, A> {
-    fn check(&self, expected: &'static str, values: usize) -> Result<(), Fault> {
+    #[inline]
+    fn check(&self, expected: &'static str, values: usize) -> Result<(), ConvertError> {
         if self.left == values {
             return Ok(());
         }
         let position = self.de.reader.position();
-        Err(ConvertError::Unexpected { expected, came: "a tuple of another arity", position }
+        Err(ConvertErrorKind::Unexpected { expected, came: "a tuple of another arity", position }
             .into())
     }
 }
 
 impl<'de, A: AtomTable + ?Sized> EnumAccess<'de> for Tagged<'_, 'de, '_, A> {
-    type Error = Fault;
+    type Error = ConvertError;
     type Variant = Self;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
+    #[inline]
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Self), ConvertError> {
         if !self.de.is_atom() {
             return Err(self.de.unexpected("the atom of a tagged tuple"));
         }
@@ -227,18 +235,28 @@ impl<'de, A: AtomTable + ?Sized> EnumAccess<'de> for Tagged<'_, 'de, '_, A> {
 }
 
 impl<'de, A: AtomTable + ?Sized> VariantAccess<'de> for Tagged<'_, 'de, '_, A> {
-    type Error = Fault;
+    type Error = ConvertError;
 
-    fn unit_variant(self) -> Result<(), Fault> {
+    #[inline]
+    fn unit_variant(self) -> Result<(), ConvertError> {
         self.check("an atom, or a tuple of one", 0)
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
+    #[inline]
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, ConvertError> {
         self.check("{variant, value}", 1)?;
         seed.deserialize(self.de)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
         self.check("{variant, values…}", len)?;
         self.de.tuple(len, visitor)
     }
@@ -247,7 +265,7 @@ impl<'de, A: AtomTable + ?Sized> VariantAccess<'de> for Tagged<'_, 'de, '_, A> {
         self,
         _fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, ConvertError> {
         self.check("{variant, #{…}}", 1)?;
         self.de.map(visitor)
     }

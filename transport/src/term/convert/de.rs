@@ -1,6 +1,7 @@
 //! Bytes to Rust values.
 
 use serde::de::{IntoDeserializer, Visitor};
+use smallvec::SmallVec;
 
 use super::super::read::{self, AtomTable, Reader};
 use super::super::skip::skip;
@@ -8,7 +9,7 @@ use super::super::{
     Atom, DecodeError, DecodeErrorKind, Limits, Term, ascii, decode, tag, validate,
 };
 use super::access::{Counted, Element, List, ListItems, Tagged};
-use super::{ATOM, ConvertError, Fault, TERM};
+use super::{ATOM, ConvertError, ConvertErrorKind, TERM};
 
 /// Levels that Rust types may nest, as each goes down the stack.
 const DEPTH_MAX: usize = 128;
@@ -44,18 +45,18 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
     }
 
     /// The tag of the next term, which stays where it is.
-    pub(super) fn peek(&self) -> Result<u8, Fault> {
+    pub(super) fn peek(&self) -> Result<u8, ConvertError> {
         let mut reader = self.reader;
         Ok(reader.u8()?)
     }
 
     #[cold]
-    pub(super) fn unexpected(&self, expected: &'static str) -> Fault {
+    pub(super) fn unexpected(&self, expected: &'static str) -> ConvertError {
         let position = self.reader.position();
         match self.reader.peek() {
             Some(tag) if tag::name(tag) == "unknown" => read::no_term(position, tag).into(),
             Some(tag) => {
-                ConvertError::Unexpected { expected, came: tag::name(tag), position }.into()
+                ConvertErrorKind::Unexpected { expected, came: tag::name(tag), position }.into()
             }
             None => {
                 let kind = DecodeErrorKind::Truncated { needed: 1, remaining: 0 };
@@ -78,7 +79,21 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         )
     }
 
-    fn atom(&mut self) -> Result<Name<'de, 'a>, Fault> {
+    #[inline]
+    fn atom(&mut self) -> Result<Name<'de, 'a>, ConvertError> {
+        if let [tag::SMALL_ATOM_UTF8, length, rest @ ..] = self.reader.rest()
+            && let Some(text) = rest.get(..usize::from(*length))
+            && usize::from(*length) <= self.limits.atom_characters_max
+            && let Some(name) = ascii::text(text)
+        {
+            self.reader.take(2 + text.len())?;
+            return Ok(Name::Inline(name));
+        }
+        self.other_atom()
+    }
+
+    #[inline(never)]
+    fn other_atom(&mut self) -> Result<Name<'de, 'a>, ConvertError> {
         let position = self.reader.position();
         let mut reader = self.reader;
         let length = match reader.u8()? {
@@ -103,7 +118,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
     }
 
     /// Takes the next term if it is one of these atoms.
-    fn take_atom(&mut self, names: &[&str]) -> Result<bool, Fault> {
+    fn take_atom(&mut self, names: &[&str]) -> Result<bool, ConvertError> {
         if !self.is_atom() {
             return Ok(false);
         }
@@ -115,7 +130,20 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         Ok(found)
     }
 
-    fn binary(&mut self) -> Result<&'de [u8], Fault> {
+    #[inline]
+    fn binary(&mut self) -> Result<&'de [u8], ConvertError> {
+        if let [tag::BINARY, a, b, c, d, rest @ ..] = self.reader.rest()
+            && let Some(bytes) = rest.get(..u32::from_be_bytes([*a, *b, *c, *d]) as usize)
+            && bytes.len() <= self.limits.binary_bytes_max
+        {
+            self.reader.take(5 + bytes.len())?;
+            return Ok(bytes);
+        }
+        self.other_binary()
+    }
+
+    #[inline(never)]
+    fn other_binary(&mut self) -> Result<&'de [u8], ConvertError> {
         let position = self.reader.position();
         let mut reader = self.reader;
         let tag = reader.u8()?;
@@ -133,7 +161,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
     }
 
     /// An integer with its sign apart.
-    pub(super) fn integer(&mut self) -> Result<(bool, u128), Fault> {
+    pub(super) fn integer(&mut self) -> Result<(bool, u128), ConvertError> {
         let position = self.reader.position();
         let mut reader = self.reader;
         let (is_negative, magnitude) = match reader.u8()? {
@@ -163,7 +191,23 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         Ok((is_negative && magnitude != 0, magnitude))
     }
 
-    fn visit_integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn visit_integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+        match *self.reader.rest() {
+            [tag::SMALL_INTEGER, value, ..] => {
+                self.reader.take(2)?;
+                visitor.visit_u64(value.into())
+            }
+            [tag::INTEGER, a, b, c, d, ..] => {
+                self.reader.take(5)?;
+                visitor.visit_i64(i32::from_be_bytes([a, b, c, d]).into())
+            }
+            _ => self.visit_big_integer(visitor),
+        }
+    }
+
+    #[inline(never)]
+    fn visit_big_integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
         let position = self.reader.position();
         let (is_negative, magnitude) = self.integer()?;
         if !is_negative {
@@ -181,7 +225,8 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         }
     }
 
-    fn float(&mut self) -> Result<f64, Fault> {
+    #[inline]
+    fn float(&mut self) -> Result<f64, ConvertError> {
         let position = self.reader.position();
         let mut reader = self.reader;
         let value = match reader.u8()? {
@@ -197,13 +242,34 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
     }
 
     /// Text from a binary, a list of characters, or an atom.
-    fn text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+        match *self.reader.rest() {
+            [tag::BINARY, ..] => {
+                let before = self.reader;
+                if let Some(text) = ascii::text(self.binary()?) {
+                    return visitor.visit_borrowed_str(text);
+                }
+                self.reader = before;
+            }
+            [tag::SMALL_ATOM_UTF8, ..] => {
+                if let Name::Inline(name) = self.atom()? {
+                    return visitor.visit_borrowed_str(name);
+                }
+            }
+            _ => {}
+        }
+        self.other_text(visitor)
+    }
+
+    #[inline(never)]
+    fn other_text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
         match self.peek()? {
             tag::BINARY | tag::BIT_BINARY => {
                 let position = self.reader.position();
                 match ascii::text(self.binary()?) {
                     Some(text) => visitor.visit_borrowed_str(text),
-                    None => Err(ConvertError::Unexpected {
+                    None => Err(ConvertErrorKind::Unexpected {
                         expected: "text in UTF-8",
                         came: "a binary that is not",
                         position,
@@ -237,7 +303,7 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
                             code.and_then(char::from_u32)
                         }
                     };
-                    text.push(character.ok_or(ConvertError::Unexpected {
+                    text.push(character.ok_or(ConvertErrorKind::Unexpected {
                         expected: "text",
                         came: "a list with something else than characters",
                         position,
@@ -254,27 +320,44 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
     }
 
     /// The head of a tuple.
-    fn arity(&mut self, expected: &'static str) -> Result<usize, Fault> {
-        if !matches!(self.peek()?, tag::SMALL_TUPLE | tag::LARGE_TUPLE) {
-            return Err(self.unexpected(expected));
+    #[inline]
+    fn arity(&mut self, expected: &'static str) -> Result<usize, ConvertError> {
+        match *self.reader.rest() {
+            [tag::SMALL_TUPLE, arity, ref rest @ ..] if rest.len() >= arity.into() => {
+                self.reader.take(2)?;
+                Ok(arity.into())
+            }
+            [tag::SMALL_TUPLE | tag::LARGE_TUPLE, ..] => {
+                Ok(read::read_tuple_header(&mut self.reader)?)
+            }
+            _ => Err(self.unexpected(expected)),
         }
-        Ok(read::read_tuple_header(&mut self.reader)?)
     }
 
-    fn exact_arity(&mut self, arity: usize) -> Result<(), Fault> {
+    #[inline]
+    fn exact_arity(&mut self, arity: usize) -> Result<(), ConvertError> {
         let position = self.reader.position();
         if self.arity("a tuple")? == arity {
             return Ok(());
         }
-        Err(ConvertError::Unexpected {
+        Err(Self::another_arity(position))
+    }
+
+    #[cold]
+    fn another_arity(position: usize) -> ConvertError {
+        (ConvertErrorKind::Unexpected {
             expected: "a tuple of another arity",
             came: "this one",
             position,
-        }
-        .into())
+        })
+        .into()
     }
 
-    fn down<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+    #[inline]
+    fn down<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, ConvertError>,
+    ) -> Result<T, ConvertError> {
         let depth_max = DEPTH_MAX.min(self.limits.depth_max);
         if self.depth >= depth_max {
             let kind = DecodeErrorKind::TooDeep { depth_max };
@@ -286,7 +369,8 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         result
     }
 
-    fn list<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn list<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
         self.down(|de| {
             let items = ListItems::open(de)?;
             let mut list = List { de, items };
@@ -296,20 +380,22 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         })
     }
 
+    #[inline]
     pub(super) fn tuple<V: Visitor<'de>>(
         &mut self,
         arity: usize,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, ConvertError> {
         self.down(|de| {
             let mut elements = Counted { de, left: arity };
             let value = visitor.visit_seq(&mut elements)?;
-            elements.finish()?;
+            elements.finish(1)?;
             Ok(value)
         })
     }
 
-    pub(super) fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    pub(super) fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
         if self.peek()? != tag::MAP {
             return Err(self.unexpected("a map"));
         }
@@ -320,42 +406,91 @@ impl<'de, 'a, A: AtomTable + ?Sized> Deserializer<'de, 'a, A> {
         self.down(|de| {
             let mut pairs = Counted { de, left: pairs };
             let value = visitor.visit_map(&mut pairs)?;
-            pairs.finish_map()?;
+            pairs.finish(2)?;
             Ok(value)
         })
     }
 
     /// Hands over the bytes of one term, without references to the atom table.
-    fn encoded<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
-        let mut end = self.reader;
+    #[inline]
+    fn encoded<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
+        // The identifiers of today's form, which are short and have their node at the front.
+        let length = match *self.reader.rest() {
+            [tag::NEW_PID, tag::SMALL_ATOM_UTF8, length, ..] => 3 + usize::from(length) + 12,
+            [tag::NEWER_REFERENCE, 0, words, tag::SMALL_ATOM_UTF8, length, ..] => {
+                5 + usize::from(length) + 4 + 4 * usize::from(words)
+            }
+            _ => return self.encoded_other(visitor),
+        };
+        visitor.visit_borrowed_bytes(self.reader.take(length)?)
+    }
+
+    #[inline(never)]
+    fn encoded_other<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ConvertError> {
         if self.atoms.has_entry(0) {
-            // It may refer to the table, so it is written again without.
-            let term = Term::read(&mut self.reader, self.atoms, self.limits)?;
-            let mut bytes = Vec::new();
-            term.encode(&mut bytes);
-            return visitor.visit_byte_buf(bytes);
+            if let Some(bytes) = self.cached_identifier()? {
+                return visitor.visit_bytes(&bytes);
+            }
+            let valid = validate::validate_with(self.reader.rest(), self.atoms, self.limits)?;
+            if valid.uses_atom_cache {
+                // It is written again without.
+                let term = Term::read(&mut self.reader, self.atoms, self.limits)?;
+                let mut bytes = Vec::new();
+                term.encode(&mut bytes);
+                return visitor.visit_byte_buf(bytes);
+            }
         }
+        let mut end = self.reader;
         skip(&mut end, 1)?;
         let bytes = self.reader.take(self.reader.remaining() - end.remaining())?;
         visitor.visit_borrowed_bytes(bytes)
+    }
+
+    /// Takes an identifier whose node is in the atom table, and puts the name in its place.
+    fn cached_identifier(&mut self) -> Result<Option<SmallVec<[u8; 128]>>, ConvertError> {
+        let rest = self.reader.rest();
+        let (head, length) = match *rest {
+            [tag::NEW_PID, tag::ATOM_CACHE_REF, ..] => (1, 12),
+            [tag::NEWER_REFERENCE, 0, words, tag::ATOM_CACHE_REF, ..] => {
+                (3, 4 + 4 * usize::from(words))
+            }
+            _ => return Ok(None),
+        };
+        let mut bytes = SmallVec::from_slice(self.reader.take(head)?);
+        match self.atom()? {
+            name if name.as_str().len() <= usize::from(u8::MAX) => {
+                let name = name.as_str();
+                bytes.extend_from_slice(&[tag::SMALL_ATOM_UTF8, name.len() as u8]);
+                bytes.extend_from_slice(name.as_bytes());
+            }
+            name => {
+                let [high, low] = (name.as_str().len() as u16).to_be_bytes();
+                bytes.extend_from_slice(&[tag::ATOM_UTF8, high, low]);
+                bytes.extend_from_slice(name.as_str().as_bytes());
+            }
+        }
+        bytes.extend_from_slice(self.reader.take(length)?);
+        Ok(Some(bytes))
     }
 }
 
 macro_rules! integers {
     ($($method:ident)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
             self.visit_integer(visitor)
         }
     )*};
 }
 
 impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<'de, '_, A> {
-    type Error = Fault;
+    type Error = ConvertError;
 
     integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         match self.peek()? {
             tag::SMALL_INTEGER | tag::INTEGER | tag::SMALL_BIG | tag::LARGE_BIG => {
                 self.visit_integer(visitor)
@@ -390,7 +525,8 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         if self.take_atom(&["true"])? {
             visitor.visit_bool(true)
         } else if self.take_atom(&["false"])? {
@@ -400,11 +536,13 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         self.deserialize_f64(visitor)
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         match self.peek()? {
             tag::SMALL_INTEGER | tag::INTEGER | tag::SMALL_BIG | tag::LARGE_BIG => {
                 let (is_negative, magnitude) = self.integer()?;
@@ -415,7 +553,8 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         if !matches!(self.peek()?, tag::SMALL_INTEGER | tag::INTEGER) {
             return self.text(visitor);
         }
@@ -431,15 +570,18 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         self.text(visitor)
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         self.text(visitor)
     }
 
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         match self.peek()? {
             tag::NIL => {
                 self.reader.u8()?;
@@ -456,11 +598,13 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         self.deserialize_bytes(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         if self.take_atom(&["undefined", "nil"])? {
             visitor.visit_none()
         } else {
@@ -468,7 +612,8 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         if self.take_atom(&["ok", "undefined", "nil"])? {
             return visitor.visit_unit();
         }
@@ -479,11 +624,12 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         Err(self.unexpected("ok, undefined, nil or {}"))
     }
 
+    #[inline]
     fn deserialize_unit_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, ConvertError> {
         if self.take_atom(&[name])? {
             visitor.visit_unit()
         } else {
@@ -491,11 +637,12 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
+    #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, ConvertError> {
         match name {
             ATOM => visitor.visit_str(self.atom()?.as_str()),
             TERM => self.encoded(visitor),
@@ -503,43 +650,53 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         self.list(visitor)
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
         self.exact_arity(len)?;
         self.tuple(len, visitor)
     }
 
+    #[inline]
     fn deserialize_tuple_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
         len: usize,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, ConvertError> {
         self.deserialize_tuple(len, visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         self.map(visitor)
     }
 
+    #[inline]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
         _fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, ConvertError> {
         self.map(visitor)
     }
 
+    #[inline]
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, ConvertError> {
         if self.is_atom() {
             let name = self.atom()?;
             return visitor.visit_enum(name.as_str().into_deserializer());
@@ -547,7 +704,7 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         let position = self.reader.position();
         let arity = self.arity("an atom or a tagged tuple")?;
         if arity == 0 {
-            return Err(ConvertError::Unexpected {
+            return Err(ConvertErrorKind::Unexpected {
                 expected: "an atom or a tagged tuple",
                 came: "{}",
                 position,
@@ -557,7 +714,8 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         self.down(|de| visitor.visit_enum(Tagged { de, left: arity - 1 }))
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         match self.peek()? {
             tag::BINARY => self.text(visitor),
             tag::SMALL_INTEGER | tag::INTEGER => self.visit_integer(visitor),
@@ -570,7 +728,11 @@ impl<'de, A: AtomTable + ?Sized> serde::Deserializer<'de> for &mut Deserializer<
         }
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    #[inline]
+    fn deserialize_ignored_any<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
         skip(&mut self.reader, 1)?;
         visitor.visit_unit()
     }

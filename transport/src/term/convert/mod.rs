@@ -46,9 +46,15 @@ use super::read::{AtomTable, Reader};
 use super::{DecodeError, DecodeErrorKind, Limits, Term};
 
 /// Why a Rust value could not become a term, or a term not the Rust value.
+///
+/// One word, as every result on the way through serde has to have room for it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConvertError(Box<ConvertErrorKind>);
+
+/// What is wrong with a Rust value or a term.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ConvertError {
+pub enum ConvertErrorKind {
     /// The bytes are no legal term.
     Decode(DecodeError),
     /// The term is legal, but another one is needed.
@@ -70,7 +76,27 @@ pub enum ConvertError {
     Message(String),
 }
 
+impl ConvertError {
+    /// What is wrong.
+    #[must_use]
+    pub fn kind(&self) -> &ConvertErrorKind {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ConvertError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
 impl fmt::Display for ConvertError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for ConvertErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Decode(error) => fmt::Display::fmt(error, f),
@@ -87,53 +113,29 @@ impl fmt::Display for ConvertError {
 
 impl std::error::Error for ConvertError {}
 
-impl From<DecodeError> for ConvertError {
-    fn from(error: DecodeError) -> Self {
-        Self::Decode(error)
-    }
-}
-
-/// An error on its way through serde: one word, as every result along the way has to have room for
-/// it.
-#[derive(Debug)]
-struct Fault(Box<ConvertError>);
-
-impl<E: Into<ConvertError>> From<E> for Fault {
+impl From<ConvertErrorKind> for ConvertError {
     #[cold]
-    fn from(error: E) -> Self {
-        Self(Box::new(error.into()))
+    fn from(kind: ConvertErrorKind) -> Self {
+        Self(Box::new(kind))
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl serde::ser::Error for Fault {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        ConvertError::Message(message.to_string()).into()
-    }
-}
-
-impl serde::de::Error for Fault {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        ConvertError::Message(message.to_string()).into()
+impl From<DecodeError> for ConvertError {
+    #[cold]
+    fn from(error: DecodeError) -> Self {
+        ConvertErrorKind::Decode(error).into()
     }
 }
 
 impl serde::ser::Error for ConvertError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Message(message.to_string())
+        ConvertErrorKind::Message(message.to_string()).into()
     }
 }
 
 impl serde::de::Error for ConvertError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Message(message.to_string())
+        ConvertErrorKind::Message(message.to_string()).into()
     }
 }
 
@@ -145,10 +147,11 @@ impl serde::de::Error for ConvertError {
 /// When the value has no form as a term; `out` is as it was before.
 pub fn to_bytes<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), ConvertError> {
     let start = out.len();
-    value.serialize(ser::Serializer::new(out)).map_err(|Fault(error)| {
+    let result = value.serialize(ser::Serializer::new(out));
+    if result.is_err() {
         out.truncate(start);
-        *error
-    })
+    }
+    result
 }
 
 /// Reads a value straight from the bytes of one external term (without a version byte), which may
@@ -165,13 +168,14 @@ pub fn from_bytes<'de, T: Deserialize<'de>, A: AtomTable + ?Sized>(
     limits: &Limits,
 ) -> Result<T, ConvertError> {
     let mut deserializer = de::Deserializer::new(Reader::new(bytes), atoms, limits);
-    let value = T::deserialize(&mut deserializer).map_err(|Fault(error)| *error)?;
+    // Given back as it is: a value that was just put together is not moved without need.
+    let result = T::deserialize(&mut deserializer);
     let reader = deserializer.reader;
     match reader.remaining() {
-        0 => Ok(value),
-        left => {
+        left @ 1.. if result.is_ok() => {
             Err(DecodeError::new(reader.position(), DecodeErrorKind::TrailingBytes(left)).into())
         }
+        _ => result,
     }
 }
 

@@ -3,9 +3,9 @@
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::super::tag;
 use super::super::write::write_binary;
-use super::{ATOM, ConvertError, TERM};
+use super::super::{ascii, tag};
+use super::{ATOM, ConvertError, ConvertErrorKind, TERM};
 
 /// Reads a value from bytes that are the content of a binary without being a term: what
 /// [`from_bytes`](super::from_bytes) reads from that binary. Borrowed text and bytes point into
@@ -22,13 +22,14 @@ struct Raw<'de>(&'de [u8]);
 
 impl<'de> Raw<'de> {
     fn text<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
-        match std::str::from_utf8(self.0) {
-            Ok(text) => visitor.visit_borrowed_str(text),
-            Err(_) => Err(ConvertError::Unexpected {
+        match ascii::text(self.0) {
+            Some(text) => visitor.visit_borrowed_str(text),
+            None => Err(ConvertErrorKind::Unexpected {
                 expected: "text in UTF-8",
                 came: "a binary that is not",
                 position: 0,
-            }),
+            }
+            .into()),
         }
     }
 }
@@ -62,11 +63,12 @@ impl<'de> Deserializer<'de> for Raw<'de> {
         visitor: V,
     ) -> Result<V::Value, ConvertError> {
         match name {
-            ATOM => Err(ConvertError::Unexpected {
+            ATOM => Err(ConvertErrorKind::Unexpected {
                 expected: "an atom",
                 came: tag::name(tag::BINARY),
                 position: 0,
-            }),
+            }
+            .into()),
             TERM => {
                 let mut term = Vec::with_capacity(self.0.len() + 5);
                 write_binary(&mut term, self.0);

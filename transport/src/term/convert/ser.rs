@@ -7,7 +7,7 @@ use serde::ser::{
 use smallvec::SmallVec;
 
 use super::super::{Atom, DecodeErrorKind, Limits, keys, tag, write};
-use super::{ATOM, ConvertError, Fault, TERM};
+use super::{ATOM, ConvertError, ConvertErrorKind, TERM};
 
 /// Writes one value to the end of a buffer.
 pub(super) struct Serializer<'a> {
@@ -19,9 +19,9 @@ impl<'a> Serializer<'a> {
         Self { out }
     }
 
-    fn float(self, value: f64) -> Result<(), Fault> {
+    fn float(self, value: f64) -> Result<(), ConvertError> {
         if !value.is_finite() {
-            return Err(ConvertError::NotAFiniteFloat.into());
+            return Err(ConvertErrorKind::NotAFiniteFloat.into());
         }
         write::write_float(self.out, value);
         Ok(())
@@ -32,7 +32,7 @@ impl<'a> Serializer<'a> {
         Fixed { out: self.out }
     }
 
-    fn variant(self, name: &str, arity: usize) -> Result<Fixed<'a>, Fault> {
+    fn variant(self, name: &str, arity: usize) -> Result<Fixed<'a>, ConvertError> {
         let tuple = self.tuple(arity + 1);
         write_name(tuple.out, name)?;
         Ok(tuple)
@@ -45,18 +45,18 @@ impl<'a> Serializer<'a> {
     }
 }
 
-fn write_name(out: &mut Vec<u8>, name: &str) -> Result<(), Fault> {
+fn write_name(out: &mut Vec<u8>, name: &str) -> Result<(), ConvertError> {
     if name.len() > Atom::CHARACTERS_MAX && name.chars().count() > Atom::CHARACTERS_MAX {
-        return Err(ConvertError::AtomTooLong.into());
+        return Err(ConvertErrorKind::AtomTooLong.into());
     }
     write::write_atom_text(out, name);
     Ok(())
 }
 
 /// Sets the 32-bit count that ends where the elements start.
-fn patch_count(out: &mut [u8], elements_start: usize, count: usize) -> Result<(), Fault> {
+fn patch_count(out: &mut [u8], elements_start: usize, count: usize) -> Result<(), ConvertError> {
     let count = u32::try_from(count)
-        .map_err(|_| ConvertError::Message("more than 2^32 elements".to_owned()))?;
+        .map_err(|_| ConvertErrorKind::Message("more than 2^32 elements".to_owned()))?;
     out[elements_start - 4..elements_start].copy_from_slice(&count.to_be_bytes());
     Ok(())
 }
@@ -64,7 +64,7 @@ fn patch_count(out: &mut [u8], elements_start: usize, count: usize) -> Result<()
 macro_rules! integers {
     ($($method:ident: $type:ty),*) => {$(
         #[inline]
-        fn $method(self, value: $type) -> Result<(), Fault> {
+        fn $method(self, value: $type) -> Result<(), ConvertError> {
             write::write_integer(self.out, value);
             Ok(())
         }
@@ -73,7 +73,7 @@ macro_rules! integers {
 
 impl<'a> serde::Serializer for Serializer<'a> {
     type Ok = ();
-    type Error = Fault;
+    type Error = ConvertError;
     type SerializeSeq = Seq<'a>;
     type SerializeTuple = Fixed<'a>;
     type SerializeTupleStruct = Fixed<'a>;
@@ -86,7 +86,7 @@ impl<'a> serde::Serializer for Serializer<'a> {
         serialize_i128: i128, serialize_u8: u8, serialize_u16: u16, serialize_u32: u32,
         serialize_u64: u64);
 
-    fn serialize_u128(self, value: u128) -> Result<(), Fault> {
+    fn serialize_u128(self, value: u128) -> Result<(), ConvertError> {
         match i128::try_from(value) {
             Ok(value) => write::write_integer(self.out, value),
             Err(_) => write::write_magnitude(self.out, false, &value.to_le_bytes()),
@@ -94,48 +94,48 @@ impl<'a> serde::Serializer for Serializer<'a> {
         Ok(())
     }
 
-    fn serialize_bool(self, value: bool) -> Result<(), Fault> {
+    fn serialize_bool(self, value: bool) -> Result<(), ConvertError> {
         write_name(self.out, if value { "true" } else { "false" })
     }
 
-    fn serialize_f32(self, value: f32) -> Result<(), Fault> {
+    fn serialize_f32(self, value: f32) -> Result<(), ConvertError> {
         self.float(f64::from(value))
     }
 
-    fn serialize_f64(self, value: f64) -> Result<(), Fault> {
+    fn serialize_f64(self, value: f64) -> Result<(), ConvertError> {
         self.float(value)
     }
 
-    fn serialize_char(self, value: char) -> Result<(), Fault> {
+    fn serialize_char(self, value: char) -> Result<(), ConvertError> {
         write::write_integer(self.out, u32::from(value));
         Ok(())
     }
 
-    fn serialize_str(self, value: &str) -> Result<(), Fault> {
+    fn serialize_str(self, value: &str) -> Result<(), ConvertError> {
         self.serialize_bytes(value.as_bytes())
     }
 
-    fn serialize_bytes(self, value: &[u8]) -> Result<(), Fault> {
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), ConvertError> {
         if u32::try_from(value.len()).is_err() {
-            return Err(ConvertError::Message("a binary of 4 GiB or more".to_owned()).into());
+            return Err(ConvertErrorKind::Message("a binary of 4 GiB or more".to_owned()).into());
         }
         write::write_binary(self.out, value);
         Ok(())
     }
 
-    fn serialize_none(self) -> Result<(), Fault> {
+    fn serialize_none(self) -> Result<(), ConvertError> {
         write_name(self.out, "undefined")
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), ConvertError> {
         value.serialize(self)
     }
 
-    fn serialize_unit(self) -> Result<(), Fault> {
+    fn serialize_unit(self) -> Result<(), ConvertError> {
         write_name(self.out, "ok")
     }
 
-    fn serialize_unit_struct(self, name: &'static str) -> Result<(), Fault> {
+    fn serialize_unit_struct(self, name: &'static str) -> Result<(), ConvertError> {
         write_name(self.out, name)
     }
 
@@ -144,7 +144,7 @@ impl<'a> serde::Serializer for Serializer<'a> {
         _name: &'static str,
         _index: u32,
         variant: &'static str,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ConvertError> {
         write_name(self.out, variant)
     }
 
@@ -152,7 +152,7 @@ impl<'a> serde::Serializer for Serializer<'a> {
         self,
         name: &'static str,
         value: &T,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ConvertError> {
         match name {
             ATOM => value.serialize(Verbatim { out: self.out, is_atom: true }),
             TERM => value.serialize(Verbatim { out: self.out, is_atom: false }),
@@ -166,22 +166,26 @@ impl<'a> serde::Serializer for Serializer<'a> {
         _index: u32,
         variant: &'static str,
         value: &T,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ConvertError> {
         let tuple = self.variant(variant, 1)?;
         value.serialize(Serializer::new(tuple.out))
     }
 
-    fn serialize_seq(self, _len: Option<usize>) -> Result<Seq<'a>, Fault> {
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Seq<'a>, ConvertError> {
         write::write_list_header(self.out, 0);
         let start = self.out.len();
         Ok(Seq { out: self.out, start, count: 0 })
     }
 
-    fn serialize_tuple(self, len: usize) -> Result<Fixed<'a>, Fault> {
+    fn serialize_tuple(self, len: usize) -> Result<Fixed<'a>, ConvertError> {
         Ok(self.tuple(len))
     }
 
-    fn serialize_tuple_struct(self, _name: &'static str, len: usize) -> Result<Fixed<'a>, Fault> {
+    fn serialize_tuple_struct(
+        self,
+        _name: &'static str,
+        len: usize,
+    ) -> Result<Fixed<'a>, ConvertError> {
         Ok(self.tuple(len))
     }
 
@@ -191,15 +195,15 @@ impl<'a> serde::Serializer for Serializer<'a> {
         _index: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<Fixed<'a>, Fault> {
+    ) -> Result<Fixed<'a>, ConvertError> {
         self.variant(variant, len)
     }
 
-    fn serialize_map(self, _len: Option<usize>) -> Result<Map<'a>, Fault> {
+    fn serialize_map(self, _len: Option<usize>) -> Result<Map<'a>, ConvertError> {
         Ok(self.map())
     }
 
-    fn serialize_struct(self, _name: &'static str, _len: usize) -> Result<Map<'a>, Fault> {
+    fn serialize_struct(self, _name: &'static str, _len: usize) -> Result<Map<'a>, ConvertError> {
         Ok(self.map())
     }
 
@@ -209,7 +213,7 @@ impl<'a> serde::Serializer for Serializer<'a> {
         _index: u32,
         variant: &'static str,
         _len: usize,
-    ) -> Result<Map<'a>, Fault> {
+    ) -> Result<Map<'a>, ConvertError> {
         let tuple = self.variant(variant, 1)?;
         Ok(Serializer::new(tuple.out).map())
     }
@@ -229,14 +233,14 @@ pub(super) struct Seq<'a> {
 
 impl SerializeSeq for Seq<'_> {
     type Ok = ();
-    type Error = Fault;
+    type Error = ConvertError;
 
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ConvertError> {
         self.count += 1;
         value.serialize(Serializer::new(self.out))
     }
 
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<(), ConvertError> {
         let Self { out, start, count } = self;
         let header = start - 5;
         if count == 0 {
@@ -273,46 +277,46 @@ pub(super) struct Fixed<'a> {
 }
 
 impl Fixed<'_> {
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ConvertError> {
         value.serialize(Serializer::new(self.out))
     }
 }
 
 impl SerializeTuple for Fixed<'_> {
     type Ok = ();
-    type Error = Fault;
+    type Error = ConvertError;
 
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ConvertError> {
         self.element(value)
     }
 
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<(), ConvertError> {
         Ok(())
     }
 }
 
 impl SerializeTupleStruct for Fixed<'_> {
     type Ok = ();
-    type Error = Fault;
+    type Error = ConvertError;
 
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ConvertError> {
         self.element(value)
     }
 
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<(), ConvertError> {
         Ok(())
     }
 }
 
 impl SerializeTupleVariant for Fixed<'_> {
     type Ok = ();
-    type Error = Fault;
+    type Error = ConvertError;
 
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ConvertError> {
         self.element(value)
     }
 
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<(), ConvertError> {
         Ok(())
     }
 }
@@ -328,13 +332,17 @@ pub(super) struct Map<'a> {
 }
 
 impl Map<'_> {
-    fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Fault> {
+    fn field<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), ConvertError> {
         self.pairs += 1;
         write_name(self.out, name)?;
         value.serialize(Serializer::new(self.out))
     }
 
-    fn finish(self) -> Result<(), Fault> {
+    fn finish(self) -> Result<(), ConvertError> {
         patch_count(self.out, self.start, self.pairs)?;
         if self.keys.len() < 2 {
             return Ok(());
@@ -343,7 +351,7 @@ impl Map<'_> {
         let limits = Limits { decoded_bytes_max: usize::MAX, ..Limits::DEFAULT };
         match keys::check_distinct(self.out, &self.keys, &(), &limits, self.start) {
             Err(error) if error.kind == DecodeErrorKind::DuplicateKey => {
-                Err(ConvertError::DuplicateKey.into())
+                Err(ConvertErrorKind::DuplicateKey.into())
             }
             result => Ok(result?),
         }
@@ -352,53 +360,53 @@ impl Map<'_> {
 
 impl SerializeMap for Map<'_> {
     type Ok = ();
-    type Error = Fault;
+    type Error = ConvertError;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), ConvertError> {
         self.pairs += 1;
         self.keys.push(self.out.len());
         key.serialize(Serializer::new(self.out))
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ConvertError> {
         value.serialize(Serializer::new(self.out))
     }
 
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<(), ConvertError> {
         self.finish()
     }
 }
 
 impl SerializeStruct for Map<'_> {
     type Ok = ();
-    type Error = Fault;
+    type Error = ConvertError;
 
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
         name: &'static str,
         value: &T,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ConvertError> {
         self.field(name, value)
     }
 
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<(), ConvertError> {
         self.finish()
     }
 }
 
 impl SerializeStructVariant for Map<'_> {
     type Ok = ();
-    type Error = Fault;
+    type Error = ConvertError;
 
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
         name: &'static str,
         value: &T,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ConvertError> {
         self.field(name, value)
     }
 
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<(), ConvertError> {
         self.finish()
     }
 }
@@ -410,14 +418,14 @@ struct Verbatim<'a> {
 }
 
 impl Verbatim<'_> {
-    fn refuse<T>(self) -> Result<T, Fault> {
-        Err(ConvertError::Message("a type uses a reserved name".to_owned()).into())
+    fn refuse<T>(self) -> Result<T, ConvertError> {
+        Err(ConvertErrorKind::Message("a type uses a reserved name".to_owned()).into())
     }
 }
 
 macro_rules! refuse {
     ($($method:ident: $type:ty),*) => {$(
-        fn $method(self, _value: $type) -> Result<(), Fault> {
+        fn $method(self, _value: $type) -> Result<(), ConvertError> {
             self.refuse()
         }
     )*};
@@ -425,24 +433,24 @@ macro_rules! refuse {
 
 impl serde::Serializer for Verbatim<'_> {
     type Ok = ();
-    type Error = Fault;
-    type SerializeSeq = Impossible<(), Fault>;
-    type SerializeTuple = Impossible<(), Fault>;
-    type SerializeTupleStruct = Impossible<(), Fault>;
-    type SerializeTupleVariant = Impossible<(), Fault>;
-    type SerializeMap = Impossible<(), Fault>;
-    type SerializeStruct = Impossible<(), Fault>;
-    type SerializeStructVariant = Impossible<(), Fault>;
+    type Error = ConvertError;
+    type SerializeSeq = Impossible<(), ConvertError>;
+    type SerializeTuple = Impossible<(), ConvertError>;
+    type SerializeTupleStruct = Impossible<(), ConvertError>;
+    type SerializeTupleVariant = Impossible<(), ConvertError>;
+    type SerializeMap = Impossible<(), ConvertError>;
+    type SerializeStruct = Impossible<(), ConvertError>;
+    type SerializeStructVariant = Impossible<(), ConvertError>;
 
-    fn serialize_str(self, value: &str) -> Result<(), Fault> {
+    fn serialize_str(self, value: &str) -> Result<(), ConvertError> {
         if self.is_atom { write_name(self.out, value) } else { self.refuse() }
     }
 
-    fn serialize_bytes(self, value: &[u8]) -> Result<(), Fault> {
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), ConvertError> {
         if self.is_atom {
             return self.refuse();
         }
-        self.out.extend_from_slice(value);
+        write::write_all(self.out, value);
         Ok(())
     }
 
@@ -451,15 +459,15 @@ impl serde::Serializer for Verbatim<'_> {
         serialize_u64: u64, serialize_f32: f32, serialize_f64: f64, serialize_char: char,
         serialize_unit_struct: &'static str);
 
-    fn serialize_none(self) -> Result<(), Fault> {
+    fn serialize_none(self) -> Result<(), ConvertError> {
         self.refuse()
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, _value: &T) -> Result<(), Fault> {
+    fn serialize_some<T: Serialize + ?Sized>(self, _value: &T) -> Result<(), ConvertError> {
         self.refuse()
     }
 
-    fn serialize_unit(self) -> Result<(), Fault> {
+    fn serialize_unit(self) -> Result<(), ConvertError> {
         self.refuse()
     }
 
@@ -468,7 +476,7 @@ impl serde::Serializer for Verbatim<'_> {
         _name: &'static str,
         _index: u32,
         _variant: &'static str,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ConvertError> {
         self.refuse()
     }
 
@@ -476,7 +484,7 @@ impl serde::Serializer for Verbatim<'_> {
         self,
         _name: &'static str,
         _value: &T,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ConvertError> {
         self.refuse()
     }
 
@@ -486,15 +494,15 @@ impl serde::Serializer for Verbatim<'_> {
         _index: u32,
         _variant: &'static str,
         _value: &T,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ConvertError> {
         self.refuse()
     }
 
-    fn serialize_seq(self, _len: Option<usize>) -> Result<Self::SerializeSeq, Fault> {
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Self::SerializeSeq, ConvertError> {
         self.refuse()
     }
 
-    fn serialize_tuple(self, _len: usize) -> Result<Self::SerializeTuple, Fault> {
+    fn serialize_tuple(self, _len: usize) -> Result<Self::SerializeTuple, ConvertError> {
         self.refuse()
     }
 
@@ -502,7 +510,7 @@ impl serde::Serializer for Verbatim<'_> {
         self,
         _name: &'static str,
         _len: usize,
-    ) -> Result<Self::SerializeTupleStruct, Fault> {
+    ) -> Result<Self::SerializeTupleStruct, ConvertError> {
         self.refuse()
     }
 
@@ -512,11 +520,11 @@ impl serde::Serializer for Verbatim<'_> {
         _index: u32,
         _variant: &'static str,
         _len: usize,
-    ) -> Result<Self::SerializeTupleVariant, Fault> {
+    ) -> Result<Self::SerializeTupleVariant, ConvertError> {
         self.refuse()
     }
 
-    fn serialize_map(self, _len: Option<usize>) -> Result<Self::SerializeMap, Fault> {
+    fn serialize_map(self, _len: Option<usize>) -> Result<Self::SerializeMap, ConvertError> {
         self.refuse()
     }
 
@@ -524,7 +532,7 @@ impl serde::Serializer for Verbatim<'_> {
         self,
         _name: &'static str,
         _len: usize,
-    ) -> Result<Self::SerializeStruct, Fault> {
+    ) -> Result<Self::SerializeStruct, ConvertError> {
         self.refuse()
     }
 
@@ -534,7 +542,7 @@ impl serde::Serializer for Verbatim<'_> {
         _index: u32,
         _variant: &'static str,
         _len: usize,
-    ) -> Result<Self::SerializeStructVariant, Fault> {
+    ) -> Result<Self::SerializeStructVariant, ConvertError> {
         self.refuse()
     }
 }

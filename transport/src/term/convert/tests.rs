@@ -140,7 +140,7 @@ fn what_does_not_fit_is_refused() {
     ] {
         assert!(result.is_err());
     }
-    assert_eq!(to_term(&f64::NAN), Err(ConvertError::NotAFiniteFloat));
+    assert_eq!(to_term(&f64::NAN), Err(ConvertErrorKind::NotAFiniteFloat.into()));
     let error = term::<u64>("{1}").unwrap_err();
     assert_eq!(error.to_string(), "expected an integer, came SMALL_TUPLE_EXT at byte 0");
     let trailing = from_bytes::<u8, _>(b"\x61\x01\x6a", &(), &Limits::DEFAULT);
@@ -152,7 +152,7 @@ fn a_failed_value_leaves_nothing_behind() {
     let mut out = b"before".to_vec();
     assert!(to_bytes(&("text", f64::INFINITY), &mut out).is_err());
     assert_eq!(out, b"before");
-    assert_eq!(to_bytes(&TwiceTheSameKey, &mut out), Err(ConvertError::DuplicateKey));
+    assert_eq!(to_bytes(&TwiceTheSameKey, &mut out), Err(ConvertErrorKind::DuplicateKey.into()));
 }
 
 struct TwiceTheSameKey;
@@ -256,7 +256,7 @@ struct Endless {
 fn nested_types_end_before_the_stack_does() {
     let bytes = b"\x74\0\0\0\x01\x77\x01a".repeat(10_000);
     let error = from_bytes::<Endless, _>(&bytes, &(), &Limits::DEFAULT).unwrap_err();
-    let ConvertError::Decode(error) = error else { panic!("{error}") };
+    let ConvertErrorKind::Decode(error) = error.kind() else { panic!("{error}") };
     assert!(error.is_limit());
     // What is ignored is passed over without going down.
     let ignored = [b"\x74\0\0\0\x01\x77\x01x", &b"\x68\x01".repeat(10_000)[..], b"\x6a"].concat();
