@@ -379,6 +379,41 @@ async fn end_turn() {
     .await;
 }
 
+/// Computes without end, a little at a time.
+async fn computing(me: Process) -> ProcessResult {
+    loop {
+        let end = std::time::Instant::now() + Duration::from_micros(100);
+        while std::time::Instant::now() < end {}
+        end_turn().await;
+        if me.messages_dropped() > 0 {
+            return Ok(());
+        }
+    }
+}
+
+#[test]
+fn answers_of_other_shards_come_soon_to_a_busy_one() {
+    let node = Node::anonymous().shards(2).start().expect("a node");
+    node.spawn_on(1, None, computing).wait().expect("a process");
+    let (report, reports) = mpsc::channel();
+    let ask = move |me: Process| async move {
+        let mut waits = Vec::new();
+        for _ in 0..100 {
+            let asked = std::time::Instant::now();
+            me.node().whereis("nobody").await;
+            waits.push(asked.elapsed());
+        }
+        waits.sort_unstable();
+        report.send(waits[waits.len() / 2])?;
+        Ok(())
+    };
+    node.spawn_on(1, None, ask).wait().expect("a process");
+    let median = reports.recv_timeout(PATIENCE).expect("a report");
+    // The executor by itself looks for wakes of other threads every ten milliseconds.
+    assert!(median < Duration::from_millis(4), "{median:?}");
+    node.stop().wait();
+}
+
 #[test]
 fn a_stopped_node_says_so() {
     let (a, b) = pair(1);

@@ -565,6 +565,11 @@ impl Node {
         }
     }
 
+    /// The way into a shard.
+    pub(crate) fn remote(&self, shard: usize) -> Option<&Remote<ShardMessage>> {
+        self.0.shards.get(shard)
+    }
+
     fn is(&self, shard: &Shard) -> bool {
         Arc::ptr_eq(&self.0, &shard.node().0)
     }

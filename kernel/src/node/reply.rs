@@ -8,6 +8,8 @@ use std::thread::{self, Thread};
 
 use futures_channel::oneshot;
 
+use crate::shard;
+
 /// An answer on its way: `.await` it in any runtime, or [`Reply::wait`] for it on a thread.
 ///
 /// Dropping it does not undo what was asked for.
@@ -44,7 +46,7 @@ impl<T> Reply<T> {
             return value;
         }
         assert!(
-            !crate::shard::on_a_shard(),
+            !shard::on_a_shard(),
             "Reply::wait would block the shard that has to answer; use .await inside a process"
         );
         block_on(self)
@@ -73,7 +75,7 @@ impl<T> Future for Reply<T> {
                 Poll::Ready(value.take().expect("a reply is not polled after it was ready"))
             }
             State::Coming { receiver, stopped } => {
-                Pin::new(receiver).poll(cx).map(|answer| answer.unwrap_or_else(|_| stopped()))
+                shard::poll_answer(receiver, cx).map(|answer| answer.unwrap_or_else(*stopped))
             }
         }
     }

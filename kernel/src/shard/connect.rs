@@ -26,6 +26,7 @@ use super::KernelShard;
 use super::join;
 use super::settle::Finished;
 use super::settle::{Side, begin_settling, settle};
+use super::wake::answered;
 use crate::net_kernel::AttemptId;
 
 /// By which the kernel holds a running attempt.
@@ -492,7 +493,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
         .name("krarup-blocking".to_owned())
         .spawn(move || sender.send(work()))
         .map_err(|error| format!("no thread: {error}"))?;
-    receiver.await.map_err(|_| "the work failed".to_owned())
+    answered(receiver).await.ok_or_else(|| "the work failed".to_owned())
 }
 
 /// A challenge from the operating system's random source.

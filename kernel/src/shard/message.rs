@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 
 use krarup_transport::dist::Control;
 use krarup_transport::fabric::{Broken, Epoch, LaneConfig, SharedRun};
@@ -42,6 +43,8 @@ pub(crate) enum ShardMessage {
     Detach { link: LinkId, epoch: Epoch },
     /// A socket for a lane that has none.
     Resume(Box<Resume>),
+    /// Wake a task of this shard.
+    Wake(Waker),
     /// Anything else that a handle asks of a shard.
     Run(Work),
 }

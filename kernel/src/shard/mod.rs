@@ -29,6 +29,7 @@ mod settle;
 mod spawn_request;
 mod start;
 mod throttle;
+mod wake;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -56,6 +57,7 @@ pub(crate) use peer::Peer;
 pub(crate) use reach::listen_unix;
 pub(crate) use send::{Outcome, Wait, Wire};
 pub(crate) use start::{Executors, start};
+pub(crate) use wake::poll_answer;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Shard>>> = const { RefCell::new(None) };

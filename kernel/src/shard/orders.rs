@@ -17,6 +17,7 @@ use super::bundle::lane_of;
 use super::links::{Kind, LinkState};
 use super::machine::Machine;
 use super::message::Setup;
+use super::wake::answered;
 use super::{
     Body, KernelEvent, LaneRoute, LinkEntry, LinkId, NewLink, Route, Shard, ShardMessage, Target,
 };
@@ -91,6 +92,7 @@ impl Shard {
             }
             ShardMessage::Detach { link, epoch } => self.detach_lane(link, epoch),
             ShardMessage::Resume(resume) => self.resume_lane(*resume),
+            ShardMessage::Wake(task) => task.wake(),
             ShardMessage::Run(work) => work(self),
         }
     }
@@ -278,7 +280,7 @@ impl Shard {
         }
         for answer in answers {
             // A shard that ends meanwhile drops the sender.
-            let _ = answer.await;
+            let _ = answered(answer).await;
         }
     }
 

@@ -242,6 +242,7 @@ impl Future for ProcessTask {
             (None, Ok(future)) => {
                 this.cell.remember_task(cx.waker());
                 this.shard.turn_began.set(Instant::now());
+                this.shard.io().handle().note_turn();
                 let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
                 // The executor's timer spares most turns a second look at the clock.
                 if glommio::executor().need_preempt() {

@@ -17,6 +17,7 @@ use super::content::Sent;
 use super::gauge::{Gauge, IN_FLIGHT_BYTES_MAX};
 use super::host::ShardHost;
 use super::links::BacklogFull;
+use super::wake;
 use super::{Body, Content, KernelEvent, LinkEntry, Shard, ShardMessage};
 use crate::net_kernel::{ConnectionId, NodeDownReason};
 use crate::node::{Reply, SendError};
@@ -201,7 +202,7 @@ impl Shard {
             Wait::Room { gauge, waits } => {
                 // Whoever wakes means it, room or not: the link may have ended.
                 if !std::mem::replace(waits, true) && !gauge.has_room() {
-                    gauge.wait(cx.waker());
+                    gauge.wait(&wake::waker(cx.waker()));
                     // Between the look and the registration the gauge may have changed.
                     if !gauge.has_room() {
                         return Poll::Pending;

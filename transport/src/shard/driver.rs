@@ -42,7 +42,8 @@ const EAGER_READS: usize = 4;
 /// Time between two looks at all other links, while nothing happens.
 const LOOK_INTERVAL_IDLE: Duration = Duration::from_micros(10);
 
-/// Time between two looks at all other links, while something happens in every pass.
+/// Time between two looks at all other links, while something happens in every pass, or while other
+/// tasks run and nothing happens.
 const LOOK_INTERVAL: Duration = Duration::from_micros(20);
 
 /// Links that one look can tell about; the rest is told by the next.
@@ -161,7 +162,7 @@ impl<H: Host> Driver<H> {
             }
             if worked || now < self.spin_until || !self.is_quiet() {
                 Yield::default().await;
-            } else {
+            } else if !self.doze().await {
                 self.park(&mut parking, &door).await;
             }
         }
@@ -275,6 +276,28 @@ impl<H: Host> Driver<H> {
     fn is_quiet(&mut self) -> bool {
         let worked = self.read_hot(0);
         !worked && !self.look() && !self.handle.has_work()
+    }
+
+    /// Lets the shard's other tasks run, as long as there are some, until it is time to look again.
+    /// Returns whether there were any.
+    ///
+    /// While they run the driver must not park: it would be woken by another thread, and the
+    /// executor does not look for such wakes before its timer says so.
+    async fn doze(&mut self) -> bool {
+        let until = Instant::now() + LOOK_INTERVAL;
+        let turns = self.handle.turns();
+        loop {
+            let before = self.handle.turns();
+            Yield::default().await;
+            let is_alone = self.handle.turns() == before;
+            if is_alone || self.handle.has_work() || !self.incoming.is_empty() {
+                break;
+            }
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        self.handle.turns() != turns
     }
 
     /// Waits until something comes.

@@ -44,6 +44,8 @@ pub(super) struct Shared<H: Host> {
     /// Something was sent since the driver looked last.
     sent: Cell<bool>,
     stopping: Cell<bool>,
+    /// Turns of the shard's tasks, as far as they were told of.
+    turns: Cell<u64>,
     pub(super) counters: Cell<Counters>,
 }
 
@@ -75,6 +77,7 @@ impl<H: Host> Handle<H> {
             paused: Cell::new(false),
             sent: Cell::new(false),
             stopping: Cell::new(false),
+            turns: Cell::new(0),
             counters: Cell::default(),
         })))
     }
@@ -314,6 +317,17 @@ impl<H: Host> Handle<H> {
     pub async fn yield_now(&self) {
         self.wake();
         Yield::default().await;
+    }
+
+    /// Says that a task of this shard has its turn now. As long as some have, the driver does not
+    /// park: it would be woken late.
+    #[inline]
+    pub fn note_turn(&self) {
+        self.0.turns.set(self.0.turns.get() + 1);
+    }
+
+    pub(super) fn turns(&self) -> u64 {
+        self.0.turns.get()
     }
 
     /// Ends the driver after its current pass. It closes all links.

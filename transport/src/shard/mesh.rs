@@ -300,6 +300,12 @@ impl<M> Remote<M> {
         self.shard
     }
 
+    /// Whether both lead into the same shard of the same node.
+    #[must_use]
+    pub fn is_same(&self, other: &Remote<M>) -> bool {
+        Arc::ptr_eq(&self.door, &other.door)
+    }
+
     /// The shard's door: to see whether it lives and how it is doing.
     #[must_use]
     pub fn door(&self) -> &Door {
