@@ -19,6 +19,7 @@ mod otp;
 mod peer;
 mod process;
 mod proxy;
+pub mod sim;
 mod wait;
 
 pub use cable::{Cable, Namespace};

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use krarup_transport::fabric::{
     AcceptStep, Agreed, Ask, Broken, Credentials, DialFailure, Epoch, FabricError, Hello, HostId,
     JOIN_TIMEOUT, JoinAcceptor, JoinConfig, JoinId, JoinInitiator, JoinStep, LANE_JOINS_MAX,
-    LaneId, Probed, RESUME_TIME, Refusal, Role, Session, SessionAction, SessionId, SettleStep,
-    SettleTimeouts, Settled, Settling, agree, is_join,
+    LaneId, Probed, Refusal, Role, Session, SessionAction, SessionId, SettleStep, SettleTimeouts,
+    Settled, Settling, agree, is_join,
 };
 use krarup_transport::handshake::{Cookie, Flags, NodeName};
 use krarup_transport::term::Creation;
@@ -160,6 +160,12 @@ fn accept(settings: u8, pieces: &[&[u8]]) -> Outcome {
     ended(side.take_output(), &())
 }
 
+/// The tick time of every script.
+const TICK_TIME: Duration = Duration::from_secs(60);
+
+/// Longest time a lane of a script may be down: no break of one has been silent for long.
+const DOWN_TIME_MAX: Duration = Duration::from_secs(20);
+
 /// A session with the shards and the network it believes in.
 struct Script {
     session: Session,
@@ -223,7 +229,7 @@ impl Script {
             }
         };
         Script {
-            session: Session::new(&settled, Duration::from_secs(60), now),
+            session: Session::new(&settled, TICK_TIME, now),
             role,
             start: now,
             now,
@@ -245,7 +251,7 @@ impl Script {
         }
         // Whatever it waits for, it does not wait for ever.
         let waits = self.lanes.iter().any(|lane| lane.socket.is_none() || lane.told_to_detach);
-        self.now += RESUME_TIME;
+        self.now += DOWN_TIME_MAX;
         self.session.expire(self.now);
         self.obey();
         assert!(self.over || !waits, "a lane is down and nothing comes of it");
@@ -424,9 +430,9 @@ impl Script {
             let shard = &self.lanes[usize::from(lane.0)];
             assert_eq!(up, shard.socket.is_some() && !shard.told_to_detach);
             if let Some(broken_at) = shard.broken_at {
-                assert!(self.now < broken_at + RESUME_TIME, "lane {lane} is late");
+                assert!(self.now < broken_at + DOWN_TIME_MAX, "lane {lane} is late");
                 let due = self.session.deadline().expect("something is due");
-                assert!(due <= broken_at + RESUME_TIME);
+                assert!(due <= broken_at + DOWN_TIME_MAX);
             }
             let joins = self.joins.values().filter(|join| join.lane == usize::from(lane.0));
             assert!(joins.count() <= LANE_JOINS_MAX);

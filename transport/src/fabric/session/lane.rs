@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::super::{Epoch, LaneId};
+use super::super::{Epoch, LaneId, Role};
 use super::types::{Broken, JoinId};
 use super::{RESUME_TIME, STABLE_TIME, STALLED_RESUMES_MAX};
 
@@ -65,6 +65,25 @@ pub(super) struct Join {
     pub(super) peer_received: u64,
 }
 
+impl Deadline {
+    /// The deadline of a lane that breaks at `now` and brought its last byte at `last_byte`.
+    fn new(role: Role, now: Instant, last_byte: Instant, tick_time: Duration) -> Deadline {
+        let silent_at = last_byte + tick_time;
+        // A lane that lives is ticked four times within half the tick time.
+        let tick_interval = tick_time / 8;
+        let grown_silent = now.saturating_duration_since(last_byte) >= 3 * tick_interval;
+        let patience = match role {
+            Role::Initiator => RESUME_TIME,
+            // It can only wait until the initiator notices too. That may take a tick, and a lane is
+            // ticked when nothing was written for a whole interval.
+            Role::Acceptor => RESUME_TIME + 2 * tick_interval,
+        };
+        let late_at = now + patience;
+        let silent = grown_silent || silent_at < late_at;
+        Deadline { at: if silent { silent_at } else { late_at }, silent }
+    }
+}
+
 impl Lane {
     /// A lane that is up from the session's start.
     pub(super) fn new(id: LaneId, epoch: Epoch, unix: bool, now: Instant) -> Lane {
@@ -91,16 +110,18 @@ impl Lane {
     }
 
     /// What is to be done about a lane that breaks now.
-    pub(super) fn trouble(&self, now: Instant, report: &Broken, tick_time: Duration) -> Trouble {
+    pub(super) fn trouble(
+        &self,
+        role: Role,
+        now: Instant,
+        report: &Broken,
+        tick_time: Duration,
+    ) -> Trouble {
         let lasted = now >= self.attached_at + STABLE_TIME;
         let deadline = match self.trouble {
             // Reconnecting alone moves no deadline.
             Some(trouble) if !lasted && report.last_byte <= self.attached_at => trouble.deadline,
-            _ => {
-                let silent_at = report.last_byte + tick_time;
-                let late_at = now + RESUME_TIME;
-                Deadline { at: silent_at.min(late_at), silent: silent_at < late_at }
-            }
+            _ => Deadline::new(role, now, report.last_byte, tick_time),
         };
         let epoch = self.epoch;
         let tries = match self.trouble {

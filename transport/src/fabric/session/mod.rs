@@ -28,7 +28,9 @@
 //! # Time
 //!
 //! A lane that is not up again at min(break + [`RESUME_TIME`], last byte + tick time) ends the
-//! session. A connection that breaks again within [`STABLE_TIME`] moves that deadline only if it
+//! session. One that broke because it had grown silent has until last byte + tick time: its break
+//! tells nothing new. The acceptor, which can only wait to be called, adds a quarter of the tick
+//! time, in which the initiator's next tick finds out what it has not been told. A connection that breaks again within [`STABLE_TIME`] moves that deadline only if it
 //! brought a byte, and starts the back-off anew only if it brought either stream forward.
 
 use std::collections::VecDeque;
@@ -48,7 +50,7 @@ mod types;
 use lane::{Deadline, Dialling, Join, Lane, LaneState};
 pub use types::{Broken, DialFailure, JoinId, Probed, SessionAction, SessionEnd};
 
-/// Longest time a lane may be without a connection.
+/// Longest time a lane that broke may be without a connection; more where only a tick can tell.
 pub const RESUME_TIME: Duration = Duration::from_secs(5);
 
 /// How long a connection has to last to count although nothing came over it.
@@ -167,7 +169,7 @@ impl Session {
         if matches!(entry.state, LaneState::Down { .. }) {
             return;
         }
-        let trouble = entry.trouble(now, &report, tick_time);
+        let trouble = entry.trouble(role, now, &report, tick_time);
         let dial = match (role, trouble.tries) {
             (Role::Acceptor, _) => Dialling::No,
             (Role::Initiator, 0) => Dialling::At(now),

@@ -274,6 +274,28 @@ fn silence_ends_it_at_the_tick_time() {
 }
 
 #[test]
+fn a_lane_that_grew_silent_has_the_rest_of_the_tick_time() {
+    let start = Instant::now();
+    for role in [Role::Initiator, Role::Acceptor] {
+        let deadline = |silent: Duration| {
+            let mut session = session(role, start);
+            session.broken(start + silent, LANE, Epoch(1), report(0, start));
+            // What is due at once is not what is asked for.
+            session.expire(start + silent);
+            session.deadline().expect("it is down") - start
+        };
+        let patience = match role {
+            Role::Initiator => RESUME_TIME,
+            Role::Acceptor => RESUME_TIME + TICK_TIME / 4,
+        };
+        assert_eq!(deadline(20 * SECOND), 20 * SECOND + patience);
+        assert_eq!(deadline(TICK_TIME * 3 / 8), TICK_TIME);
+        assert_eq!(deadline(TICK_TIME / 2), TICK_TIME);
+        assert_eq!(deadline(TICK_TIME - SECOND), TICK_TIME);
+    }
+}
+
+#[test]
 fn reconnecting_moves_no_deadline() {
     let start = Instant::now();
     let mut now = start;
@@ -424,7 +446,7 @@ fn an_initiator_that_listens_nowhere_is_not_probed() {
     let mut session = Session::new(&settled, TICK_TIME, now);
     session.broken(now, LaneId(0), Epoch(0), report(0, now));
     assert_eq!(actions(&mut session), []);
-    assert_eq!(session.deadline(), Some(now + RESUME_TIME));
+    assert_eq!(session.deadline(), Some(now + RESUME_TIME + TICK_TIME / 4));
 }
 
 #[test]

@@ -1,0 +1,215 @@
+//! What all simulated nodes share: the time, the network, the randomness and the truth.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use krarup_transport::fabric::{Refusal, SessionEnd};
+
+use super::mesh::LaneKey;
+use super::net::{ConnId, DialId, Network, Owner};
+use super::oracle::Oracle;
+use super::plan::Weather;
+use super::rng::Rng;
+
+/// Bytes that payloads are cut from.
+const NOISE_BYTES: usize = 64 << 10;
+
+/// Something that happens at its time.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// Bytes, or the end, reach a socket.
+    Arrival(ConnId, usize),
+    /// A dial reaches its address, or its answer the dialler.
+    Dial(DialId),
+    /// A process of the operating system has something to do.
+    Wake(Owner, Wake),
+    /// The scenario's next fault.
+    Fault,
+    /// The scenario goes to its next part.
+    Phase,
+    /// Nodes connect to those that they are not connected to, in this round.
+    Retry(u32),
+    /// Nobody sends anything new.
+    Quiet,
+}
+
+/// What a node is woken for.
+#[derive(Clone, Debug)]
+pub(super) enum Wake {
+    /// A socket became readable or writable, or ended.
+    Socket(ConnId),
+    /// A connection was accepted.
+    Accepted(ConnId),
+    /// A dial ended: with a connection, or refused.
+    Dialled(DialId, Option<ConnId>),
+    /// The kernel shard looks at the time.
+    Kernel,
+    /// A shard looks at the time.
+    Clock(usize),
+    /// The queue from one shard to another has something that is due.
+    Mesh(usize, usize),
+    /// A process of a shard may send.
+    Send(usize),
+    /// A lane of a shard has something to write.
+    Lane(usize, LaneKey),
+}
+
+pub(super) struct Env {
+    start: Instant,
+    pub(super) now: Duration,
+    pub(super) rng: Rng,
+    pub(super) net: Network,
+    pub(super) oracle: Oracle,
+    queue: BTreeMap<(Duration, u64), Event>,
+    scheduled: u64,
+    /// Node whose process does not run, until when.
+    pub(super) stopped: BTreeMap<usize, Duration>,
+    /// Where each node listens, as epmd knows it.
+    pub(super) ports: BTreeMap<usize, u16>,
+    /// The lives that run, or are stopped.
+    pub(super) alive: BTreeSet<Owner>,
+    /// Nobody sends anything new.
+    pub(super) quiet: bool,
+    /// So many bytes may be sent before the next part of the run.
+    pub(super) budget: usize,
+    weather: Weather,
+    /// What payloads are made of.
+    noise: Vec<u8>,
+    /// Sessions that ended, by why.
+    pub(super) ends: BTreeMap<String, u64>,
+    /// Whether to print what sessions and faults do.
+    tells: bool,
+    /// A hash of all that happened, in order: two runs of one seed must agree.
+    pub(super) fingerprint: u64,
+    pub(super) events: u64,
+    number: u64,
+}
+
+impl Env {
+    pub(super) fn new(mut rng: Rng, weather: Weather) -> Env {
+        let noise = (0..NOISE_BYTES / 8).flat_map(|_| rng.any().to_le_bytes()).collect();
+        Env {
+            start: Instant::now(),
+            now: Duration::ZERO,
+            rng,
+            net: Network::default(),
+            oracle: Oracle::default(),
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            stopped: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            alive: BTreeSet::new(),
+            quiet: false,
+            budget: 0,
+            weather,
+            noise,
+            ends: BTreeMap::new(),
+            tells: std::env::var_os("KRARUP_SIM_TRACE").is_some(),
+            fingerprint: 0,
+            events: 0,
+            number: 0,
+        }
+    }
+
+    /// The time as the machines want it.
+    pub(super) fn instant(&self) -> Instant {
+        self.start + self.now
+    }
+
+    /// The simulated time of an instant.
+    pub(super) fn time_of(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.start).max(self.now)
+    }
+
+    pub(super) fn at(&mut self, time: Duration, event: Event) {
+        self.scheduled += 1;
+        self.queue.insert((time.max(self.now), self.scheduled), event);
+    }
+
+    pub(super) fn after(&mut self, delay: Duration, event: Event) {
+        self.at(self.now + delay, event);
+    }
+
+    /// Some microseconds, as a task waits for its turn.
+    pub(super) fn soon(&mut self) -> Duration {
+        Duration::from_micros(self.rng.within(0..=20))
+    }
+
+    pub(super) fn wake(&mut self, owner: Owner, wake: Wake) {
+        let delay = self.soon();
+        self.after(delay, Event::Wake(owner, wake));
+    }
+
+    /// Moves to the next event. Those of a stopped process wait until it runs again.
+    pub(super) fn next(&mut self) -> Option<Event> {
+        loop {
+            let ((time, _), event) = self.queue.pop_first()?;
+            self.now = time;
+            if let Event::Wake(owner, _) = &event
+                && let Some(until) = self.stopped.get(&owner.node).copied()
+                && until > time
+            {
+                self.at(until, event);
+                continue;
+            }
+            self.events += 1;
+            self.note(time.as_nanos() as u64);
+            return Some(event);
+        }
+    }
+
+    /// Bytes that hardly any other call gives.
+    pub(super) fn some_bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(count);
+        self.number += 1;
+        bytes.extend_from_slice(&self.number.to_le_bytes());
+        while bytes.len() < count {
+            let start = self.rng.below(NOISE_BYTES / 2);
+            let piece = (count - bytes.len()).min(NOISE_BYTES / 2);
+            bytes.extend_from_slice(&self.noise[start..start + piece]);
+        }
+        bytes.truncate(count);
+        bytes
+    }
+
+    /// From now on nothing goes wrong; what is under way takes its time.
+    pub(super) fn heal(&mut self) {
+        self.net.flip_one_in = None;
+    }
+
+    /// When the last partition ends and the last stopped process goes on.
+    pub(super) fn heals_at(&self) -> Duration {
+        self.stopped.values().copied().chain(self.net.last_partition()).max().unwrap_or_default()
+    }
+
+    /// Looks whether a session had a reason to end.
+    pub(super) fn judge_end(&mut self, owner: Owner, peer: Owner, end: &SessionEnd) {
+        self.tell(|| format!("{owner} ends its session with {peer}: {end}"));
+        *self.ends.entry(format!("{end:?}")).or_default() += 1;
+        assert_ne!(self.weather, Weather::Gentle, "{owner:?} lost {peer:?}, which lives: {end}");
+        match end {
+            SessionEnd::PeerGone => {
+                assert!(!self.alive.contains(&peer), "{peer:?} lives, says {owner:?} is gone");
+            }
+            SessionEnd::LaneFailed { .. }
+            | SessionEnd::EpochsExhausted(_)
+            | SessionEnd::NotResumable(_) => panic!("{owner:?} lost {peer:?}: {end}"),
+            SessionEnd::Refused(refusal) if self.net.flip_one_in.is_none() => {
+                assert_eq!(*refusal, Refusal::UnknownSession, "{owner:?} was refused by {peer:?}");
+            }
+            _ => {}
+        }
+    }
+
+    /// Prints a line of the run's story, if that is wished for.
+    pub(super) fn tell(&self, line: impl FnOnce() -> String) {
+        if self.tells {
+            println!("{:>14.6} {}", self.now.as_secs_f64(), line());
+        }
+    }
+
+    /// Makes something part of the run's fingerprint.
+    pub(super) fn note(&mut self, what: u64) {
+        self.fingerprint = (self.fingerprint ^ what).wrapping_mul(0x0100_0000_01b3).rotate_left(5);
+    }
+}

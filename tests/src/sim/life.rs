@@ -1,0 +1,371 @@
+//! One life of a node: its kernel shard, which is shard 0, and what the other shards tell it.
+//!
+//! The machines are the real ones; what surrounds them here does what the node's runtime does with
+//! tasks and sockets, and no more than that.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use krarup::net_kernel::{Action, AttemptId, ConnectionId, NetKernel, NodeDownReason, Order};
+use krarup_transport::dist::TickConfig;
+use krarup_transport::fabric::{Epoch, LaneConfig, LaneId, Session};
+use krarup_transport::handshake::Challenge;
+use krarup_transport::term::{Atom, Creation};
+
+use super::env::{Env, Event, Wake};
+use super::mesh::{Item, LaneKey, Mesh, NewLane, Route};
+use super::net::{Address, ConnId, DialId, Owner};
+use super::plan::Plan;
+use super::sessions::Bundle;
+use super::setup::{Dialling, Ready, Setup, Socket};
+use super::shard::Shard;
+
+/// A life's creation says which it is.
+const CREATION_FIRST: u32 = 100;
+
+pub(super) struct Life {
+    pub(super) owner: Owner,
+    pub(super) plan: Rc<Plan>,
+    pub(super) kernel: NetKernel,
+    pub(super) challenges: Vec<Challenge>,
+    /// Sockets on the kernel's shard.
+    pub(super) sockets: BTreeMap<ConnId, Socket>,
+    pub(super) dials: BTreeMap<DialId, Dialling>,
+    pub(super) ready: BTreeMap<AttemptId, Ready>,
+    pub(super) bundles: BTreeMap<ConnectionId, Bundle>,
+    pub(super) shards: Vec<Shard>,
+    pub(super) mesh: Mesh,
+    /// Sockets that lanes have.
+    pub(super) lane_sockets: BTreeMap<ConnId, (usize, LaneKey)>,
+    pub(super) port: u16,
+    alarm: Option<Duration>,
+    stopping: bool,
+}
+
+impl Life {
+    pub(super) fn start(env: &mut Env, plan: &Rc<Plan>, owner: Owner) -> Life {
+        let spec = &plan.specs[owner.node];
+        // A node's next life may get the port of the last one.
+        let port = 4000 + owner.node as u16 * 10 + (env.rng.below(2) as u16);
+        env.net.listeners.insert(Address::Tcp { node: owner.node, port }, owner);
+        if spec.unix {
+            let address = Address::Unix { host: spec.host, name: spec.unix_name() };
+            env.net.listeners.insert(address, owner);
+        }
+        env.ports.insert(owner.node, port);
+        let mut kernel = NetKernel::new(spec.shards, Duration::from_secs(7));
+        kernel.start(spec.atom.clone());
+        let shards = (0..spec.shards).map(|shard| Shard::new(plan, owner, shard)).collect();
+        for shard in 0..spec.shards {
+            env.wake(owner, Wake::Send(shard));
+        }
+        Life {
+            owner,
+            plan: Rc::clone(plan),
+            kernel,
+            challenges: Vec::new(),
+            sockets: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            bundles: BTreeMap::new(),
+            shards,
+            mesh: Mesh::new(spec.shards),
+            lane_sockets: BTreeMap::new(),
+            port,
+            alarm: None,
+            stopping: false,
+        }
+    }
+
+    pub(super) fn creation(&self) -> Creation {
+        creation_of(self.owner)
+    }
+
+    /// Handles whatever the node was woken for.
+    pub(super) fn wake(&mut self, env: &mut Env, wake: Wake) {
+        match wake {
+            Wake::Socket(conn) => match self.lane_sockets.get(&conn).copied() {
+                Some((shard, lane)) => self.lane_turn(env, shard, lane),
+                None => self.socket_turn(env, conn),
+            },
+            Wake::Accepted(conn) => self.accepted(env, conn),
+            Wake::Dialled(dial, outcome) => self.dialled(env, dial, outcome),
+            Wake::Kernel if self.alarm.is_some_and(|alarm| alarm <= env.now) => {
+                self.alarm = None;
+                self.expire(env);
+            }
+            // An earlier alarm was set meanwhile, and came.
+            Wake::Kernel => {}
+            Wake::Clock(shard) => self.clock(env, shard),
+            Wake::Mesh(from, to) => {
+                while let Some(item) = self.mesh.pop(env.now, from, to) {
+                    self.item(env, from, to, item);
+                }
+                self.resume_reading(env, from);
+            }
+            Wake::Send(shard) => self.send_turn(env, shard),
+            Wake::Lane(shard, lane) => self.lane_turn(env, shard, lane),
+        }
+        self.obey(env);
+        self.arm(env);
+    }
+
+    /// Tells a shard, as the kernel does.
+    pub(super) fn tell(&mut self, env: &mut Env, shard: usize, item: Item) {
+        self.mesh.push(env, self.owner, 0, shard, item);
+    }
+
+    /// Tells the kernel, as a shard does.
+    pub(super) fn tell_kernel(&mut self, env: &mut Env, shard: usize, item: Item) {
+        self.mesh.push(env, self.owner, shard, 0, item);
+    }
+
+    fn item(&mut self, env: &mut Env, from: usize, shard: usize, item: Item) {
+        match item {
+            Item::Acknowledged(barrier) => self.kernel.acknowledged(barrier),
+            Item::LaneBroken { lane, epoch, report } => {
+                self.lane_broken(env, lane, epoch, report);
+            }
+            Item::LaneBye { lane, reason } => self.hear_bye(env, lane, reason),
+            Item::LinkDown(connection) => {
+                if let Some(bundle) = self.bundles.get_mut(&connection) {
+                    bundle.ended += 1;
+                }
+                self.look_whether_over(connection);
+            }
+            Item::Drained(connection) => {
+                if let Some(bundle) = self.bundles.get_mut(&connection) {
+                    bundle.drained += 1;
+                }
+                self.look_whether_over(connection);
+            }
+            Item::Order { barrier, order, route } => {
+                self.shards[shard].order(env, &self.plan, order, route);
+                self.tell_kernel(env, shard, Item::Acknowledged(barrier));
+            }
+            Item::Flush(connection) => {
+                self.tell_kernel(env, shard, Item::Drained(connection));
+            }
+            Item::Attach(new) => self.shards[shard].attach(env, *new),
+            Item::StartReading(connection) => self.start_reading(env, shard, connection),
+            Item::Resume { lane, epoch, socket, peer_received, leftover } => {
+                self.resume(env, shard, lane, epoch, socket, peer_received, &leftover);
+            }
+            Item::Detach { lane, epoch } => self.detach(env, shard, lane, epoch),
+            Item::Close { connection, bye } => self.close_lanes(env, shard, connection, bye),
+            Item::Deliver(delivery) => self.deliver(env, shard, delivery),
+            Item::Send { lane, signal } => {
+                debug_assert_ne!(from, shard, "a shard sends over its own lanes itself");
+                self.send_for(env, shard, lane, signal);
+            }
+        }
+    }
+
+    /// Carries out what the machines have decided.
+    pub(super) fn obey(&mut self, env: &mut Env) {
+        loop {
+            if let Some(action) = self.kernel.next_action() {
+                self.act(env, action);
+                continue;
+            }
+            let next = self.bundles.iter_mut().find_map(|(connection, bundle)| {
+                bundle.session.next_action().map(|action| (*connection, action))
+            });
+            match next {
+                Some((connection, action)) => self.act_session(env, connection, action),
+                None => return,
+            }
+        }
+    }
+
+    fn act(&mut self, env: &mut Env, action: Action) {
+        match action {
+            Action::Dial { attempt, node, .. } => self.dial_node(env, attempt, &node),
+            Action::Abort { attempt } => self.abort(env, attempt),
+            Action::Attach { attempt, connection, node } => {
+                self.attach(env, attempt, connection, &node);
+            }
+            Action::StartReading { connection } => {
+                let shards = self.bundles.get(&connection).map(Bundle::shards);
+                for shard in shards.unwrap_or_default() {
+                    self.tell(env, shard, Item::StartReading(connection));
+                }
+            }
+            Action::CloseLink { connection, reason } => {
+                if let Some(bundle) = self.bundles.get_mut(&connection) {
+                    match &reason {
+                        NodeDownReason::WaitPending => bundle.session.replaced(),
+                        reason => bundle.session.close(reason.atom().as_str()),
+                    }
+                    bundle.closing = Some(reason);
+                }
+            }
+            Action::Broadcast { barrier, order } => {
+                let route = match &order {
+                    Order::RouteUp { connection, .. } => self.route(*connection),
+                    _ => None,
+                };
+                for shard in 0..self.shards.len() {
+                    let (order, route) = (order.clone(), route.clone());
+                    self.tell(env, shard, Item::Order { barrier, order, route });
+                }
+            }
+            Action::OldLinkGone { attempt } => self.old_link_gone(env, attempt),
+            Action::Resolve { .. } => {}
+        }
+    }
+
+    fn route(&self, connection: ConnectionId) -> Option<Route> {
+        let bundle = self.bundles.get(&connection)?;
+        let (session, peer) = (bundle.session.id(), bundle.peer);
+        Some(Route { connection, session, peer, lanes: Rc::clone(&bundle.lanes) })
+    }
+
+    /// A session that is ready gets its connection, and its lanes go to their shards.
+    fn attach(&mut self, env: &mut Env, attempt: AttemptId, connection: ConnectionId, node: &Atom) {
+        let Some(ready) = self.ready.remove(&attempt) else {
+            panic!("an attempt that is established is ready");
+        };
+        let Ready { settled, credentials, peer, sockets } = ready;
+        let session = Session::new(&settled, self.plan.tick.ticktime(), env.instant());
+        env.oracle.raised(session.id(), self.owner);
+        let count = self.shards.len();
+        let lanes: Vec<(LaneId, usize)> =
+            settled.lanes.iter().map(|lane| (lane, usize::from(lane.0) % count)).collect();
+        let id = session.id();
+        for (lane, shard) in &lanes {
+            let conn = sockets[lane];
+            let Some(Socket { side, setup: Setup::Held { leftover }, .. }) =
+                self.sockets.remove(&conn)
+            else {
+                panic!("a joined socket is held");
+            };
+            let key = (connection, *lane);
+            self.lane_sockets.insert(conn, (*shard, key));
+            let first_link = lane.0 == 0 && settled.lane0_on_first_link;
+            let tick = self.plan.tick;
+            let new = NewLane {
+                lane: key,
+                epoch: Epoch(if first_link { 0 } else { 1 }),
+                socket: (conn, side),
+                leftover,
+                config: self.lane_config(node, peer, settled.agreement.checksum, tick, env),
+                session: id,
+                peer,
+            };
+            self.tell(env, *shard, Item::Attach(Box::new(new)));
+        }
+        let version = settled.agreement.version;
+        let bundle = Bundle::new(peer, version, session, credentials, lanes, &settled.agreement);
+        self.bundles.insert(connection, bundle);
+    }
+
+    fn lane_config(
+        &self,
+        node: &Atom,
+        peer: Owner,
+        checksum: bool,
+        tick: TickConfig,
+        env: &mut Env,
+    ) -> LaneConfig {
+        let local = (self.plan.specs[self.owner.node].atom.clone(), self.creation());
+        let mut config = LaneConfig::new(local, (node.clone(), creation_of(peer)));
+        config.checksum = checksum;
+        config.limits = self.plan.limits;
+        config.tick = tick;
+        let phase = env.rng.within(1..=tick.interval().as_micros() as u64);
+        config.tick_phase = Duration::from_micros(phase);
+        config
+    }
+
+    /// A connection is over when all its lanes have ended, and all other shards have handled what
+    /// each of them brought.
+    fn look_whether_over(&mut self, connection: ConnectionId) {
+        let Some(bundle) = self.bundles.get(&connection) else { return };
+        let lanes = bundle.lanes.len();
+        if bundle.ended < lanes || bundle.drained < lanes * (self.shards.len() - 1) {
+            return;
+        }
+        let reason = bundle.reason.clone().unwrap_or(NodeDownReason::ConnectionClosed);
+        self.bundles.remove(&connection);
+        self.kernel.link_down(connection, reason);
+    }
+
+    /// Connects to a node, unless it is connected.
+    pub(super) fn connect(&mut self, env: &mut Env, node: usize) {
+        let atom = self.plan.specs[node].atom.clone();
+        self.kernel.connect(&atom, false, None);
+        self.obey(env);
+        self.arm(env);
+    }
+
+    pub(super) fn disconnect(&mut self, env: &mut Env, node: usize) {
+        let atom = self.plan.specs[node].atom.clone();
+        self.kernel.disconnect(&atom, None);
+        self.obey(env);
+        self.arm(env);
+    }
+
+    /// Ends all connections; the life is over when [`Life::is_quiet`].
+    pub(super) fn stop(&mut self, env: &mut Env) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        self.kernel.stop();
+        // The order in which it goes through its nodes is not the same in every run.
+        let mut actions: Vec<Action> = std::iter::from_fn(|| self.kernel.next_action()).collect();
+        actions.sort_by_key(|action| format!("{action:?}"));
+        for action in actions {
+            self.act(env, action);
+        }
+        self.obey(env);
+        self.arm(env);
+    }
+
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stopping && self.kernel.is_quiet()
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Makes sure that the kernel looks at the time when something is due.
+    fn arm(&mut self, env: &mut Env) {
+        let sockets = self.sockets.values().filter_map(Socket::deadline);
+        let dials = self.dials.values().filter_map(Dialling::deadline);
+        let bundles = self.bundles.values().filter_map(Bundle::deadline);
+        let due = sockets.chain(dials).chain(bundles).chain(self.kernel.deadline()).min();
+        let Some(due) = due.map(|due| env.time_of(due)) else { return };
+        if self.alarm.is_none_or(|alarm| due < alarm) {
+            self.alarm = Some(due);
+            env.at(due, Event::Wake(self.owner, Wake::Kernel));
+        }
+    }
+
+    fn expire(&mut self, env: &mut Env) {
+        let now = env.instant();
+        self.kernel.expire(now);
+        self.expire_setups(env);
+        let due: Vec<ConnectionId> = self
+            .bundles
+            .iter()
+            .filter(|(_, bundle)| bundle.deadline().is_some_and(|due| due <= now))
+            .map(|(connection, _)| *connection)
+            .collect();
+        for connection in due {
+            if let Some(bundle) = self.bundles.get_mut(&connection) {
+                bundle.expire(now);
+            }
+        }
+    }
+}
+
+pub(super) fn creation_of(owner: Owner) -> Creation {
+    Creation(CREATION_FIRST + owner.life)
+}
+
+pub(super) fn owner_of(node: usize, creation: Creation) -> Owner {
+    Owner { node, life: creation.0 - CREATION_FIRST }
+}

@@ -1,0 +1,360 @@
+//! Whole clusters in one thread: the real machines over a network in memory, all from one seed.
+//!
+//! Nodes of one to four shards connect, settle, join and exchange signals of every kind and size
+//! while connections break, packets are delayed, bits flip, processes stop, die and come back. After
+//! every step the run is compared with what must be true:
+//!
+//! * within a session no signal between two processes is lost, repeated or overtaken, whatever
+//!   happens to its connections; across a `nodedown` each arrives at most once;
+//! * a process is told `nodeup` before the first and `nodedown` after the last signal of a node;
+//! * both ends of a lane agree on where its streams go on, and positions only grow;
+//! * no budget of memory is exceeded;
+//! * once nothing goes wrong any more every two nodes are connected again, and everything that was
+//!   accepted in a session that is up has arrived.
+//!
+//! In [`Weather::Gentle`] only connections break, and no session may end. A run that fails says its
+//! seed; [`run`] with it does the same again.
+
+mod env;
+mod life;
+mod mesh;
+mod net;
+mod oracle;
+mod plan;
+mod rng;
+mod sessions;
+mod setup;
+mod shard;
+mod traffic;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use env::{Env, Event};
+use life::Life;
+use net::Owner;
+use plan::Plan;
+pub use plan::Weather;
+use rng::Rng;
+
+/// How often nodes try to connect to those they are not connected to.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// For how long signals are still sent after the last fault.
+const AFTERMATH: Duration = Duration::from_secs(3);
+
+/// What may be sent during a storm, in bytes.
+const BUDGET_BYTES: usize = 8 << 20;
+
+/// More events than any run needs: it goes in circles.
+const EVENTS_MAX: u64 = 20_000_000;
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Nodes that took part.
+    pub nodes: usize,
+    /// Simulated time.
+    pub time: Duration,
+    /// Things that happened.
+    pub events: u64,
+    /// Signals that were accepted, and that arrived.
+    pub signals: (u64, u64),
+    /// Bytes of payload that arrived.
+    pub bytes: u64,
+    /// Times that a lane went on with another connection, seen from either side.
+    pub resumes: u64,
+    /// Sessions that ended, seen from either side.
+    pub ends: u64,
+    /// A hash of all that happened: the same for every run of one seed.
+    pub fingerprint: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { nodes, time, events, signals: (sent, arrived), bytes, resumes, ends, .. } =
+            self;
+        write!(
+            formatter,
+            "{nodes} nodes, {time:.1?}, {events} events, {arrived} of {sent} signals, {bytes} \
+             bytes, {resumes} resumes, {ends} ends"
+        )
+    }
+}
+
+/// Runs a cluster.
+///
+/// # Panics
+///
+/// When something is not as it has to be.
+#[must_use]
+pub fn run(seed: u64, weather: Weather) -> Report {
+    let mut rng = Rng::new(seed);
+    let plan = Rc::new(Plan::new(&mut rng, weather));
+    let nodes = plan.specs.iter().map(|_| Node::default()).collect();
+    let env = Env::new(rng, weather);
+    let mut world = World { env, plan, nodes, part: Part::Calm, rounds: 0 };
+    world.run();
+    let World { env, plan, .. } = world;
+    Report {
+        nodes: plan.specs.len(),
+        time: env.now,
+        events: env.events,
+        signals: (env.oracle.sent, env.oracle.delivered),
+        bytes: env.oracle.delivered_bytes,
+        resumes: env.oracle.resumes,
+        ends: env.ends.values().sum(),
+        fingerprint: env.fingerprint,
+    }
+}
+
+struct World {
+    env: Env,
+    plan: Rc<Plan>,
+    nodes: Vec<Node>,
+    part: Part,
+    rounds: u32,
+}
+
+/// A node, whether or not it lives.
+#[derive(Default)]
+struct Node {
+    life: Option<Life>,
+    lives: u32,
+}
+
+/// What a round consists of, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Nothing goes wrong; nodes connect, and in the end all must be well.
+    Calm,
+    /// Faults, and signals all the time.
+    Storm,
+}
+
+impl World {
+    fn run(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.start(node);
+        }
+        self.begin_calm(Duration::from_secs(20));
+        while let Some(event) = self.env.next() {
+            assert!(self.env.events < EVENTS_MAX, "it does not come to an end");
+            match event {
+                Event::Arrival(conn, side) => self.env.arrival(conn, side),
+                Event::Dial(dial) => self.env.dial_event(dial),
+                Event::Wake(owner, wake) => {
+                    let life = self.nodes[owner.node].life.as_mut();
+                    if let Some(life) = life.filter(|life| life.owner == owner) {
+                        life.wake(&mut self.env, wake);
+                        let stopped = life.has_stopped();
+                        if stopped {
+                            self.end(owner.node);
+                        }
+                    }
+                }
+                Event::Fault => self.fault(),
+                Event::Retry(round) if round == self.rounds && self.part == Part::Calm => {
+                    self.connect_all();
+                    self.env.after(RETRY_INTERVAL, Event::Retry(round));
+                }
+                Event::Retry(_) => {}
+                Event::Quiet => self.env.quiet = true,
+                Event::Phase => {
+                    if self.part == Part::Storm {
+                        let calm = self.plan.calm();
+                        self.begin_calm(calm);
+                        continue;
+                    }
+                    self.check();
+                    if self.rounds > self.plan.rounds {
+                        return;
+                    }
+                    self.begin_storm();
+                }
+            }
+        }
+    }
+
+    fn begin_calm(&mut self, length: Duration) {
+        self.rounds += 1;
+        self.part = Part::Calm;
+        self.env.tell(|| "the storm is over".to_owned());
+        (self.env.budget, self.env.quiet) = (BUDGET_BYTES / 4, false);
+        self.env.heal();
+        for node in 0..self.nodes.len() {
+            match &mut self.nodes[node].life {
+                Some(_) => {}
+                None => self.start(node),
+            }
+        }
+        let start = self.env.now.max(self.env.heals_at());
+        self.env.after(Duration::ZERO, Event::Retry(self.rounds));
+        self.env.at(start + AFTERMATH.min(length / 2), Event::Quiet);
+        self.env.at(start + length, Event::Phase);
+    }
+
+    fn begin_storm(&mut self) {
+        self.part = Part::Storm;
+        self.env.tell(|| "a storm begins".to_owned());
+        self.env.quiet = false;
+        self.env.budget = BUDGET_BYTES;
+        self.env.net.flip_one_in = self.plan.flip_one_in;
+        self.env.after(Duration::ZERO, Event::Fault);
+        self.env.after(self.plan.storm, Event::Phase);
+    }
+
+    fn start(&mut self, node: usize) {
+        let entry = &mut self.nodes[node];
+        let owner = Owner { node, life: entry.lives };
+        entry.lives += 1;
+        self.env.alive.insert(owner);
+        self.env.tell(|| format!("{owner} lives"));
+        entry.life = Some(Life::start(&mut self.env, &self.plan, owner));
+    }
+
+    /// The process of a node ends; the system closes its sockets.
+    fn end(&mut self, node: usize) {
+        if let Some(life) = self.nodes[node].life.take() {
+            self.env.tell(|| format!("{} is dead", life.owner));
+            self.env.end_process(life.owner);
+            self.env.alive.remove(&life.owner);
+            self.env.ports.remove(&node);
+        }
+    }
+
+    fn connect_all(&mut self) {
+        for node in 0..self.nodes.len() {
+            for other in 0..self.nodes.len() {
+                if node == other || self.env.rng.chance(1, 3) {
+                    continue;
+                }
+                match &mut self.nodes[node].life {
+                    Some(life) if !life.is_stopping() => life.connect(&mut self.env, other),
+                    Some(_) => {}
+                    None => self.start(node),
+                }
+            }
+        }
+    }
+
+    fn fault(&mut self) {
+        if self.part != Part::Storm {
+            return;
+        }
+        let mean = self.plan.fault_gap.as_micros() as u64;
+        let gap = self.env.rng.within(mean / 2..=mean * 3 / 2);
+        self.env.after(Duration::from_micros(gap), Event::Fault);
+        let weather = self.plan.weather;
+        let kinds = if weather == Weather::Gentle { 10 } else { 20 };
+        let node = self.env.rng.below(self.nodes.len());
+        let other = self.env.rng.below(self.nodes.len());
+        match self.env.rng.below(kinds) {
+            0..=5 => self.break_connection(false),
+            6 => self.break_connection(true),
+            7 | 8 if node != other => {
+                let most = if weather == Weather::Gentle { 500 } else { 10_000 };
+                let until = self.env.now + Duration::from_millis(self.env.rng.within(1..=most));
+                self.env.part(node, other, until);
+            }
+            9 | 10 => {
+                let most = if weather == Weather::Gentle { 300 } else { 10_000 };
+                let until = self.env.now + Duration::from_millis(self.env.rng.within(1..=most));
+                self.env.tell(|| format!("{node} is stopped until {until:?}"));
+                self.env.stopped.insert(node, until);
+            }
+            11 => self.end(node),
+            12 => {
+                if let Some(life) = &self.nodes[node].life {
+                    self.env.lose_power(life.owner);
+                    self.end(node);
+                }
+            }
+            13 => {
+                if let Some(life) = &mut self.nodes[node].life {
+                    life.stop(&mut self.env);
+                    if life.has_stopped() {
+                        self.end(node);
+                    }
+                }
+            }
+            14 if node != other => {
+                if let Some(life) = &mut self.nodes[node].life {
+                    life.disconnect(&mut self.env, other);
+                }
+            }
+            15..=19 => match &mut self.nodes[node].life {
+                Some(life) if node != other && !life.is_stopping() => {
+                    life.connect(&mut self.env, other);
+                }
+                Some(_) => {}
+                None => self.start(node),
+            },
+            _ => {}
+        }
+    }
+
+    fn break_connection(&mut self, silently: bool) {
+        let conns = self.env.live_conns();
+        if conns.is_empty() {
+            return;
+        }
+        let conn = *self.env.rng.pick(&conns);
+        if silently {
+            self.env.cut(conn);
+        } else {
+            self.env.reset(conn);
+        }
+    }
+
+    /// All has been well for long enough: whatever still is not will never be.
+    fn check(&mut self) {
+        let count = self.nodes.len();
+        let mut sessions = BTreeSet::new();
+        let lives: BTreeMap<usize, &Life> = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(i, n)| Some((i, n.life.as_ref()?)))
+            .collect();
+        assert_eq!(lives.len(), count, "all nodes live");
+        for (node, life) in &lives {
+            for other in (0..count).filter(|other| other != node) {
+                let route = life.shards[0].routes.get(&other);
+                let back = lives[&other].shards[0].routes.get(node);
+                let (Some(route), Some(back)) = (route, back) else {
+                    panic!(
+                        "{node} and {other} are not connected: {}, {}",
+                        route.is_some(),
+                        back.is_some()
+                    );
+                };
+                assert_eq!(route.peer, lives[&other].owner, "{node} is connected to a life before");
+                assert_eq!(route.session, back.session, "{node} and {other} mean another session");
+                let left = self.env.oracle.left_in(route.session);
+                assert!(left.is_empty(), "{node} and {other} still miss {left:?}");
+                sessions.insert(route.session.0);
+            }
+            assert_eq!(life.bundles.len(), count - 1, "{node} keeps what is over");
+            for bundle in life.bundles.values() {
+                assert!(bundle.session.lanes().all(|(_, up)| up), "a lane of {node} is down");
+                assert_eq!(bundle.session.deadline(), None);
+            }
+            for shard in &life.shards {
+                for slot in shard.lanes.values() {
+                    assert!(slot.is_attached(), "a lane of {node} has no socket");
+                    assert_eq!(slot.retained_bytes(), 0, "{node} waits for an acknowledgement");
+                    assert!(slot.waiting.is_empty(), "{node} waits for room");
+                }
+                for process in &shard.processes {
+                    assert!(process.holds.is_empty() && process.held_by.is_empty());
+                }
+            }
+            assert!(life.sockets.is_empty(), "{node} keeps sockets that are nothing");
+            assert!(life.dials.is_empty() && life.ready.is_empty() && life.challenges.is_empty());
+        }
+        self.env.oracle.keep(&sessions);
+    }
+}

@@ -1,0 +1,167 @@
+//! What a run is made of: nodes, settings, how bad the network is.
+
+use std::time::Duration;
+
+use krarup_transport::dist::TickConfig;
+use krarup_transport::dist::fragment::FragmentLimits;
+use krarup_transport::fabric::{Hello, HostId, LaneLimits, ProcessNumber, VERSIONS};
+use krarup_transport::handshake::{Cookie, NodeName};
+use krarup_transport::term::Atom;
+
+use super::rng::Rng;
+
+/// What goes wrong in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weather {
+    /// Connections break, one at a time, and nodes live: no session may end.
+    Gentle,
+    /// Everything: nodes die, hosts vanish, the network parts, bits flip.
+    Wild,
+}
+
+/// A node, in all its lives.
+#[derive(Clone, Debug)]
+pub(super) struct Spec {
+    pub(super) name: NodeName,
+    pub(super) atom: Atom,
+    pub(super) host: usize,
+    pub(super) shards: usize,
+    pub(super) lanes_max: u8,
+    pub(super) asks_checksum: bool,
+    pub(super) unix: bool,
+    /// Processes on each shard.
+    pub(super) processes: usize,
+}
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) weather: Weather,
+    pub(super) specs: Vec<Spec>,
+    pub(super) cookie: Cookie,
+    pub(super) tick: TickConfig,
+    pub(super) limits: LaneLimits,
+    /// The longest message.
+    pub(super) message_bytes_max: usize,
+    /// Mean time between two sends of a shard.
+    pub(super) send_gap: Duration,
+    /// Mean time between two faults.
+    pub(super) fault_gap: Duration,
+    /// How long faults go on, each time.
+    pub(super) storm: Duration,
+    pub(super) rounds: u32,
+    pub(super) flip_one_in: Option<u64>,
+}
+
+impl Plan {
+    pub(super) fn new(rng: &mut Rng, weather: Weather) -> Plan {
+        let nodes = match rng.below(4) {
+            0 | 1 => 2,
+            2 => 3,
+            _ => rng.within(2..=8) as usize,
+        };
+        let hosts = rng.within(1..=nodes as u64) as usize;
+        let checksums = rng.below(3);
+        let specs = (0..nodes).map(|index| {
+            let text = format!("{}@h{}", char::from(b'a' + index as u8), rng.below(3));
+            Spec {
+                name: NodeName::parse(&text).expect("a good name"),
+                atom: Atom::new(&text).expect("a good name"),
+                host: rng.below(hosts),
+                shards: rng.within(1..=4) as usize,
+                lanes_max: *rng.pick(&[1, 2, 3, 8, 8, 8]),
+                asks_checksum: checksums == 2 || (checksums == 1 && rng.chance(1, 2)),
+                unix: rng.chance(3, 4),
+                processes: rng.within(1..=3) as usize,
+            }
+        });
+        let specs = specs.collect();
+        let small = rng.chance(1, 2);
+        let kib = |rng: &mut Rng, least: u64, most: u64| (rng.within(least..=most) as usize) << 10;
+        let limits = LaneLimits {
+            fragments: FragmentLimits {
+                sequences_max: 64,
+                sequence_bytes_max: 2 << 20,
+                connection_bytes_max: 16 << 20,
+            },
+            outbox_bytes_max: if small { kib(rng, 4, 64) } else { 1 << 20 },
+            outbox_bytes_low: if small { kib(rng, 1, 32) } else { 512 << 10 },
+            replay_bytes_max: if small { kib(rng, 8, 256) } else { 8 << 20 },
+            ack_bytes: if small { kib(rng, 1, 64) } else { 256 << 10 },
+            outbox_reserve_bytes: 256 << 10,
+            write_bytes_max: if small { kib(rng, 1, 64) } else { 256 << 10 },
+            ..LaneLimits::DEFAULT
+        };
+        let tick_s = match weather {
+            Weather::Gentle => *rng.pick(&[8, 60]),
+            Weather::Wild => *rng.pick(&[2, 8, 60]),
+        };
+        Plan {
+            weather,
+            specs,
+            cookie: Cookie::new("simulated").expect("a good cookie"),
+            tick: TickConfig::new(Duration::from_secs(tick_s), 4),
+            limits,
+            message_bytes_max: if rng.chance(1, 3) { 1 << 20 } else { 100 << 10 },
+            send_gap: Duration::from_micros(*rng.pick(&[200, 2000, 20_000])),
+            fault_gap: Duration::from_millis(*rng.pick(match weather {
+                Weather::Gentle => &[150, 500],
+                Weather::Wild => &[20, 100, 1000],
+            })),
+            storm: Duration::from_millis(rng.within(500..=6000)),
+            rounds: rng.within(1..=3) as u32,
+            // Where no checksum finds it, a flipped bit is the end of all order.
+            flip_one_in: (weather == Weather::Wild && checksums == 2 && rng.chance(1, 2))
+                .then(|| *rng.pick(&[20, 200, 2000])),
+        }
+    }
+
+    pub(super) fn hello(&self, rng: &mut Rng, node: usize, port: u16) -> Hello {
+        let spec = &self.specs[node];
+        Hello {
+            versions: VERSIONS,
+            shards: spec.shards as u16,
+            lanes_max: spec.lanes_max,
+            asks_checksum: spec.asks_checksum,
+            frame_bytes_max: self.limits.frame_bytes_max,
+            port,
+            host: HostId::new("simulated", spec.host as u64),
+            session_half: rng.bytes(),
+            unix_name: if spec.unix { spec.unix_name() } else { Vec::new() },
+        }
+    }
+
+    pub(super) fn index_of(&self, node: &Atom) -> usize {
+        self.specs.iter().position(|spec| spec.atom == *node).expect("a node of the run")
+    }
+
+    /// The time after which everything has settled when nothing goes wrong any more.
+    pub(super) fn calm(&self) -> Duration {
+        self.tick.ticktime() * 2 + Duration::from_secs(30)
+    }
+}
+
+impl Spec {
+    pub(super) fn unix_name(&self) -> Vec<u8> {
+        format!("krarup/{}", self.name.as_str()).into_bytes()
+    }
+
+    /// The processes of a shard, the same in every life.
+    pub(super) fn process(&self, shard: usize, slot: usize) -> ProcessNumber {
+        ProcessNumber { id: (slot as u32) << 8 | shard as u32, serial: 1 + slot as u32 }
+    }
+
+    /// The name that a process is registered under.
+    pub(super) fn registered(&self, number: ProcessNumber) -> Atom {
+        Atom::new(&format!("p{}", number.id)).expect("a short name")
+    }
+
+    pub(super) fn by_name(&self, name: &Atom) -> ProcessNumber {
+        let id: u32 = name.as_str()[1..].parse().expect("a registered name");
+        ProcessNumber { id, serial: 1 + (id >> 8) }
+    }
+}
+
+pub(super) fn shard_of(number: ProcessNumber) -> usize {
+    (number.id & 0xff) as usize
+}

@@ -1,0 +1,517 @@
+//! The lanes of a shard: reading, writing, detaching and attaching.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use krarup::net_kernel::{ConnectionId, Order};
+use krarup_transport::buffer::{Receiver, SlabPool};
+use krarup_transport::dist::{Control, TickAction};
+use krarup_transport::fabric::{
+    Broken, Epoch, Form, Incoming, Lane, LaneMessage, ProcessNumber, SessionId, Target,
+};
+use krarup_transport::link::{IoSlices, Payload, Signal};
+use krarup_transport::term::{Atom, Pid};
+
+use super::env::{Env, Event, Wake};
+use super::life::Life;
+use super::mesh::{Delivered, Delivery, Item, LaneKey, NewLane, Outgoing, Route};
+use super::net::{ConnId, Owner, Read};
+use super::oracle::{Class, Fingerprint, Who};
+use super::plan::{Plan, shard_of};
+use super::traffic::Process;
+
+/// How often a shard looks whether something is to be acknowledged.
+const CLOCK_INTERVAL: Duration = Duration::from_millis(10);
+
+pub(super) struct Shard {
+    owner: Owner,
+    index: usize,
+    pool: SlabPool,
+    pub(super) lanes: BTreeMap<LaneKey, Slot>,
+    pub(super) routes: BTreeMap<usize, Route>,
+    pub(super) processes: Vec<Process>,
+    /// Signals of other shards for lanes that have not come here yet.
+    early: BTreeMap<LaneKey, VecDeque<Outgoing>>,
+    /// Connections that are over.
+    over: BTreeSet<ConnectionId>,
+    alarm: Option<Duration>,
+}
+
+/// A lane and what its shard keeps with it.
+pub(super) struct Slot {
+    pub(super) lane: Lane,
+    receiver: Receiver,
+    socket: Option<(ConnId, usize)>,
+    epoch: Epoch,
+    pub(super) session: SessionId,
+    pub(super) peer: Owner,
+    last_byte: Instant,
+    checksum: bool,
+    reading: bool,
+    /// The mesh is full: what was received waits.
+    paused: bool,
+    needs_ack: bool,
+    position: u64,
+    /// Signals of other shards that wait for room.
+    pub(super) waiting: VecDeque<Outgoing>,
+}
+
+enum LaneEnd {
+    Broken,
+    Bye(Atom),
+}
+
+impl Shard {
+    pub(super) fn new(plan: &Rc<Plan>, owner: Owner, index: usize) -> Shard {
+        let spec = &plan.specs[owner.node];
+        let processes =
+            (0..spec.processes).map(|slot| Process::new(spec.process(index, slot))).collect();
+        Shard {
+            owner,
+            index,
+            pool: SlabPool::new(),
+            lanes: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            processes,
+            early: BTreeMap::new(),
+            over: BTreeSet::new(),
+            alarm: None,
+        }
+    }
+
+    /// Carries out an order of the kernel.
+    pub(super) fn order(&mut self, env: &mut Env, plan: &Plan, order: Order, route: Option<Route>) {
+        env.note(self.index as u64);
+        match order {
+            Order::RouteUp { node, .. } => {
+                let route = route.expect("a route to what comes up");
+                let old = self.routes.insert(plan.index_of(&node), route);
+                assert!(old.is_none(), "a route was left behind");
+            }
+            Order::NodeUp { node, connection, .. } => {
+                let node = plan.index_of(&node);
+                let route = &self.routes[&node];
+                assert_eq!(route.connection, connection);
+                for process in &mut self.processes {
+                    process.node_up(node, connection);
+                }
+            }
+            Order::RouteDown { node, connection } => {
+                let route = self.routes.remove(&plan.index_of(&node));
+                assert_eq!(route.map(|route| route.connection), Some(connection));
+            }
+            Order::NodeDown { node, connection, .. } => {
+                for process in &mut self.processes {
+                    process.node_down(plan.index_of(&node), connection);
+                }
+            }
+        }
+    }
+
+    /// Takes a lane over; nothing is read from it yet.
+    pub(super) fn attach(&mut self, env: &mut Env, new: NewLane) {
+        let NewLane { lane: key, epoch, socket, leftover, config, session, peer } = new;
+        let checksum = config.checksum;
+        if checksum {
+            env.allow_flips(socket.0);
+        }
+        let mut receiver = Receiver::new(self.pool.clone());
+        put(&mut receiver, &leftover);
+        let slot = Slot {
+            lane: Lane::new(config, env.instant()),
+            receiver,
+            socket: Some(socket),
+            epoch,
+            session,
+            peer,
+            last_byte: env.instant(),
+            checksum,
+            reading: false,
+            paused: false,
+            needs_ack: false,
+            position: 0,
+            waiting: self.early.remove(&key).unwrap_or_default(),
+        };
+        assert!(self.lanes.insert(key, slot).is_none());
+    }
+
+    /// Makes sure that the shard looks at the time when something is due.
+    fn arm(&mut self, env: &mut Env) {
+        let attached = self.lanes.values().filter(|slot| slot.socket.is_some());
+        let due = attached.map(|slot| {
+            let tick = env.time_of(slot.lane.tick_due());
+            if slot.needs_ack { tick.min(env.now + CLOCK_INTERVAL) } else { tick }
+        });
+        let Some(due) = due.min() else { return };
+        if self.alarm.is_none_or(|alarm| due < alarm) {
+            self.alarm = Some(due);
+            env.at(due, Event::Wake(self.owner, Wake::Clock(self.index)));
+        }
+    }
+}
+
+/// Adds bytes to what was received.
+fn put(receiver: &mut Receiver, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let spare = receiver.spare();
+        let count = spare.len().min(bytes.len());
+        spare[..count].copy_from_slice(&bytes[..count]);
+        receiver.commit(count);
+        bytes = &bytes[count..];
+    }
+}
+
+impl Slot {
+    /// Writes what there is room for.
+    pub(super) fn flush(&mut self, env: &mut Env) {
+        let Some((conn, side)) = self.socket else { return };
+        while self.lane.queued_bytes() > 0 {
+            let mut slices = IoSlices::new();
+            self.lane.io_slices(&mut slices);
+            let offered = slices.iter().map(|slice| slice.len()).sum::<usize>();
+            assert!(offered > 0, "bytes are queued and none is offered");
+            let count = env.write(conn, side, slices.iter().map(|slice| &slice[..]));
+            drop(slices);
+            self.lane.written(count);
+            if count < offered {
+                return;
+            }
+        }
+    }
+
+    /// Looks whether memory is as bounded as it should be.
+    fn check(&mut self, plan: &Plan) {
+        let limits = &plan.limits;
+        // The message that was accepted last, a turn of the large ones, and the signals' reserve.
+        let slack = plan.message_bytes_max + (256 << 10) + limits.outbox_reserve_bytes;
+        let retained = self.lane.replay_counters().retained_bytes;
+        assert!(
+            retained <= limits.replay_bytes_max + slack,
+            "{retained} bytes are retained, at most {} and {slack} may be",
+            limits.replay_bytes_max
+        );
+        // What is written again after a resume waits again, beyond the limit for new signals.
+        let waiting = self.lane.waiting_bytes();
+        assert!(
+            waiting <= retained + limits.outbox_bytes_max + slack,
+            "{waiting} bytes wait, at most {} and {slack} may beside what is written again",
+            limits.outbox_bytes_max
+        );
+        let (signals, bytes) = self.lane.unfinished_messages();
+        assert!(signals <= limits.fragments.sequences_max);
+        assert!(bytes <= limits.fragments.connection_bytes_max);
+        let position = self.lane.received_position();
+        assert!(position >= self.position, "positions only grow");
+        assert!(self.socket.is_some() || position == self.position, "it is detached");
+        self.position = position;
+    }
+
+    pub(super) fn retained_bytes(&self) -> usize {
+        self.lane.replay_counters().retained_bytes
+    }
+
+    pub(super) fn is_attached(&self) -> bool {
+        self.socket.is_some()
+    }
+}
+
+impl Life {
+    pub(super) fn start_reading(&mut self, env: &mut Env, shard: usize, connection: ConnectionId) {
+        for key in self.lanes_of(shard, connection) {
+            if let Some(slot) = self.shards[shard].lanes.get_mut(&key) {
+                slot.reading = true;
+            }
+            self.lane_turn(env, shard, key);
+        }
+    }
+
+    fn lanes_of(&self, shard: usize, connection: ConnectionId) -> Vec<LaneKey> {
+        let lanes = self.shards[shard].lanes.keys();
+        lanes.filter(|(of, _)| *of == connection).copied().collect()
+    }
+
+    /// Reads and writes a lane's socket.
+    pub(super) fn lane_turn(&mut self, env: &mut Env, shard: usize, key: LaneKey) {
+        let Some(mut slot) = self.shards[shard].lanes.remove(&key) else { return };
+        let end = match slot.socket {
+            Some(socket) if slot.reading => self.read_lane(env, shard, key, &mut slot, socket),
+            _ => None,
+        };
+        self.drain_waiting(env, shard, &mut slot);
+        slot.flush(env);
+        slot.check(&self.plan);
+        match end {
+            None => {}
+            Some(LaneEnd::Broken) => self.break_lane(env, shard, key, &mut slot),
+            Some(LaneEnd::Bye(reason)) => {
+                self.leave_socket(env, &mut slot);
+                self.tell_kernel(env, shard, Item::LaneBye { lane: key, reason });
+            }
+        }
+        self.shards[shard].lanes.insert(key, slot);
+        self.shards[shard].arm(env);
+    }
+
+    fn read_lane(
+        &mut self,
+        env: &mut Env,
+        shard: usize,
+        key: LaneKey,
+        slot: &mut Slot,
+        (conn, side): (ConnId, usize),
+    ) -> Option<LaneEnd> {
+        slot.paused = false;
+        loop {
+            loop {
+                if self.mesh.is_full(shard) {
+                    slot.paused = true;
+                    return None;
+                }
+                match slot.lane.receive(&mut slot.receiver) {
+                    Ok(Incoming::NeedMore(count)) => {
+                        assert!(count > slot.receiver.unread().len());
+                        break;
+                    }
+                    Ok(Incoming::Bye(reason)) => return Some(LaneEnd::Bye(reason)),
+                    Ok(incoming) => self.take_in(env, shard, key, slot, incoming),
+                    Err(error) if error.is_resumable() => return Some(LaneEnd::Broken),
+                    Err(error) => panic!("what a real lane sent: {error}"),
+                }
+            }
+            if env.rng.chance(1, 4) {
+                slot.receiver.park();
+            }
+            let most = if env.rng.chance(1, 3) { 64 } else { 64 << 10 };
+            let room = slot.receiver.spare().len().min(env.rng.within(1..=most) as usize);
+            match env.read(conn, side, room) {
+                Read::Bytes(bytes) => {
+                    slot.receiver.spare()[..bytes.len()].copy_from_slice(&bytes);
+                    slot.receiver.commit(bytes.len());
+                    slot.last_byte = env.instant();
+                    slot.needs_ack = true;
+                }
+                Read::Nothing => return None,
+                Read::End | Read::Reset => return Some(LaneEnd::Broken),
+            }
+        }
+    }
+
+    /// Hands what a lane brought to whom it is for.
+    fn take_in(
+        &mut self,
+        env: &mut Env,
+        shard: usize,
+        (connection, _): LaneKey,
+        slot: &Slot,
+        incoming: Incoming,
+    ) {
+        let spec = &self.plan.specs[self.owner.node];
+        let (to, what) = match incoming {
+            Incoming::Run(run) => (run.to(), Delivered::Run(run.share())),
+            Incoming::Message(LaneMessage { from, to, form, payload }) => {
+                let (to, class) = match (to, form) {
+                    (Target::Process(to), Form::Raw) => (to, Class::Raw),
+                    (Target::Process(to), Form::Term) => (to, Class::Term),
+                    (Target::Name(name), Form::Raw) => (spec.by_name(&name), Class::NamedRaw),
+                    (Target::Name(name), Form::Term) => (spec.by_name(&name), Class::NamedTerm),
+                };
+                let what = Fingerprint::new(class, &bytes_of(&payload));
+                (to, Delivered::One { from, to, what })
+            }
+            Incoming::Signal(Signal { control, payload }) => {
+                let payload = payload.as_ref().map(bytes_of).unwrap_or_default();
+                let (from, to, what) = signal(&control, &payload);
+                (to, Delivered::One { from, to, what })
+            }
+            Incoming::Hold { holder, sender } => {
+                (sender, Delivered::Hold { holder, sender, hold: true })
+            }
+            Incoming::Release { holder, sender } => {
+                (sender, Delivered::Hold { holder, sender, hold: false })
+            }
+            Incoming::Bye(_) | Incoming::NeedMore(_) => return,
+        };
+        let (session, peer) = (slot.session, slot.peer);
+        let delivery = Delivery { connection, session, peer, what };
+        match shard_of(to) {
+            target if target == shard => self.deliver(env, shard, delivery),
+            target => self.mesh.push(env, self.owner, shard, target, Item::Deliver(delivery)),
+        }
+    }
+
+    /// There may be room in the mesh again.
+    pub(super) fn resume_reading(&mut self, env: &mut Env, shard: usize) {
+        if self.mesh.is_full(shard) {
+            return;
+        }
+        let paused = self.shards[shard].lanes.iter().filter(|(_, slot)| slot.paused);
+        let paused: Vec<LaneKey> = paused.map(|(key, _)| *key).collect();
+        for key in paused {
+            self.lane_turn(env, shard, key);
+        }
+    }
+
+    /// Gives signals of other shards to their lane, as far as there is room.
+    fn drain_waiting(&mut self, env: &mut Env, shard: usize, slot: &mut Slot) {
+        while let Some(signal) = slot.waiting.front() {
+            if !signal.give_to(&mut slot.lane) {
+                return;
+            }
+            let Some(signal) = slot.waiting.pop_front() else { return };
+            self.accepted_for(signal.from);
+            env.note(signal.payload.len() as u64);
+        }
+        let _ = (shard, slot.lane.take_room_event());
+    }
+
+    /// Another shard's process sends over a lane of this shard.
+    pub(super) fn send_for(&mut self, env: &mut Env, index: usize, key: LaneKey, signal: Outgoing) {
+        let shard = &mut self.shards[index];
+        match shard.lanes.get_mut(&key) {
+            Some(slot) => {
+                slot.waiting.push_back(signal);
+                self.lane_turn(env, index, key);
+            }
+            None if shard.over.contains(&key.0) => self.accepted_for(signal.from),
+            None => shard.early.entry(key).or_default().push_back(signal),
+        }
+    }
+
+    /// A lane has no connection any more, and may get another.
+    fn break_lane(&mut self, env: &mut Env, shard: usize, key: LaneKey, slot: &mut Slot) {
+        let unacknowledged = slot.retained_bytes() > 0;
+        let received = self.leave_socket(env, slot);
+        let report = Broken { received, unacknowledged, last_byte: slot.last_byte };
+        env.oracle.reports(slot.session, key.1, self.owner, received);
+        let epoch = slot.epoch;
+        self.tell_kernel(env, shard, Item::LaneBroken { lane: key, epoch, report });
+    }
+
+    fn leave_socket(&mut self, env: &mut Env, slot: &mut Slot) -> u64 {
+        if let Some((conn, side)) = slot.socket.take() {
+            self.lane_sockets.remove(&conn);
+            env.close(conn, side);
+        }
+        slot.paused = false;
+        slot.needs_ack = false;
+        slot.lane.detach(Some(&mut slot.receiver))
+    }
+
+    pub(super) fn detach(&mut self, env: &mut Env, shard: usize, key: LaneKey, epoch: Epoch) {
+        let Some(mut slot) = self.shards[shard].lanes.remove(&key) else { return };
+        if slot.epoch == epoch && slot.socket.is_some() {
+            self.break_lane(env, shard, key, &mut slot);
+        }
+        self.shards[shard].lanes.insert(key, slot);
+    }
+
+    /// Gives a lane another socket.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one item")]
+    pub(super) fn resume(
+        &mut self,
+        env: &mut Env,
+        shard: usize,
+        key: LaneKey,
+        epoch: Epoch,
+        socket: (ConnId, usize),
+        peer_received: u64,
+        leftover: &[u8],
+    ) {
+        let Some(slot) = self.shards[shard].lanes.get_mut(&key) else {
+            self.lane_sockets.remove(&socket.0);
+            return env.close(socket.0, socket.1);
+        };
+        assert!(slot.socket.is_none(), "a lane has one socket at a time");
+        assert!(epoch > slot.epoch);
+        env.oracle.resumes(slot.session, key.1, slot.peer, peer_received);
+        let now = env.instant();
+        (slot.socket, slot.epoch, slot.last_byte) = (Some(socket), epoch, now);
+        slot.lane.attach(peer_received, now).expect("a position between both ends");
+        put(&mut slot.receiver, leftover);
+        slot.needs_ack = true;
+        if slot.checksum {
+            env.allow_flips(socket.0);
+        }
+        self.lane_turn(env, shard, key);
+    }
+
+    /// Ends the lanes of a connection that are on this shard.
+    pub(super) fn close_lanes(
+        &mut self,
+        env: &mut Env,
+        shard: usize,
+        connection: ConnectionId,
+        bye: Option<Atom>,
+    ) {
+        self.shards[shard].over.insert(connection);
+        for key in self.lanes_of(shard, connection) {
+            let Some(mut slot) = self.shards[shard].lanes.remove(&key) else { continue };
+            if let (Some(reason), Some(_)) = (&bye, slot.socket) {
+                slot.lane.bye(reason);
+                slot.flush(env);
+            }
+            self.leave_socket(env, &mut slot);
+            for signal in &slot.waiting {
+                self.accepted_for(signal.from);
+            }
+            for other in 0..self.shards.len() {
+                if other != shard {
+                    self.mesh.push(env, self.owner, shard, other, Item::Flush(connection));
+                }
+            }
+            self.tell_kernel(env, shard, Item::LinkDown(connection));
+        }
+    }
+
+    /// The shard's clock: acknowledgements and ticks.
+    pub(super) fn clock(&mut self, env: &mut Env, shard: usize) {
+        // An earlier one was set meanwhile, and came.
+        if self.shards[shard].alarm.is_none_or(|alarm| alarm > env.now) {
+            return;
+        }
+        self.shards[shard].alarm = None;
+        let keys: Vec<LaneKey> = self.shards[shard].lanes.keys().copied().collect();
+        let now = env.instant();
+        for key in keys {
+            let Some(mut slot) = self.shards[shard].lanes.remove(&key) else { continue };
+            if slot.socket.is_some() {
+                if std::mem::take(&mut slot.needs_ack) {
+                    slot.lane.acknowledge();
+                }
+                let dead = now >= slot.lane.tick_due() && slot.lane.tick(now) == TickAction::Dead;
+                slot.flush(env);
+                if dead {
+                    self.break_lane(env, shard, key, &mut slot);
+                }
+            }
+            self.shards[shard].lanes.insert(key, slot);
+        }
+        self.shards[shard].arm(env);
+    }
+}
+
+fn bytes_of(payload: &Payload) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(payload.len());
+    payload.parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    bytes
+}
+
+/// Whom a signal is from and for, and what it is.
+fn signal(control: &Control, payload: &[u8]) -> (ProcessNumber, ProcessNumber, Fingerprint) {
+    let number = |pid: &Pid| ProcessNumber { id: pid.id, serial: pid.serial };
+    match control {
+        Control::Exit { from, to, .. } => {
+            (number(from), number(to), Fingerprint::new(Class::Exit, payload))
+        }
+        Control::Unlink { id, from, to } => {
+            (number(from), number(to), Fingerprint::new(Class::Unlink, &id.to_le_bytes()))
+        }
+        control => panic!("nobody sends {control:?}"),
+    }
+}
+
+/// A process of a life.
+pub(super) fn who(owner: Owner, number: ProcessNumber) -> Who {
+    Who { owner, number }
+}

@@ -1,0 +1,85 @@
+//! Clusters from seeds; see `krarup_tests::sim`.
+//!
+//! `KRARUP_SIM_SEED` runs one seed and says what it did, `KRARUP_SIM_SECONDS` says how long each
+//! weather looks for others (10 s if unset), `KRARUP_SIM_TRACE` prints what sessions and faults do.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use krarup_tests::sim::{Report, Weather, run};
+
+/// Seeds that once found something, with what it was.
+const FOUND: &[(u64, Weather, &str)] = &[];
+
+fn number(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+}
+
+/// Runs a seed; a failure says how to have it again.
+fn try_seed(seed: u64, weather: Weather) -> Report {
+    match catch_unwind(AssertUnwindSafe(|| run(seed, weather))) {
+        Ok(report) => report,
+        Err(panic) => {
+            eprintln!(
+                "KRARUP_SIM_SEED={seed} cargo test -p krarup-tests --test simulation -- {}",
+                match weather {
+                    Weather::Gentle => "gentle",
+                    Weather::Wild => "wild",
+                }
+            );
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// Runs the seed that was asked for, or as many as there is time for.
+fn explore(weather: Weather) {
+    if let Some(seed) = number("KRARUP_SIM_SEED") {
+        println!("seed {seed}: {}", try_seed(seed, weather));
+        return;
+    }
+    let seconds = number("KRARUP_SIM_SECONDS").unwrap_or(10);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    let first = since.as_micros() as u64;
+    let mut total = Report::default();
+    let mut seeds = 0;
+    while Instant::now() < end || seeds == 0 {
+        let report = try_seed(first + seeds, weather);
+        seeds += 1;
+        total.nodes += report.nodes;
+        total.time += report.time;
+        total.events += report.events;
+        total.signals.0 += report.signals.0;
+        total.signals.1 += report.signals.1;
+        total.bytes += report.bytes;
+        total.resumes += report.resumes;
+        total.ends += report.ends;
+    }
+    println!("{seeds} seeds from {first}: {total}");
+}
+
+#[test]
+fn gentle() {
+    explore(Weather::Gentle);
+}
+
+#[test]
+fn wild() {
+    explore(Weather::Wild);
+}
+
+#[test]
+fn found() {
+    for (seed, weather, story) in FOUND {
+        println!("seed {seed}, {story}: {}", try_seed(*seed, *weather));
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for weather in [Weather::Gentle, Weather::Wild] {
+        assert_eq!(try_seed(7, weather), try_seed(7, weather));
+    }
+}
