@@ -226,6 +226,10 @@ fn knock(
         *door = Some(Door::Settling(talk, *ask));
         return Ok(Some(Verdict::Admit(credentials, 0)));
     }
+    // What carried the node before is still on its way down: the lanes have no shard yet.
+    if kernel.has_settled(ask.session) {
+        return Err(Refusal::TryAgain);
+    }
     let ticket = kernel.ask_session(ask, leash)?;
     let verdict = ticket.verdict();
     *door = Some(Door::Running(ticket));

@@ -21,7 +21,7 @@ use krarup_transport::term::{Atom, Creation};
 use super::bundle::{Bundle, LinkId};
 use super::connect::{self, Leash};
 use super::sessions::Sessions;
-use super::settle::{Finished, Talk};
+use super::settle::{Carrier, Finished, Talk};
 use super::throttle::Throttle;
 use super::{KernelEvent, Shard, ShardMessage};
 use crate::net_kernel::{
@@ -449,6 +449,14 @@ impl KernelShard {
         };
         self.finished.borrow_mut().insert(attempt, finished);
         self.with(|machine| machine.established(attempt, link));
+    }
+
+    /// Whether a session is settled, and waits until its connection may come up.
+    pub(super) fn has_settled(&self, session: SessionId) -> bool {
+        self.finished.borrow().values().any(|finished| match &finished.carrier {
+            Carrier::Lanes(lanes) => lanes.settled.agreement.session == session,
+            Carrier::Plain(..) => false,
+        })
     }
 
     /// Logs that somebody was not let in, but no more of that than is worth reading.
