@@ -145,6 +145,15 @@ pub(super) async fn next_event(
     }
 }
 
+impl KernelShard {
+    /// Sends what is likely to be answered soon.
+    pub(super) async fn say(&self, socket: &Socket, bytes: &[u8]) -> io::Result<()> {
+        socket.send_all(bytes).await?;
+        self.expect_answer();
+        Ok(())
+    }
+}
+
 /// Accepts until the node is not alive any more.
 pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Listener, stop: Rc<Leash>) {
     loop {
@@ -271,7 +280,7 @@ async fn drive_acceptor(
         }
         let output = machine.take_output();
         if !output.is_empty() {
-            socket.send_all(&output).await.map_err(|error| error.to_string())?;
+            kernel.say(socket, &output).await.map_err(|error| error.to_string())?;
         }
         match step {
             Ok(AcceptorStep::Continue | AcceptorStep::Decide(_)) => {}
@@ -344,7 +353,7 @@ async fn dial_socket(
     let addresses = resolve(peer.host()).await?;
     let port = match kernel.fixed_peer_port() {
         Some(port) => port,
-        None => look_up(&addresses, kernel.epmd_port(), peer.head(), limit).await?,
+        None => look_up(kernel, &addresses, peer.head(), limit).await?,
     };
     let mut refused = String::from("the host has no address");
     for address in addresses {
@@ -395,7 +404,7 @@ async fn initiate(
             output.append(&mut settling.take_output());
         }
         if !output.is_empty() {
-            socket.send_all(&output).await.map_err(|error| error.to_string())?;
+            kernel.say(socket, &output).await.map_err(|error| error.to_string())?;
         }
         let event = next_event(socket, leash, machine.deadline(), &mut buffer)
             .await
@@ -429,15 +438,15 @@ async fn initiate(
 
 /// Asks the epmd of a host for the port of a node.
 async fn look_up(
+    kernel: &KernelShard,
     hosts: &[IpAddr],
-    epmd_port: u16,
     name: &str,
     limit: Duration,
 ) -> Result<u16, String> {
     let mut refused = String::from("the host has no address");
     for host in hosts {
-        let epmd = SocketAddr::new(*host, epmd_port);
-        match within(limit, ask_epmd(epmd, name, limit)).await {
+        let epmd = SocketAddr::new(*host, kernel.epmd_port());
+        match within(limit, ask_epmd(kernel, epmd, name, limit)).await {
             Ok(Some(location)) => return Ok(location.port),
             Ok(None) => return Err(format!("epmd at {epmd} knows no node of the name {name}")),
             Err(error) => refused = format!("epmd at {epmd}: {error}"),
@@ -446,11 +455,16 @@ async fn look_up(
     Err(refused)
 }
 
-async fn ask_epmd(epmd: SocketAddr, name: &str, limit: Duration) -> io::Result<Option<Location>> {
+async fn ask_epmd(
+    kernel: &KernelShard,
+    epmd: SocketAddr,
+    name: &str,
+    limit: Duration,
+) -> io::Result<Option<Location>> {
     let wrong = |error: EpmdError| io::Error::other(error.to_string());
     let mut lookup = Lookup::new(name, Instant::now(), limit).map_err(wrong)?;
     let socket = Socket::connect(epmd, &SocketOptions::default(), limit).await?;
-    socket.send_all(&lookup.take_output()).await?;
+    kernel.say(&socket, &lookup.take_output()).await?;
     let mut buffer = [0; BUFFER_BYTES];
     loop {
         let answer = match socket.recv(&mut buffer).await? {

@@ -70,7 +70,7 @@ pub(super) async fn dial(
     let config = JoinConfig { credentials, ask, nonce, timeout };
     let mut machine = JoinInitiator::new(config, started);
     let mut buffer = [0; BUFFER_BYTES];
-    socket.send_all(&machine.take_output()).await?;
+    kernel.say(&socket, &machine.take_output()).await?;
     loop {
         let left = machine.deadline().saturating_duration_since(Instant::now());
         let step = match within(left, socket.recv(&mut buffer)).await {
@@ -179,7 +179,7 @@ async fn accept(
         };
         let output = machine.take_output();
         if !output.is_empty() {
-            socket.send_all(&output).await.map_err(broken)?;
+            kernel.say(socket, &output).await.map_err(broken)?;
         }
         match (step, refused) {
             (_, Some(refusal)) => {

@@ -494,6 +494,13 @@ impl KernelShard {
         leash
     }
 
+    /// Something was sent that is likely to be answered soon.
+    pub(super) fn expect_answer(&self) {
+        if let Some(shard) = self.shard.borrow().upgrade() {
+            shard.io().handle().expect_answer();
+        }
+    }
+
     /// The socket is no stranger any more, or gone.
     pub(super) fn dismiss(&self, leash: &Rc<Leash>) {
         self.strangers.borrow_mut().retain(|other| !Rc::ptr_eq(other, leash));

@@ -167,7 +167,7 @@ async fn drive(
         }
         let output = talk.machine.borrow_mut().take_output();
         if !output.is_empty() {
-            socket.send_all(&output).await.map_err(failed)?;
+            kernel.say(&socket, &output).await.map_err(failed)?;
         }
         match step.map_err(told)? {
             SettleStep::Continue => {}
@@ -193,7 +193,7 @@ async fn drive(
                 let counts = talk.machine.borrow_mut().joined(Instant::now(), lane);
                 match counts {
                     Ok(Some(step)) => {
-                        new.socket.send_all(&new.confirm).await.map_err(failed)?;
+                        kernel.say(&new.socket, &new.confirm).await.map_err(failed)?;
                         joined.push((lane, new.socket, new.leftover));
                         Ok(step)
                     }

@@ -227,7 +227,7 @@ impl<H: Host> Driver<H> {
         if self.handle.take_sent() {
             worked = true;
             self.spin_until = self.spin_until.max(now + self.handle.config().spin_after_send);
-        } else if worked {
+        } else if worked || self.handle.take_woke() {
             self.spin_until = self.spin_until.max(now + self.handle.config().spin);
         }
         worked

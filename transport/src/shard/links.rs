@@ -43,6 +43,8 @@ pub(super) struct Shared<H: Host> {
     paused: Cell<bool>,
     /// Something was sent since the driver looked last.
     sent: Cell<bool>,
+    /// A task was woken that waited for a socket of its own, since the driver looked last.
+    woke: Cell<bool>,
     stopping: Cell<bool>,
     /// Turns of the shard's tasks, as far as they were told of.
     turns: Cell<u64>,
@@ -76,6 +78,7 @@ impl<H: Host> Handle<H> {
             hot: RefCell::default(),
             paused: Cell::new(false),
             sent: Cell::new(false),
+            woke: Cell::new(false),
             stopping: Cell::new(false),
             turns: Cell::new(0),
             counters: Cell::default(),
@@ -311,6 +314,13 @@ impl<H: Host> Handle<H> {
         }
     }
 
+    /// A task has sent something that is likely to be answered soon, over a socket of its own: the
+    /// driver spins for the answer, as it does after it sent something itself.
+    pub fn expect_answer(&self) {
+        self.0.sent.set(true);
+        self.wake();
+    }
+
     /// Lets every task of this shard that is ready, and the driver, run before the calling task goes
     /// on. A task that computes for long should call it about every millisecond: it also tells the
     /// thread that watches the shards that this one has work.
@@ -346,6 +356,11 @@ impl<H: Host> Handle<H> {
 
     pub(super) fn config(&self) -> &DriverConfig {
         &self.0.config
+    }
+
+    /// Whether a task was woken for its own socket since this was asked last.
+    pub(super) fn take_woke(&self) -> bool {
+        self.0.woke.take()
     }
 
     /// Whether something was sent since this was asked last.
@@ -445,7 +460,10 @@ impl<H: Host> Handle<H> {
 
     /// Follows what was told about a socket.
     pub(super) fn follow(&self, event: Event) {
-        let Some(event) = self.0.watch.deliver(event) else { return };
+        let Some(event) = self.0.watch.deliver(event) else {
+            self.0.woke.set(true);
+            return;
+        };
         let Some(slot) = self.0.slot(LinkKey::from_u64(event.key)) else { return };
         if event.writable && slot.write_interest.get() && slot.failed_is_none() {
             if slot.socket.is_unix() {

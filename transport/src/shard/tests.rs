@@ -34,6 +34,8 @@ enum Order {
     Word(u32),
     Panic,
     Count,
+    /// Something was sent over a socket of a task's own.
+    ExpectAnswer,
     Stop,
 }
 
@@ -161,6 +163,7 @@ impl Host for Actor {
             Order::Word(word) => self.tell(shard, Seen::Word(from, word)),
             Order::Panic => panic!("as asked"),
             Order::Count => self.tell(shard, Seen::Counted(shard.counters())),
+            Order::ExpectAnswer => shard.expect_answer(),
             Order::Stop => shard.stop(),
         }
     }
@@ -500,6 +503,25 @@ fn a_refused_push_is_made_good_once_there_is_room() {
     for word in 0..WORDS {
         assert_eq!(shards.next(), Seen::Word(Origin::Shard(ShardId::new(0)), word));
     }
+}
+
+#[test]
+fn a_shard_spins_for_an_answer_to_a_task() {
+    let config = DriverConfig {
+        spin: Duration::ZERO,
+        spin_after_send: Duration::from_secs(60),
+        ..DriverConfig::default()
+    };
+    let shards = Shards::start_with(1, config, &MeshConfig::default());
+    let passes_in_a_while = || {
+        let before = shards.counters(0).passes;
+        thread::sleep(Duration::from_millis(200));
+        shards.counters(0).passes - before
+    };
+    // Its clock and the questions themselves cause some.
+    assert!(passes_in_a_while() < 50);
+    shards.order(0, Order::ExpectAnswer);
+    assert!(passes_in_a_while() > 500);
 }
 
 #[test]
