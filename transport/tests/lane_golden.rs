@@ -196,7 +196,10 @@ fn send(vectors: &Value, vector: &Value, checksum: bool) -> Vec<Vec<u8>> {
         }
         "ack_40" | "ack_44" => {}
         "tick" => sends(&|lane, _| assert_eq!(lane.auxiliary_tick(), TickAction::Send)),
-        "hold" => sends(&|lane, _| lane.hold(from, to).expect("room")),
+        "hold" => sends(&|lane, _| lane.hold(from, to, None).expect("room")),
+        "hold_name" => sends(&|lane, _| {
+            lane.hold(from, to, Some(&Atom::from_static("écho"))).expect("room");
+        }),
         "release" => sends(&|lane, _| lane.release(from, to).expect("room")),
         "bye" => sends(&|lane, _| lane.bye(&Atom::from_static("shutdown"))),
         other => panic!("a vector that nobody knows: {other}"),
@@ -226,7 +229,7 @@ fn frames_are_written_as_described() {
             }
         }
     }
-    assert_eq!(ways, 2 * 29);
+    assert_eq!(ways, 2 * 30);
 }
 
 #[test]
@@ -272,8 +275,10 @@ fn frames_are_read_as_described() {
                     assert_eq!(signal.control, exit);
                     assert!(signal.payload.is_some_and(|payload| joined(&payload) == term));
                 }
-                Some(Incoming::Hold { holder, sender }) => {
-                    assert_eq!((name, holder, sender), ("hold", from, to));
+                Some(Incoming::Hold { holder, sender, name: held }) => {
+                    assert_eq!((holder, sender), (from, to));
+                    let expected = (name == "hold_name").then(|| Atom::from_static("écho"));
+                    assert_eq!(held, expected, "{name}");
                 }
                 Some(Incoming::Release { holder, sender }) => {
                     assert_eq!((name, holder, sender), ("release", from, to));

@@ -201,7 +201,7 @@ impl Pair {
             How::Hold => {
                 let holder = ProcessNumber { id: 1, ..from };
                 let sender = ProcessNumber { id: self.next as u32, serial: 0 };
-                (lane.hold(holder, sender).map_err(SendError::Busy), vec![self.next as u8])
+                (lane.hold(holder, sender, None).map_err(SendError::Busy), vec![self.next as u8])
             }
         };
         match sent {
@@ -294,7 +294,9 @@ impl End {
                     let from = ProcessNumber { id: from.id, serial: from.serial };
                     self.expect(from, signal.payload.as_ref().map(bytes).unwrap_or_default())?;
                 }
-                Incoming::Hold { holder, sender } => self.expect(holder, vec![sender.id as u8])?,
+                Incoming::Hold { holder, sender, .. } => {
+                    self.expect(holder, vec![sender.id as u8])?
+                }
                 other => return Err(TestCaseError::fail(format!("{other:?}"))),
             }
         }

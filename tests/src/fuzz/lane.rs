@@ -30,7 +30,7 @@ const SENT_BYTES: u64 = 10 * (HEADER_BYTES as u64 + 16);
 enum Heard {
     Message { from: ProcessNumber, to: Target, form: Form, payload: Vec<u8> },
     Signal { control: Control, payload: Option<Vec<u8>> },
-    Hold(ProcessNumber, ProcessNumber),
+    Hold(ProcessNumber, ProcessNumber, Option<Atom>),
     Release(ProcessNumber, ProcessNumber),
     Bye(Atom),
 }
@@ -224,7 +224,7 @@ impl End {
                     let payload = signal.payload.as_ref().map(bytes_of);
                     Heard::Signal { control: signal.control, payload }
                 }
-                Incoming::Hold { holder, sender } => Heard::Hold(holder, sender),
+                Incoming::Hold { holder, sender, name } => Heard::Hold(holder, sender, name),
                 Incoming::Release { holder, sender } => Heard::Release(holder, sender),
                 Incoming::Bye(reason) => Heard::Bye(reason),
             });
@@ -250,7 +250,7 @@ impl End {
                 let payload = payload.as_deref().map(Outgoing::Encoded);
                 lane.send_signal(SenderKey::NODE, control, payload)
             }
-            Heard::Hold(holder, sender) => Ok(lane.hold(*holder, *sender)?),
+            Heard::Hold(holder, sender, name) => Ok(lane.hold(*holder, *sender, name.as_ref())?),
             Heard::Release(holder, sender) => Ok(lane.release(*holder, *sender)?),
             Heard::Bye(reason) => {
                 lane.bye(reason);

@@ -324,7 +324,7 @@ impl Life {
                 let (from, to, what) = signal(&control, &payload);
                 (to, Delivered::One { from, to, what })
             }
-            Incoming::Hold { holder, sender } => {
+            Incoming::Hold { holder, sender, .. } => {
                 (sender, Delivered::Hold { holder, sender, hold: true })
             }
             Incoming::Release { holder, sender } => {

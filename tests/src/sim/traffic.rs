@@ -102,7 +102,7 @@ impl Outgoing {
                 });
                 lane.send_signal(SenderKey::of_numbers(from.id, from.serial), control, payload)
             }
-            (OutgoingForm::Hold(true), _) => lane.hold(from, to).map_err(SendError::Busy),
+            (OutgoingForm::Hold(true), _) => lane.hold(from, to, None).map_err(SendError::Busy),
             (OutgoingForm::Hold(false), _) => lane.release(from, to).map_err(SendError::Busy),
         };
         match sent {

@@ -156,7 +156,8 @@ impl Inbox {
             kind::TICK => return Ok(Taken::Nothing),
             kind::HOLD => {
                 let (holder, sender) = (header.from, header.to);
-                return Ok(Taken::Incoming(Incoming::Hold { holder, sender }));
+                let name = if payload.is_empty() { None } else { Some(atom(&payload)?) };
+                return Ok(Taken::Incoming(Incoming::Hold { holder, sender, name }));
             }
             kind::RELEASE => {
                 let (holder, sender) = (header.from, header.to);
@@ -234,8 +235,8 @@ fn check(header: &Header) -> Result<(), LaneError> {
         kind::NAMED => (FLAG_RAW | FLAG_MORE, head > 0 && u32::from(head) <= length, true),
         kind::SIGNAL => (FLAG_MORE, head > 0 && u32::from(head) <= length, true),
         kind::FRAGMENT => (FLAG_MORE, head == 0, true),
-        kind::ACK | kind::TICK | kind::HOLD | kind::RELEASE => (0, head == 0, false),
-        kind::BYE => (0, head == 0, true),
+        kind::ACK | kind::TICK | kind::RELEASE => (0, head == 0, false),
+        kind::HOLD | kind::BYE => (0, head == 0, true),
         kind => return Err(LaneError::UnknownKind(kind)),
     };
     if flags & !flags_allowed != 0 {

@@ -37,14 +37,16 @@ pub enum Incoming {
     Message(LaneMessage),
     /// Any other signal.
     Signal(Signal),
-    /// The mailbox of `holder` is full: `sender` must not send to it.
+    /// The mailbox of `holder` is full: `sender` must not send to it, nor to `name`.
     Hold {
         /// A process of the peer.
         holder: ProcessNumber,
         /// A process of this node.
         sender: ProcessNumber,
+        /// A name that the process is registered under; each comes with a hold of its own.
+        name: Option<Atom>,
     },
-    /// `sender` may send to `holder` again.
+    /// `sender` may send to `holder` again, by any name.
     Release {
         /// A process of the peer.
         holder: ProcessNumber,

@@ -224,9 +224,9 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a frame without payload, in front of all that waits for a turn.
-    pub(super) fn put_bare(&mut self, kind: Kind) {
-        self.put_frame(kind.header(0, 0), &[], Chunks::new());
+    /// Queues a frame with a short payload or none, in front of all that waits for a turn.
+    pub(super) fn put_short(&mut self, kind: Kind, payload: &[u8]) {
+        self.put_frame(kind.header(0, payload.len() as u32), payload, Chunks::new());
     }
 
     /// Queues the end of the session, in front of all that waits for a turn.

@@ -172,20 +172,27 @@ impl Lane {
         Ok(())
     }
 
-    /// Tells a process of the peer, `sender`, that the mailbox of `holder` is full.
+    /// Tells a process of the peer, `sender`, that the mailbox of `holder` is full: it must not send
+    /// to that process, nor to `name`. One call for each registered name of the process.
     ///
     /// # Errors
     /// When even the reserve is used up: the session should be ended.
-    pub fn hold(&mut self, holder: ProcessNumber, sender: ProcessNumber) -> Result<(), Busy> {
-        self.send_bare(kind::HOLD, holder, sender)
+    pub fn hold(
+        &mut self,
+        holder: ProcessNumber,
+        sender: ProcessNumber,
+        name: Option<&Atom>,
+    ) -> Result<(), Busy> {
+        let name = name.map_or("", Atom::as_str);
+        self.send_short(kind::HOLD, holder, sender, name.as_bytes())
     }
 
-    /// Tells a process of the peer, `sender`, that it may send to `holder` again.
+    /// Tells a process of the peer, `sender`, that it may send to `holder` again, by any name.
     ///
     /// # Errors
     /// When even the reserve is used up: the session should be ended.
     pub fn release(&mut self, holder: ProcessNumber, sender: ProcessNumber) -> Result<(), Busy> {
-        self.send_bare(kind::RELEASE, holder, sender)
+        self.send_short(kind::RELEASE, holder, sender, &[])
     }
 
     /// Tells the peer that the session ends, and why. It passes everything that waits for its turn,
@@ -194,10 +201,16 @@ impl Lane {
         self.outbox.put_bye(reason.as_str().as_bytes());
     }
 
-    fn send_bare(&mut self, kind: u8, from: ProcessNumber, to: ProcessNumber) -> Result<(), Busy> {
+    fn send_short(
+        &mut self,
+        kind: u8,
+        from: ProcessNumber,
+        to: ProcessNumber,
+        payload: &[u8],
+    ) -> Result<(), Busy> {
         self.outbox.check_signal_room()?;
         // It tells about the present, so it need not wait behind what its sender sent before.
-        self.outbox.put_bare(Kind { kind, flags: 0, from, to });
+        self.outbox.put_short(Kind { kind, flags: 0, from, to }, payload);
         self.counters.sent_signals += 1;
         Ok(())
     }

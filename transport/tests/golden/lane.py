@@ -86,6 +86,7 @@ VECTORS = [
     vector("ack_44", [frame(5, 0, 0, (44, 0), NOBODY, b"")]),
     vector("tick", [frame(6, 0, 0, NOBODY, NOBODY, b"")]),
     vector("hold", [frame(7, 0, 0, FROM, TO, b"")]),
+    vector("hold_name", [frame(7, 0, 0, FROM, TO, NAME)], NAME),
     vector("release", [frame(8, 0, 0, FROM, TO, b"")]),
     vector("bye", [frame(9, 0, 0, NOBODY, NOBODY, b"shutdown")], b"shutdown"),
 ]

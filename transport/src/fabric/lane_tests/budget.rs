@@ -36,7 +36,7 @@ fn a_full_outbox_refuses_messages_and_has_a_reserve_for_signals() {
     let busy = Busy { queued: a.lane.queued_bytes(), limit: 15_000 };
     let refused = a.lane.send_signal(SenderKey::NODE, &control, None);
     assert_eq!(refused, Err(SendError::Busy(busy)));
-    assert_eq!(a.lane.hold(A, B), Err(busy));
+    assert_eq!(a.lane.hold(A, B, None), Err(busy));
     a.lane.bye(&Atom::from_static("shutdown"));
 
     assert!(!a.lane.take_room_event());

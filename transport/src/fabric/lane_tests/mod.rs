@@ -129,7 +129,7 @@ impl End {
                     let payload = payload.as_ref().map(bytes_of);
                     got.push(Got::Signal { control, payload });
                 }
-                Incoming::Hold { holder, sender } => got.push(Got::Hold { holder, sender }),
+                Incoming::Hold { holder, sender, .. } => got.push(Got::Hold { holder, sender }),
                 Incoming::Release { holder, sender } => got.push(Got::Release { holder, sender }),
                 Incoming::Bye(reason) => got.push(Got::Bye(reason)),
             }
@@ -188,7 +188,7 @@ fn every_way_to_send_arrives() {
         let chunks = smallvec![term.clone().into()];
         a.lane.send_signal(sender, &exit, Some(Outgoing::Chunks(chunks))).expect("room");
         a.lane.send_signal_with(SenderKey::NODE, &exit, encode(&term)).expect("room");
-        a.lane.hold(A, B).expect("room");
+        a.lane.hold(A, B, None).expect("room");
         a.lane.release(A, B).expect("room");
         a.lane.bye(&Atom::from_static("shutdown"));
 
