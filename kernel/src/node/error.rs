@@ -12,12 +12,13 @@ use krarup_transport::term::{Atom, ConvertError};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The queue towards the destination is full; try again when there is room, or use the
+    /// The queue towards the destination is full, or its mailbox has told this sender to wait
+    /// ([`Overflow::Hold`](crate::Overflow::Hold)); try again when there is room, or use the
     /// waiting form.
     Busy {
-        /// Bytes that wait already.
+        /// Bytes that wait already; 0 where this side does not know it.
         queued_bytes: usize,
-        /// The limit they reached.
+        /// The limit they reached; 0 as well.
         limit_bytes: usize,
     },
     /// There is no connection to the node, and none could be made.

@@ -46,6 +46,8 @@ pub(crate) struct ProcessCell {
     /// Linked processes of other nodes, with the connection the link came by.
     pub(crate) links: RefCell<Vec<(ConnectionId, Pid)>>,
     pub(crate) subscribed: Cell<bool>,
+    /// Somebody has told it to wait: what it sends has to be looked at.
+    pub(crate) held: Cell<bool>,
 }
 
 impl ProcessCell {
@@ -62,6 +64,7 @@ impl ProcessCell {
             watchers: RefCell::default(),
             links: RefCell::default(),
             subscribed: Cell::new(false),
+            held: Cell::new(false),
         }
     }
 

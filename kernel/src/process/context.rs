@@ -62,7 +62,25 @@ impl Process {
     /// The next signal, when one is there.
     #[inline]
     pub fn try_recv(&mut self) -> Option<Signal> {
-        self.cell.mailbox.borrow_mut().pop()
+        let mut mailbox = self.cell.mailbox.borrow_mut();
+        if let Some(message) = mailbox.pop_of_run() {
+            return Some(Signal::Message(message));
+        }
+        drop(mailbox);
+        self.next_entry()
+    }
+
+    /// The next signal when the run that is read is at its end.
+    #[inline]
+    fn next_entry(&self) -> Option<Signal> {
+        let mut mailbox = self.cell.mailbox.borrow_mut();
+        let signal = mailbox.pop_entry();
+        let released = mailbox.take_released();
+        drop(mailbox);
+        if let Some(released) = released {
+            self.shard.release(&self.cell, *released);
+        }
+        signal
     }
 
     /// Waits for the next signal.
@@ -201,7 +219,9 @@ impl Process {
         content: Content<'_, T>,
     ) -> bool {
         match (to, &*self.wire.borrow()) {
-            (DestinationRef::Pid(pid), Some(wire)) => wire.send(self.number, pid, content),
+            (DestinationRef::Pid(pid), Some(wire)) if !self.cell.held.get() => {
+                wire.send(self.number, pid, content)
+            }
             _ => false,
         }
     }
@@ -214,7 +234,9 @@ impl Process {
         content: Content<'_, T>,
     ) -> Result<Outcome, SendError> {
         let from = self.cell.id();
-        if let DestinationRef::Pid(pid) = to {
+        if let DestinationRef::Pid(pid) = to
+            && !self.cell.held.get()
+        {
             if let Some(own) = self.shard.own(pid) {
                 return self.shard.send_to_own(from, own, content);
             }
@@ -315,12 +337,13 @@ impl Future for Recv<'_> {
         if let Some(message) = mailbox.pop_of_run() {
             return Poll::Ready(Ok(Signal::Message(message)));
         }
-        match mailbox.pop_entry() {
+        drop(mailbox);
+        match process.next_entry() {
             Some(signal) => Poll::Ready(Ok(signal)),
             None if process.shard.is_stopping() => Poll::Ready(Err(Stopped)),
             None => {
                 process.spent.set(0);
-                mailbox.wait(cx.waker());
+                process.cell.mailbox.borrow_mut().wait(cx.waker());
                 Poll::Pending
             }
         }

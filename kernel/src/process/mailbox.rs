@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use krarup_transport::fabric::Run;
 
-use super::{Identity, Message, Signal};
+use super::{Holds, Identity, Message, Sender, Signal};
 
 /// How much a mailbox may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,14 @@ pub enum Overflow {
     Exit,
     /// The message is dropped and counted.
     DropNewest,
+    /// The message is queued, and its sender has to wait: its sends to this process are
+    /// [`SendError::Busy`](crate::SendError::Busy), or wait, until the mailbox is half empty.
+    /// Others go on.
+    ///
+    /// That is for processes of this node and of other Krarup nodes. What was under way before
+    /// they know of it is queued, too. Erlang processes cannot be told to wait. So once 64 MiB
+    /// beyond the limit are queued the process ends with reason `mailbox_full` after all.
+    Hold,
 }
 
 impl Default for MailboxLimits {
@@ -38,6 +46,8 @@ impl Default for MailboxLimits {
 pub(crate) enum Pushed {
     Queued,
     Dropped,
+    /// Queued, and whoever sent it has to wait; see [`MailboxQueue::take_fresh_holds`].
+    Over,
     /// The process must end with `mailbox_full`.
     Full,
 }
@@ -67,6 +77,8 @@ pub(crate) struct MailboxQueue {
     /// The same of the current run.
     current_seen: bool,
     current_settled: bool,
+    /// Whom it has told to wait.
+    holds: Option<Box<Holds>>,
 }
 
 /// What a mailbox queues: signals, or many messages as one.
@@ -78,6 +90,10 @@ enum Entry {
 /// Bookkeeping per queued signal that counts against the budget. The messages of a run count with
 /// their headers instead.
 const SIGNAL_OVERHEAD_BYTES: usize = 128;
+
+/// Bytes that a mailbox queues beyond its limit when its senders have to wait: what was under way
+/// before they know.
+const HOLD_RESERVE_BYTES: usize = 64 << 20;
 
 /// A run that keeps more than so many times its own length in memory is copied out of there.
 const PINNED_FACTOR_MAX: usize = 8;
@@ -102,13 +118,13 @@ impl MailboxQueue {
     #[inline]
     pub(crate) fn push(&mut self, signal: Signal) -> Pushed {
         let size = signal.size_bytes() + SIGNAL_OVERHEAD_BYTES;
-        if !self.takes(size) {
-            return self.overflow();
+        let pushed = if self.takes(size) { Pushed::Queued } else { self.overflow(size, &signal) };
+        if matches!(pushed, Pushed::Queued | Pushed::Over) {
+            self.bytes += size;
+            self.entries.push_back(Entry::Signal(signal));
+            self.wake();
         }
-        self.bytes += size;
-        self.entries.push_back(Entry::Signal(signal));
-        self.wake();
-        Pushed::Queued
+        pushed
     }
 
     /// Queues the messages of a run, as one entry unless only some of them fit.
@@ -121,13 +137,15 @@ impl MailboxQueue {
             self.wake();
             return Pushed::Queued;
         }
-        let mut pushed = Pushed::Queued;
-        while pushed != Pushed::Full
-            && let Some(message) = run.next()
-        {
-            pushed = self.push(Signal::Message(message));
+        let mut outcome = Pushed::Queued;
+        while let Some(message) = run.next() {
+            match self.push(Signal::Message(message)) {
+                Pushed::Full => return Pushed::Full,
+                Pushed::Queued => {}
+                pushed => outcome = pushed,
+            }
         }
-        pushed
+        outcome
     }
 
     /// Whether a signal of that size has room. One always has, or a large one could never be
@@ -139,13 +157,46 @@ impl MailboxQueue {
     }
 
     #[cold]
-    fn overflow(&mut self) -> Pushed {
+    fn overflow(&mut self, size: usize, signal: &Signal) -> Pushed {
         match self.limits.overflow {
             Overflow::Exit => Pushed::Full,
             Overflow::DropNewest => {
                 self.dropped += 1;
                 Pushed::Dropped
             }
+            Overflow::Hold => {
+                let bytes_max = self.limits.bytes_max.saturating_add(HOLD_RESERVE_BYTES);
+                if self.bytes + size > bytes_max {
+                    return Pushed::Full;
+                }
+                if let Signal::Message(message) = signal
+                    && let Some(sender) = message.shared_sender()
+                {
+                    self.holds.get_or_insert_default().note(sender);
+                }
+                Pushed::Over
+            }
+        }
+    }
+
+    /// Those that have to be told to wait since the last call.
+    pub(crate) fn take_fresh_holds(&mut self) -> Vec<Sender> {
+        self.holds.as_mut().map(|holds| holds.take_fresh()).unwrap_or_default()
+    }
+
+    /// Those that may send again, once the mailbox is half empty.
+    #[inline]
+    pub(crate) fn take_released(&mut self) -> Option<Box<Holds>> {
+        if self.holds.is_some() && self.bytes <= self.limits.bytes_max / 2 {
+            return self.holds.take();
+        }
+        None
+    }
+
+    /// Forgets who waits on a node that is gone.
+    pub(crate) fn forget_holds(&mut self, is_gone: impl Fn(&Sender) -> bool) {
+        if let Some(holds) = &mut self.holds {
+            holds.forget(is_gone);
         }
     }
 
@@ -153,14 +204,6 @@ impl MailboxQueue {
     fn wake(&mut self) {
         if let Some(waker) = self.waiting.take() {
             waker.wake();
-        }
-    }
-
-    #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Signal> {
-        match self.pop_of_run() {
-            Some(message) => Some(Signal::Message(message)),
-            None => self.pop_entry(),
         }
     }
 
@@ -249,6 +292,12 @@ mod tests {
 
     use super::*;
 
+    impl MailboxQueue {
+        fn pop(&mut self) -> Option<Signal> {
+            self.pop_of_run().map(Signal::Message).or_else(|| self.pop_entry())
+        }
+    }
+
     #[test]
     fn what_waits_keeps_no_slab() {
         let mut receiver = Receiver::new(SlabPool::new());
@@ -332,5 +381,42 @@ mod tests {
         queue.set_limits(MailboxLimits { bytes_max, overflow: Overflow::Exit });
         assert_eq!(queue.push_run(run(0..10)), Pushed::Queued);
         assert_eq!(queue.push_run(run(0..10)), Pushed::Full);
+    }
+
+    #[test]
+    fn a_mailbox_that_holds_takes_what_comes_and_names_each_sender_once() {
+        let mut queue = MailboxQueue::default();
+        let bytes_max = 3 * (8 + SIGNAL_OVERHEAD_BYTES);
+        queue.set_limits(MailboxLimits { bytes_max, overflow: Overflow::Hold });
+        assert_eq!(queue.push_run(run(0..3)), Pushed::Queued);
+        assert!(queue.take_fresh_holds().is_empty());
+        assert_eq!(queue.push_run(run(3..20)), Pushed::Over);
+        let fresh = queue.take_fresh_holds();
+        assert_eq!(fresh.len(), 1);
+        assert_eq!(fresh[0].number, ProcessNumber { id: 1, serial: 1 });
+        assert_eq!(queue.push_run(run(20..30)), Pushed::Over);
+        assert!(queue.take_fresh_holds().is_empty(), "it was told");
+        for expected in 0..29 {
+            assert_eq!(number(queue.pop()), Some(expected));
+            assert!(queue.take_released().is_none() || queue.bytes <= bytes_max / 2);
+        }
+        assert_eq!(number(queue.pop()), Some(29));
+        queue.push_run(run(0..20));
+        queue.forget_holds(|sender| sender.node.name.as_str() == "a@h");
+        assert!(queue.take_fresh_holds().is_empty(), "nobody is there to be told");
+    }
+
+    #[test]
+    fn a_mailbox_that_holds_is_full_in_the_end() {
+        let mut queue = MailboxQueue::default();
+        queue.set_limits(MailboxLimits { bytes_max: 1000, overflow: Overflow::Hold });
+        let large = || {
+            let payload = Slice::from_static(&[0; 1 << 20]);
+            Signal::Message(Message::new(None, Form::Raw, payload))
+        };
+        for _ in 0..60 {
+            assert_ne!(queue.push(large()), Pushed::Full);
+        }
+        assert!((0..10).any(|_| queue.push(large()) == Pushed::Full));
     }
 }

@@ -26,14 +26,14 @@ pub struct Message {
 }
 
 /// The name and creation that the pids of a node carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     pub(crate) name: Atom,
     pub(crate) creation: Creation,
 }
 
 /// A process as messages tell their sender.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sender {
     pub(crate) node: Rc<Identity>,
     pub(crate) number: ProcessNumber,
@@ -121,6 +121,11 @@ impl Message {
         let ProcessNumber { id, serial } = self.number;
         let Identity { name, creation } = &**self.node.as_ref()?;
         Some(Pid { node: name.clone(), id, serial, creation: *creation })
+    }
+
+    /// The same without its name, which is shared.
+    pub(super) fn shared_sender(&self) -> Option<Sender> {
+        Some(Sender { node: Rc::clone(self.node.as_ref()?), number: self.number })
     }
 
     /// Whether the payload is bytes as they were sent and no term.

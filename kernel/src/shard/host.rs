@@ -13,6 +13,7 @@ use krarup_transport::link::{LinkError, PlainMessage, Signal};
 use krarup_transport::shard::{End, Full, Handle, Host, LinkKey, Origin, ShardId};
 use krarup_transport::term::Atom;
 
+use super::hold::Change;
 use super::links::LinkState;
 use super::machine::Machine;
 use super::{LinkEntry, Shard, ShardMessage};
@@ -190,7 +191,12 @@ impl ShardHost {
                 Incoming::Run(run) => self.0.received_run(node, run),
                 Incoming::Message(message) => self.0.received_message(node, message),
                 Incoming::Signal(signal) => self.0.received(entry, signal),
-                Incoming::Hold { .. } | Incoming::Release { .. } => {}
+                Incoming::Hold { holder, sender, name } => {
+                    self.0.held_by_peer(node, holder, sender, Change::Hold(name));
+                }
+                Incoming::Release { holder, sender } => {
+                    self.0.held_by_peer(node, holder, sender, Change::Release);
+                }
                 Incoming::Bye(reason) => return Err(Refused::Bye(reason)),
                 Incoming::NeedMore(_) => break,
             }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::bundle::LinkId;
 use super::content::Sent;
 use super::gauge::Gauge;
+use super::hold::Change;
 use super::machine::Machine;
 use super::{Body, Content, Peer};
 use crate::net_kernel::{ConnectionId, NodeDownReason};
@@ -273,6 +274,20 @@ impl LinkState {
                 content.send_to(lane, from, to).is_ok()
             }
             _ => false,
+        }
+    }
+
+    /// Tells the peer of a hold, if it knows what that is.
+    pub(super) fn tell_hold(
+        &mut self,
+        holder: ProcessNumber,
+        sender: ProcessNumber,
+        change: &Change,
+    ) -> Result<(), Busy> {
+        match (&mut self.machine, change) {
+            (Machine::Otp(_), _) => Ok(()),
+            (Machine::Lane(lane), Change::Hold(name)) => lane.hold(holder, sender, name.as_ref()),
+            (Machine::Lane(lane), Change::Release) => lane.release(holder, sender),
         }
     }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use krarup_transport::dist::Control;
-use krarup_transport::fabric::{Broken, Epoch, LaneConfig, SharedRun};
+use krarup_transport::fabric::{Broken, Epoch, LaneConfig, ProcessNumber, SharedRun};
 use krarup_transport::link::{LinkConfig, SenderKey};
 use krarup_transport::term::{Atom, Reference};
 
+use super::hold::Hold;
 use super::{Body, Gauge, LaneRoute, LinkId, Shard};
 use crate::net_kernel::{BarrierId, ConnectionId, NodeDownReason, Order};
 use crate::process::{Identity, ProcessId, SharedPayload, SharedSignal};
@@ -43,6 +44,11 @@ pub(crate) enum ShardMessage {
     Detach { link: LinkId, epoch: Epoch },
     /// A socket for a lane that has none.
     Resume(Box<Resume>),
+    /// A process of this shard must not send to another one, or may again.
+    Hold { sender: ProcessId, hold: Box<Hold> },
+    /// Say over a link of this shard that a process of the peer must not send to one of this node,
+    /// or may again.
+    TellHold { link: LinkId, sender: ProcessNumber, hold: Box<Hold> },
     /// Wake a task of this shard.
     Wake(Waker),
     /// Anything else that a handle asks of a shard.

@@ -9,6 +9,7 @@ mod bundle;
 mod connect;
 mod content;
 mod gauge;
+mod hold;
 mod host;
 mod join;
 mod kept;
@@ -116,6 +117,11 @@ pub(crate) struct Shard {
     long_turns: Cell<u64>,
     /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
     outside: RefCell<HashMap<ProcessId, outside::Queue>>,
+    /// Who must not send to whom before being told: by sender of this shard.
+    held: RefCell<FxHashMap<ProcessId, Vec<hold::Held>>>,
+    /// What senders to another shard wait on while its queue is full: it always has room, so they
+    /// look again in their next turn.
+    queue_room: Arc<Gauge>,
     /// Memory of messages between processes of this node.
     kept: kept::Kept,
 }
@@ -145,6 +151,8 @@ impl Shard {
             turn_began: Cell::new(Instant::now()),
             long_turns: Cell::new(0),
             outside: RefCell::default(),
+            held: RefCell::default(),
+            queue_room: Arc::new(Gauge::new()),
             kept: kept::Kept::new(),
         }
     }

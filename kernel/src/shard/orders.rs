@@ -92,6 +92,13 @@ impl Shard {
             }
             ShardMessage::Detach { link, epoch } => self.detach_lane(link, epoch),
             ShardMessage::Resume(resume) => self.resume_lane(*resume),
+            ShardMessage::Hold { sender, hold } => self.hold_sender(sender, *hold),
+            ShardMessage::TellHold { link, sender, hold } => {
+                let link = self.links.borrow().get(&link).cloned();
+                if let Some(link) = link {
+                    self.tell_hold_over(&link, sender, &hold);
+                }
+            }
             ShardMessage::Wake(task) => task.wake(),
             ShardMessage::Run(work) => work(self),
         }
@@ -131,6 +138,7 @@ impl Shard {
             }
             Order::NodeDown { node, connection, node_type, reason } => {
                 self.connection_lost(connection);
+                self.forget_holds(&node);
                 let down = NodeDown { node, node_type, reason };
                 self.tell_subscribers(|| Signal::NodeDown(Box::new(down.clone())));
             }

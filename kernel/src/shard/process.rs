@@ -82,13 +82,21 @@ impl Shard {
     /// Puts a signal into the mailbox of a process of this shard.
     #[inline]
     pub(crate) fn push(self: &Rc<Self>, process: &Rc<ProcessCell>, signal: Signal) {
-        if process.deliver(signal) == Pushed::Full {
-            self.mailbox_full(process);
+        self.pushed(process, process.deliver(signal));
+    }
+
+    /// Does what a mailbox asks for that is full.
+    #[inline]
+    pub(super) fn pushed(self: &Rc<Self>, process: &Rc<ProcessCell>, pushed: Pushed) {
+        match pushed {
+            Pushed::Queued | Pushed::Dropped => {}
+            Pushed::Over => self.hold_senders(process),
+            Pushed::Full => self.mailbox_full(process),
         }
     }
 
     #[cold]
-    pub(super) fn mailbox_full(self: &Rc<Self>, process: &Rc<ProcessCell>) {
+    fn mailbox_full(self: &Rc<Self>, process: &Rc<ProcessCell>) {
         tracing::warn!(pid = %self.pid(process.id()), "a mailbox is full, its process ends");
         self.end(process, Term::Atom(Atom::from_static("mailbox_full")));
     }
@@ -139,7 +147,14 @@ impl Shard {
                 Control::MonitorExit { from, to: watcher.watcher, reference: watcher.reference };
             self.send_control(watcher.connection, sender, down, Some(body.clone()));
         }
-        process.mailbox.borrow_mut().clear();
+        let mut mailbox = process.mailbox.borrow_mut();
+        mailbox.clear();
+        let released = mailbox.take_released();
+        drop(mailbox);
+        if let Some(released) = released {
+            self.release(process, *released);
+        }
+        self.held.borrow_mut().remove(&id);
     }
 
     /// Lets go of the slabs that messages hold which nobody has read for a while.

@@ -14,7 +14,7 @@ use krarup_transport::term::{Atom, Limits, Pid, Reference, Term};
 use super::{Body, LinkEntry, Shard, ShardMessage, Target};
 use crate::net_kernel::ConnectionId;
 use crate::process::{
-    Exit, Identity, Message, PeerRun, ProcessCell, ProcessId, Pushed, Sender, Signal, Watcher,
+    Exit, Identity, Message, PeerRun, ProcessCell, ProcessId, Sender, Signal, Watcher,
 };
 
 impl Shard {
@@ -253,10 +253,8 @@ impl Shard {
         let id = ProcessId::of(id, serial);
         if usize::from(id.shard) == self.id {
             let process = self.processes.borrow().find(id).cloned();
-            if let Some(process) = process
-                && process.deliver_run(run) == Pushed::Full
-            {
-                self.mailbox_full(&process);
+            if let Some(process) = process {
+                self.pushed(&process, process.deliver_run(run));
             }
         } else if usize::from(id.shard) < self.count {
             let PeerRun { node, run } = run;

@@ -84,6 +84,9 @@ impl Shard {
         to: DestinationRef<'_>,
         content: Content<'_, T>,
     ) -> Result<Outcome, SendError> {
+        if let Some(refused) = self.refused_by_hold(from, to) {
+            return Ok(refused);
+        }
         let node = match to {
             DestinationRef::Pid(pid) => match self.own(pid) {
                 Some(id) => return self.send_to_own(from, id, content),
@@ -349,6 +352,11 @@ impl Shard {
         to: ProcessId,
         content: Content<'_, T>,
     ) -> Result<Outcome, SendError> {
+        let shard = usize::from(to.shard);
+        if shard != self.id && shard < self.count && !self.io().has_room(shard) {
+            let gauge = Arc::clone(&self.queue_room);
+            return Ok(Outcome::Busy { queued_bytes: 0, limit_bytes: 0, gauge });
+        }
         let message = content.message(self, self.sender(from))?;
         self.deliver(to, Signal::Message(message));
         Ok(Outcome::Sent)
