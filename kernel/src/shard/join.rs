@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use krarup_transport::fabric::{
     AcceptStep, Ask, Credentials, FabricError, JOIN_TIMEOUT, JoinAcceptor, JoinConfig,
-    JoinInitiator, JoinStep, Nonce, Refusal,
+    JoinInitiator, JoinStep, Nonce, Refusal, Role,
 };
 use krarup_transport::io::{PeerAddress, Socket, within};
 
@@ -185,12 +185,12 @@ async fn accept(
             (_, Some(refusal)) => {
                 let why = format!("a join was refused: {refusal:?}");
                 return Err(match refusal {
-                    Refusal::UnknownSession | Refusal::StaleEpoch | Refusal::TryAgain => {
-                        NotJoined::Usual(why)
-                    }
-                    Refusal::UnknownLane | Refusal::NotAuthentic | Refusal::Version => {
-                        NotJoined::Wrong(why)
-                    }
+                    Refusal::NotAuthentic | Refusal::Version => NotJoined::Wrong(why),
+                    // The last is what a peer is told that asks whether we know the session.
+                    Refusal::UnknownSession
+                    | Refusal::StaleEpoch
+                    | Refusal::TryAgain
+                    | Refusal::UnknownLane => NotJoined::Usual(why),
                 });
             }
             (Err(error @ FabricError::Closed { .. }), _) => {
@@ -222,6 +222,9 @@ fn knock(
 ) -> Result<Option<Verdict>, Refusal> {
     let settling = kernel.settling.borrow().get(&ask.session).cloned();
     if let Some(talk) = settling {
+        if talk.role() == Role::Initiator {
+            return Err(Refusal::TryAgain);
+        }
         let credentials = talk.ask(ask)?;
         *door = Some(Door::Settling(talk, *ask));
         return Ok(Some(Verdict::Admit(credentials, 0)));

@@ -64,15 +64,6 @@ impl Reach {
     pub(super) fn is_certain(&self) -> bool {
         self.unix.is_some()
     }
-
-    /// Connects to wherever the peer's process is most certain to be found.
-    pub(super) async fn probe(
-        &self,
-        options: &SocketOptions,
-        limit: Duration,
-    ) -> io::Result<Socket> {
-        self.connect(self.unix.is_some(), options, limit).await
-    }
 }
 
 /// Listens for joins from nodes of this host, and gives the socket's name, which nobody had before.

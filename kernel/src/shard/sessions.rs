@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use krarup_transport::fabric::{
-    Ask, Credentials, DialFailure, Epoch, JOIN_TIMEOUT, JoinId, LaneId, LaneSet, Probed, Refusal,
+    Ask, Credentials, DialFailure, Epoch, FabricError, JoinId, LaneId, LaneSet, Probed, Refusal,
     Role, Session, SessionAction, SessionEnd, SessionId,
 };
 use krarup_transport::io::{Socket, sleep};
@@ -132,10 +132,11 @@ impl KernelShard {
             carrying_out: false,
         };
         let asks_ahead = lanes.settled.agreement.role == Role::Acceptor && !running.trusts_probes;
-        let reach = Rc::clone(&running.reach);
+        let (reach, question) = (Rc::clone(&running.reach), running.question());
         sessions.running.borrow_mut().insert(connection, running);
         if asks_ahead {
-            glommio::spawn_local(try_probe(Rc::clone(self), connection, reach)).detach();
+            let probe = try_probe(Rc::clone(self), connection, reach, question);
+            glommio::spawn_local(probe).detach();
         }
     }
 
@@ -306,9 +307,10 @@ impl KernelShard {
                 }
             }
             SessionAction::Probe => {
-                let reach = Rc::clone(&running.reach);
+                let (reach, question) = (Rc::clone(&running.reach), running.question());
                 drop(all);
-                let task = glommio::spawn_local(probe(Rc::clone(self), connection, reach));
+                let probe = probe(Rc::clone(self), connection, reach, question);
+                let task = glommio::spawn_local(probe);
                 if let Some(running) = self.sessions.running.borrow_mut().get_mut(&connection) {
                     running.probe = Some(task);
                 }
@@ -400,8 +402,8 @@ impl KernelShard {
                 task.detach();
             }
             let found = match found {
-                Probed::ConnectionRefused if !running.trusts_probes => Probed::Unreachable,
-                found => found,
+                found if running.trusts_probes => found,
+                _ => Probed::Unreachable,
             };
             running.machine.probed(Instant::now(), found);
         });
@@ -414,6 +416,12 @@ impl Running {
         let ask = Ask { version: self.version, session, lane, epoch, received };
         let credentials = self.credentials.clone();
         Dial { over_unix: self.machine.joins_unix(lane), credentials, ask }
+    }
+
+    /// A join that the peer refuses, in words that tell whether it knows the session.
+    fn question(&self) -> Dial {
+        let over_unix = self.reach.is_certain();
+        Dial { over_unix, ..self.dial(LaneId(0), Epoch(0), 0) }
     }
 
     /// The socket that a dial or a join has brought.
@@ -485,27 +493,40 @@ async fn resume(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Rc<Rea
     kernel.dialled(connection, lane, epoch, outcome);
 }
 
-/// Looks whether the peer's process is still there.
-async fn probe(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Rc<Reach>) {
+/// Looks whether the peer's process is still there, and knows the session.
+async fn probe(
+    kernel: Rc<KernelShard>,
+    connection: ConnectionId,
+    reach: Rc<Reach>,
+    question: Dial,
+) {
     yield_once().await;
-    let found = look_for_peer(&kernel, &reach).await;
+    let found = match join::dial(&kernel, &reach, question).await {
+        Err(Lost::Join(FabricError::Refused(Refusal::UnknownSession))) => Probed::UnknownSession,
+        Err(Lost::Unreachable(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Probed::ConnectionRefused
+        }
+        Err(Lost::Unreachable(_)) => Probed::Unreachable,
+        Err(Lost::Join(_)) | Ok(_) => Probed::Listening,
+    };
     kernel.probed(connection, found);
 }
 
-/// Probes a peer that is certainly there. Where it is not found now, behind a translation of
-/// addresses for instance, it need not be gone when it is not found later.
-async fn try_probe(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Rc<Reach>) {
+/// Probes a peer that certainly knows the session. Where it is not found now, behind a translation
+/// of addresses for instance, it need not be gone when it is not found later.
+async fn try_probe(
+    kernel: Rc<KernelShard>,
+    connection: ConnectionId,
+    reach: Rc<Reach>,
+    question: Dial,
+) {
     yield_once().await;
-    if look_for_peer(&kernel, &reach).await == Probed::Listening {
+    let answer = join::dial(&kernel, &reach, question).await;
+    let knows = [Refusal::UnknownLane, Refusal::TryAgain];
+    if let Err(Lost::Join(FabricError::Refused(refusal))) = answer
+        && knows.contains(&refusal)
+    {
         kernel.with_session(connection, |running| running.trusts_probes = true);
-    }
-}
-
-async fn look_for_peer(kernel: &KernelShard, reach: &Reach) -> Probed {
-    match reach.probe(&kernel.socket_options(), JOIN_TIMEOUT).await {
-        Ok(_) => Probed::Listening,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Probed::ConnectionRefused,
-        Err(_) => Probed::Unreachable,
     }
 }
 

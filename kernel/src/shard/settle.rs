@@ -51,8 +51,10 @@ pub(super) struct Lanes {
     pub(super) reach: Reach,
 }
 
-/// A session that is being settled, for the joins that belong to it.
+/// A session that is being settled, for the joins that belong to it, and for the initiator's peer
+/// that asks whether it knows it.
 pub(super) struct Talk {
+    role: Role,
     machine: RefCell<Settling>,
     credentials: Credentials,
     news: RefCell<VecDeque<(LaneId, Result<NewSocket, String>)>>,
@@ -72,6 +74,11 @@ impl Talk {
     /// Whether a join is let in, and with which credentials it is proven.
     pub(super) fn ask(&self, ask: &Ask) -> Result<Credentials, Refusal> {
         self.machine.borrow().ask(ask).map(|()| self.credentials.clone())
+    }
+
+    /// This node's role.
+    pub(super) fn role(&self) -> Role {
+        self.role
     }
 
     /// A join ended, well or not.
@@ -123,6 +130,7 @@ pub(super) async fn settle(
     };
     let credentials = kernel.credentials(&established, role).ok_or("the node is not alive")?;
     let talk = Rc::new(Talk {
+        role,
         machine: RefCell::new(machine),
         credentials,
         news: RefCell::default(),
@@ -162,7 +170,7 @@ async fn drive(
         bytes => talk.machine.borrow_mut().receive(Instant::now(), bytes),
     };
     loop {
-        if let (Ok(SettleStep::Agreed(agreement)), Side::Accepted(_)) = (&step, side) {
+        if let Ok(SettleStep::Agreed(agreement)) = &step {
             _expected = Some(Expected::new(kernel, agreement.session, talk));
         }
         let output = talk.machine.borrow_mut().take_output();

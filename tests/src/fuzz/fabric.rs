@@ -324,6 +324,7 @@ impl Script {
                 let found = match number {
                     0 => Probed::ConnectionRefused,
                     1 => Probed::Unreachable,
+                    2 => Probed::UnknownSession,
                     _ => Probed::Listening,
                 };
                 self.session.probed(self.now, found);

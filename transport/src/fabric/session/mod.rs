@@ -14,7 +14,7 @@
 //! | [`asked`](Session::asked), acceptor | detaching; [`Detach`](SessionAction::Detach), the join waits | the join waits | [`Admit`](SessionAction::Admit) |
 //! | [`confirmed`](Session::confirmed) | gone by then: [`Drop`](SessionAction::Drop) | cannot be | up; [`Attach`](SessionAction::Attach), the lane's other joins are dropped |
 //! | [`join_ended`](Session::join_ended) | nothing | forgotten | forgotten |
-//! | [`probed`](Session::probed) | nothing | refused: ends; else probes again after the back-off | the same |
+//! | [`probed`](Session::probed) | nothing | refused, or not known there: ends; else probes again after the back-off | the same |
 //! | [`expire`](Session::expire) | nothing | ends at the deadline | dials or probes when due, ends at the deadline |
 //! | [`failed`](Session::failed) | ends, with `bye` on the lanes that are up | the same | the same |
 //! | [`bye`](Session::bye) | ends | ends | ends |
@@ -294,8 +294,13 @@ impl Session {
     /// A probe came back.
     pub fn probed(&mut self, now: Instant, found: Probed) {
         let Some(probe) = self.probe.as_mut().filter(|probe| probe.at.is_none()) else { return };
-        if found == Probed::ConnectionRefused && !self.ended {
-            return self.end(SessionEnd::PeerGone);
+        match found {
+            _ if self.ended => {}
+            Probed::ConnectionRefused => return self.end(SessionEnd::PeerGone),
+            Probed::UnknownSession => {
+                return self.end(SessionEnd::Refused(Refusal::UnknownSession));
+            }
+            Probed::Listening | Probed::Unreachable => {}
         }
         probe.at = Some(now + back_off(probe.tries));
         probe.tries += 1;
@@ -388,8 +393,12 @@ impl Session {
     }
 
     fn refusal(&self, ask: &Ask) -> Option<Refusal> {
-        if self.ended || ask.session != self.id || self.role != Role::Acceptor {
+        if self.ended || ask.session != self.id {
             return Some(Refusal::UnknownSession);
+        }
+        // Nobody joins an initiator; its peer asks to see whether it still knows the session.
+        if self.role == Role::Initiator {
+            return Some(Refusal::UnknownLane);
         }
         if ask.version != self.version {
             return Some(Refusal::Version);

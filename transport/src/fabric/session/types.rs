@@ -71,8 +71,8 @@ pub enum SessionAction {
         /// The join.
         join: JoinId,
     },
-    /// Connect to where the peer listens and close again, to see whether its process still lives.
-    /// Answer with [`probed`](super::Session::probed).
+    /// Connect to where the peer listens and ask to join, which it refuses: how tells whether it
+    /// still knows the session. Answer with [`probed`](super::Session::probed).
     Probe,
     /// Send `bye` over a lane that is up.
     Bye {
@@ -193,8 +193,10 @@ pub enum DialFailure {
 /// What a probe found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probed {
-    /// Somebody listens.
+    /// Somebody listens, and did not say that it does not know the session.
     Listening,
+    /// The peer does not know the session any more.
+    UnknownSession,
     /// Nobody listens: the system refused the connection.
     ConnectionRefused,
     /// Neither is known.

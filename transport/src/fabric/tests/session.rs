@@ -143,8 +143,14 @@ fn an_initiator_is_joined_by_nobody() {
     let mut session = session(Role::Initiator, now);
     let question = ask(&session, 2, 0);
     session.asked(now, JoinId(1), &question);
-    let refusal = Refusal::UnknownSession;
+    let refusal = Refusal::UnknownLane;
     assert_eq!(actions(&mut session), [SessionAction::Refuse { join: JoinId(1), refusal }]);
+    // But it says when there is no session that it could be joined to.
+    session.close("stopped");
+    actions(&mut session);
+    session.asked(now, JoinId(2), &question);
+    let refusal = Refusal::UnknownSession;
+    assert_eq!(actions(&mut session), [SessionAction::Refuse { join: JoinId(2), refusal }]);
 }
 
 #[test]
@@ -221,6 +227,17 @@ fn probes_back_off_and_see_a_dead_peer() {
     assert_eq!(actions(&mut session), [SessionAction::Probe]);
     session.probed(now, Probed::ConnectionRefused);
     assert_eq!(actions(&mut session), [SessionAction::End(SessionEnd::PeerGone)]);
+}
+
+#[test]
+fn a_peer_that_has_given_it_up_ends_it() {
+    let now = Instant::now();
+    let mut session = session(Role::Acceptor, now);
+    session.broken(now, LANE, Epoch(1), report(0, now));
+    assert_eq!(actions(&mut session), [SessionAction::Probe]);
+    session.probed(now, Probed::UnknownSession);
+    let end = SessionEnd::Refused(Refusal::UnknownSession);
+    assert_eq!(actions(&mut session), [SessionAction::End(end)]);
 }
 
 #[test]
