@@ -337,6 +337,12 @@ impl Future for Recv<'_> {
         if let Some(message) = mailbox.pop_of_run() {
             return Poll::Ready(Ok(Signal::Message(message)));
         }
+        // The usual end of a turn.
+        if mailbox.is_at_rest() && !process.shard.is_stopping() {
+            process.spent.set(0);
+            mailbox.wait(cx.waker());
+            return Poll::Pending;
+        }
         drop(mailbox);
         match process.next_entry() {
             Some(signal) => Poll::Ready(Ok(signal)),

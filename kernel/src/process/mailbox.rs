@@ -69,7 +69,10 @@ pub(crate) struct MailboxQueue {
     bytes: usize,
     limits: MailboxLimits,
     dropped: u64,
-    waiting: Option<Waker>,
+    /// Who is to be woken, kept from one wait to the next.
+    waker: Option<Waker>,
+    /// Whether the receiver waits.
+    waits: bool,
     /// So many entries at the front were there when [`MailboxQueue::settle`] was called last.
     seen: usize,
     /// So many of them hold no slab any more.
@@ -130,6 +133,12 @@ impl MailboxQueue {
     /// Queues the messages of a run, as one entry unless only some of them fit.
     #[inline]
     pub(crate) fn push_run(&mut self, mut run: PeerRun) -> Pushed {
+        if run.run.len() == 1 {
+            // One message by itself costs less than as a run.
+            return run
+                .next()
+                .map_or(Pushed::Queued, |message| self.push(Signal::Message(message)));
+        }
         let size = run.run.wire_bytes();
         if self.bytes + size <= self.limits.bytes_max {
             self.bytes += size;
@@ -202,8 +211,10 @@ impl MailboxQueue {
 
     #[inline]
     fn wake(&mut self) {
-        if let Some(waker) = self.waiting.take() {
-            waker.wake();
+        if std::mem::take(&mut self.waits)
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
         }
     }
 
@@ -215,6 +226,12 @@ impl MailboxQueue {
         let message = current.next()?;
         self.bytes -= before - current.run.wire_bytes();
         Some(message)
+    }
+
+    /// Whether nothing is queued, and nobody waits until that is so.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.current.is_none() && self.entries.is_empty() && self.holds.is_none()
     }
 
     /// The next signal when the current run is at its end.
@@ -261,9 +278,10 @@ impl MailboxQueue {
     }
 
     pub(crate) fn wait(&mut self, waker: &Waker) {
-        match &self.waiting {
-            Some(waiting) if waiting.will_wake(waker) => {}
-            _ => self.waiting = Some(waker.clone()),
+        self.waits = true;
+        match &self.waker {
+            Some(known) if known.will_wake(waker) => {}
+            _ => self.waker = Some(waker.clone()),
         }
     }
 
@@ -272,7 +290,7 @@ impl MailboxQueue {
         self.entries.clear();
         self.bytes = 0;
         (self.seen, self.settled) = (0, 0);
-        self.waiting = None;
+        (self.waker, self.waits) = (None, false);
     }
 
     /// Messages dropped because the mailbox was full.

@@ -30,17 +30,18 @@ mod settle;
 mod spawn_request;
 mod start;
 mod throttle;
+mod turn;
 mod wake;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use krarup_transport::term::{Atom, Creation, Pid, Reference};
 use rustc_hash::FxHashMap;
 
+use self::turn::Turn;
 use crate::net_kernel::{BarrierId, ConnectionId};
 use crate::node::Node;
 use crate::process::{Identity, ProcessId, ProcessTable};
@@ -112,7 +113,7 @@ pub(crate) struct Shard {
     next_reference: Cell<u64>,
     stopping: Cell<bool>,
     /// When the process that runs began its turn.
-    turn_began: Cell<Instant>,
+    turn: Cell<Turn>,
     /// Turns of processes that held up the shard.
     long_turns: Cell<u64>,
     /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
@@ -148,7 +149,7 @@ impl Shard {
             io: OnceCell::new(),
             next_reference: Cell::new(0),
             stopping: Cell::new(false),
-            turn_began: Cell::new(Instant::now()),
+            turn: Cell::new(Turn::begin()),
             long_turns: Cell::new(0),
             outside: RefCell::default(),
             held: RefCell::default(),

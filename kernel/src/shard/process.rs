@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use krarup_transport::dist::{Control, ProcessOrName};
 use krarup_transport::term::{Atom, Term};
@@ -13,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::machine::Machine;
 use super::send::sender_key;
+use super::turn::Turn;
 use super::{Body, KernelEvent, LinkEntry, Shard};
 use crate::node::{LaneStats, LinkStats, ShardStats, SpawnError};
 use crate::process::{Owner, Process, ProcessCell, ProcessId, ProcessResult, Pushed, Signal};
@@ -88,6 +88,7 @@ impl Shard {
     /// Does what a mailbox asks for that is full.
     #[inline]
     pub(super) fn pushed(self: &Rc<Self>, process: &Rc<ProcessCell>, pushed: Pushed) {
+        self.io().handle().note_delivery();
         match pushed {
             Pushed::Queued | Pushed::Dropped => {}
             Pushed::Over => self.hold_senders(process),
@@ -256,7 +257,7 @@ impl Future for ProcessTask {
             (None, Err(panic)) => Some(panic.clone()),
             (None, Ok(future)) => {
                 this.cell.remember_task(cx.waker());
-                this.shard.turn_began.set(Instant::now());
+                this.shard.turn.set(Turn::begin());
                 this.shard.io().handle().note_turn();
                 let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
                 // The executor's timer spares most turns a second look at the clock.
@@ -278,29 +279,6 @@ impl Future for ProcessTask {
         log_end(&this.shard, &this.cell, &reason);
         this.shard.finish(&this.cell, &reason);
         Poll::Ready(())
-    }
-}
-
-/// A process that has more to receive or send goes on for so long before others run.
-const TURN_MAX: Duration = Duration::from_millis(1);
-
-/// A turn from this length on is logged and counted: the shard's links waited for it.
-const LONG_TURN_MIN: Duration = Duration::from_millis(10);
-
-impl Shard {
-    /// Whether the process that runs has had its turn and must let others run.
-    pub(crate) fn is_turn_over(&self) -> bool {
-        self.turn_began.get().elapsed() >= TURN_MAX
-    }
-
-    fn note_turn(&self, cell: &ProcessCell) {
-        let took = self.turn_began.get().elapsed();
-        if took >= LONG_TURN_MIN {
-            self.long_turns.set(self.long_turns.get() + 1);
-            let took_ms = took.as_millis();
-            let pid = self.pid(cell.id());
-            tracing::warn!(%pid, took_ms, "a process held up its shard; see Node::blocking");
-        }
     }
 }
 

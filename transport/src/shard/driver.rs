@@ -153,7 +153,7 @@ impl<H: Host> Driver<H> {
             let mut now = Instant::now();
             let read = self.receive(now);
             if read {
-                Yield::default().await;
+                self.let_tasks_run().await;
                 now = Instant::now();
             }
             let worked = self.rest_of_pass(now, read);
@@ -161,7 +161,7 @@ impl<H: Host> Driver<H> {
                 continue;
             }
             if worked || now < self.spin_until || !self.is_quiet() {
-                Yield::default().await;
+                self.let_tasks_run().await;
             } else if !self.doze().await {
                 self.park(&mut parking, &door).await;
             }
@@ -170,6 +170,15 @@ impl<H: Host> Driver<H> {
         watch.close();
         self.handle.close_all();
         door.close();
+    }
+
+    /// Lets every task that was woken run. What many of them sent leaves at once.
+    async fn let_tasks_run(&mut self) {
+        self.handle.begin_turns();
+        Yield::default().await;
+        if self.handle.end_turns() {
+            self.handle.write_dirty(&mut self.scratch);
+        }
     }
 
     /// The first part of a pass: writes what was queued, and receives. Returns whether anything

@@ -27,6 +27,10 @@ pub struct LinkRef<H: Host> {
     slot: Rc<Slot<H::Link>>,
 }
 
+/// What so many deliveries lead to is written in two halves, so that the peer works on one while the
+/// other is made. Below it a second write costs more than that gives.
+const GATHER_IN_HALVES_MIN: u32 = 48;
+
 pub(super) struct Shared<H: Host> {
     id: ShardId,
     config: DriverConfig,
@@ -48,6 +52,14 @@ pub(super) struct Shared<H: Host> {
     stopping: Cell<bool>,
     /// Turns of the shard's tasks, as far as they were told of.
     turns: Cell<u64>,
+    /// Deliveries that woke a task, or may have, since the tasks had their turn last.
+    deliveries: Cell<u32>,
+    /// Several tasks have their turn: what they send leaves together.
+    gathering: Cell<bool>,
+    /// Turns since what they sent was written last.
+    gathered_turns: Cell<u32>,
+    /// After so many it is written again.
+    gather_turns: Cell<u32>,
     pub(super) counters: Cell<Counters>,
 }
 
@@ -81,6 +93,10 @@ impl<H: Host> Handle<H> {
             woke: Cell::new(false),
             stopping: Cell::new(false),
             turns: Cell::new(0),
+            deliveries: Cell::new(0),
+            gathering: Cell::new(false),
+            gathered_turns: Cell::new(0),
+            gather_turns: Cell::new(u32::MAX),
             counters: Cell::default(),
         })))
     }
@@ -192,9 +208,10 @@ impl<H: Host> Handle<H> {
 
     /// Sends what is queued on a link, to be called after queueing.
     ///
-    /// The first call between two passes of the driver writes at once. What is queued after that
-    /// leaves in one write when the tasks that are ready now have run, or when
-    /// [`DriverConfig::direct_bytes`] have gathered. A failure ends the link in the next pass.
+    /// The first call between two passes of the driver writes at once, unless more than one task
+    /// was delivered something before. What is queued after that leaves in one write when the tasks
+    /// that are ready now have run, or when [`DriverConfig::direct_bytes`] have gathered. A failure
+    /// ends the link in the next pass.
     ///
     /// # Panics
     /// When called from within [`Handle::with_link`] for the same link.
@@ -219,7 +236,7 @@ impl<H: Host> Handle<H> {
             return;
         }
         let first = slot.written_in.get() != self.0.counters.get().passes;
-        if !first && !enough {
+        if (!first || self.0.gathering.get()) && !enough {
             self.soil(slot);
             return;
         }
@@ -334,6 +351,52 @@ impl<H: Host> Handle<H> {
     #[inline]
     pub fn note_turn(&self) {
         self.0.turns.set(self.0.turns.get() + 1);
+        if self.0.gathering.get() {
+            let turns = self.0.gathered_turns.get() + 1;
+            self.0.gathered_turns.set(turns);
+            if turns > self.0.gather_turns.get() {
+                self.write_gathered();
+            }
+        }
+    }
+
+    /// Writes what the tasks sent that have had their turn, so that the peer works on it while the
+    /// others have theirs.
+    #[inline(never)]
+    fn write_gathered(&self) {
+        self.0.gathered_turns.set(1);
+        let mut links = self.0.dirty.take();
+        for slot in links.drain(..) {
+            slot.dirty.set(false);
+            if !slot.blocked.get() {
+                self.write(&slot);
+            }
+        }
+        let mut dirty = self.0.dirty.borrow_mut();
+        links.append(&mut dirty);
+        *dirty = links;
+    }
+
+    /// Says that something was delivered to a task of this shard. After more than one delivery the
+    /// tasks that are woken gather what they send: a write for the first of many answers would cost
+    /// more than all the others.
+    #[inline]
+    pub fn note_delivery(&self) {
+        self.0.deliveries.set(self.0.deliveries.get().saturating_add(1));
+    }
+
+    /// The tasks have their turn now.
+    pub(super) fn begin_turns(&self) {
+        let deliveries = self.0.deliveries.take();
+        self.0.gathering.set(deliveries > 1);
+        self.0.gathered_turns.set(0);
+        let halves = deliveries >= GATHER_IN_HALVES_MIN;
+        self.0.gather_turns.set(if halves { deliveries.div_ceil(2) } else { u32::MAX });
+    }
+
+    /// The tasks have had their turn. Returns whether what they sent was to be gathered.
+    pub(super) fn end_turns(&self) -> bool {
+        self.0.gathering.take()
     }
 
     pub(super) fn turns(&self) -> u64 {
