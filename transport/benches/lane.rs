@@ -4,96 +4,18 @@
 // The function that criterion_group! makes cannot have a comment.
 #![allow(missing_docs)]
 
-use std::convert::Infallible;
+#[path = "support/lanes.rs"]
+mod lanes;
+
 use std::hint::black_box;
-use std::time::Instant;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use krarup_transport::buffer::{Receiver, SlabPool};
-use krarup_transport::fabric::{Form, Incoming, Lane, LaneConfig, ProcessNumber, Run};
-use krarup_transport::link::IoSlices;
-use krarup_transport::term::{Atom, Creation, write_binary};
+use krarup_transport::fabric::{Form, ProcessNumber};
+use lanes::{SENDS, TO, acknowledge, ends};
 
 /// Messages of one turn of the loop.
 const BATCH: usize = 1000;
-
-const FROM: ProcessNumber = ProcessNumber { id: 256, serial: 1 };
-const TO: ProcessNumber = ProcessNumber { id: 512, serial: 2 };
-
-struct End {
-    lane: Lane,
-    receiver: Receiver,
-}
-
-/// Two ends of a lane that share a pool of slabs.
-fn ends(checksum: bool) -> [End; 2] {
-    let nodes = [("alpha@127.0.0.1", 1), ("omega@127.0.0.1", 2)]
-        .map(|(name, creation)| (Atom::from_static(name), Creation(creation)));
-    let pool = SlabPool::new();
-    [0, 1].map(|local| {
-        let mut config = LaneConfig::new(nodes[local].clone(), nodes[1 - local].clone());
-        config.checksum = checksum;
-        config.limits.outbox_bytes_max = usize::MAX;
-        End { lane: Lane::new(config, Instant::now()), receiver: Receiver::new(pool.clone()) }
-    })
-}
-
-impl End {
-    /// Writes everything, without an I/O in between; `take` sees the bytes.
-    fn write_all(&mut self, mut take: impl FnMut(&[u8])) {
-        while self.lane.is_write_pending() {
-            let mut slices = IoSlices::new();
-            self.lane.io_slices(&mut slices);
-            let mut written = 0;
-            for slice in &slices {
-                written += slice.len();
-                take(slice);
-            }
-            drop(slices);
-            self.lane.written(written);
-        }
-    }
-
-    /// Receives bytes; the runs go to `runs`.
-    fn read(&mut self, mut bytes: &[u8], runs: &mut Vec<Run>) {
-        while !bytes.is_empty() {
-            let spare = self.receiver.spare();
-            let (now, later) = bytes.split_at(bytes.len().min(spare.len()));
-            spare[..now.len()].copy_from_slice(now);
-            self.receiver.commit(now.len());
-            bytes = later;
-            loop {
-                match self.lane.receive(&mut self.receiver).expect("valid") {
-                    Incoming::Run(run) => runs.push(run),
-                    Incoming::NeedMore(_) => break,
-                    other => drop(black_box(other)),
-                }
-            }
-        }
-    }
-}
-
-/// What the peer says so that nothing is kept.
-fn acknowledge(from: &mut End, to: &mut End) {
-    from.lane.acknowledge();
-    let mut ack = Vec::new();
-    from.write_all(|bytes| ack.extend_from_slice(bytes));
-    to.read(&ack, &mut Vec::new());
-}
-
-type Send = fn(&mut Lane, &[u8]);
-
-const SENDS: [(&str, Send); 2] = [
-    ("raw", |lane, payload| lane.send_raw(FROM, TO, payload).expect("room")),
-    ("term", |lane, payload| {
-        let encode = |out: &mut Vec<u8>| {
-            write_binary(out, payload);
-            Ok::<(), Infallible>(())
-        };
-        lane.send_message_with(FROM, TO, encode).expect("room");
-    }),
-];
 
 /// Encoding, writing and being acknowledged.
 fn send(c: &mut Criterion) {

@@ -160,6 +160,34 @@ impl<M> Seat<M> {
     }
 }
 
+/// What [`Driver`](super::Driver) does with its seat, for those who have no executor.
+impl<M> Seat<M> {
+    /// Puts a data message into the queue to `to`, as [`Handle::push`](super::Handle::push) does.
+    ///
+    /// # Errors
+    /// [`Full`] when there is no room, or no such shard.
+    #[inline]
+    pub fn push(&mut self, to: ShardId, message: M) -> Result<(), Full<M>> {
+        self.outgoing.try_push(to, message)
+    }
+
+    /// Puts a control message into the queue to `to`, after all data messages pushed so far.
+    ///
+    /// # Errors
+    /// [`Full`] when there is no room, or no such shard.
+    #[inline]
+    pub fn push_control(&mut self, to: ShardId, message: M) -> Result<(), Full<M>> {
+        self.outgoing.try_push_control(to, message)
+    }
+
+    /// Takes out at most `data_max` data messages per source, and the control messages that are
+    /// due with them. Returns how many messages there were.
+    #[inline]
+    pub fn drain(&mut self, data_max: usize, deliver: impl FnMut(Origin, M)) -> usize {
+        self.incoming.drain(data_max, deliver)
+    }
+}
+
 impl<M> Outgoing<M> {
     pub(super) fn id(&self) -> ShardId {
         self.id
