@@ -50,6 +50,8 @@ pub(crate) enum System {
     Zmq,
     /// A server that accepts, reads once, answers and closes: the floor for an epmd.
     Bare,
+    /// Krarup's terms, looked at container by container.
+    KrarupWalk,
     /// Krarup's terms decoded into owned ones.
     KrarupOwned,
     /// The crate `eetf`.
@@ -110,7 +112,7 @@ pub(crate) enum Lanes {
 
 impl System {
     /// Every system, in the order of the reports.
-    pub(crate) const ALL: [System; 21] = [
+    pub(crate) const ALL: [System; 22] = [
         System::RawSpin,
         System::RawBlock,
         System::UnixSpin,
@@ -121,6 +123,7 @@ impl System {
         System::KrarupTcp,
         System::KrarupRawTcp,
         System::KrarupPlain,
+        System::KrarupWalk,
         System::KrarupOwned,
         System::Otp,
         System::KrarupOtp,
@@ -154,6 +157,7 @@ impl System {
             System::EdpOtp => "edp-otp",
             System::Zmq => "zmq",
             System::Bare => "bare",
+            System::KrarupWalk => "krarup-walk",
             System::KrarupOwned => "krarup-owned",
             System::Eetf => "eetf",
             System::Erltf => "erltf",
@@ -174,6 +178,7 @@ impl System {
             | System::KrarupRawTcp
             | System::KrarupPlain
             | System::KrarupOtp
+            | System::KrarupWalk
             | System::KrarupOwned => Kind::Krarup,
             System::Otp | System::OtpKrarup => Kind::Beam,
             System::ErlDist | System::ErlDistOtp => Kind::ErlDist,

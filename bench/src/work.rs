@@ -190,7 +190,7 @@ impl Work {
             ],
             Work::Connect => &[Krarup, KrarupPlain, Otp, KrarupOtp, OtpKrarup],
             Work::Epmd => &[Bare, Krarup, Otp],
-            Work::Codec => &[Krarup, KrarupOwned, Otp, Eetf, Erltf, ErltfBorrowed],
+            Work::Codec => &[Krarup, KrarupWalk, KrarupOwned, Otp, Eetf, Erltf, ErltfBorrowed],
             Work::Links => &[Krarup, KrarupPlain, Otp],
             Work::Shards => &[Krarup, KrarupRaw, KrarupRawTcp, KrarupPlain],
             Work::Mesh => &[Krarup, KrarupPlain],

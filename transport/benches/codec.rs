@@ -3,7 +3,7 @@
 //!
 //! The four messages are a `gen_server` call, a list of 1,000 tuples, a map of 100 atoms, and a
 //! binary of 1 MiB. "borrowed" validates the message, which is all that a view needs; "walk" looks at
-//! every part of it besides.
+//! every part of it besides, container by container, and "preorder" in the order of the bytes.
 
 // The function that criterion_group! makes cannot have a comment.
 #![allow(missing_docs)]
@@ -15,7 +15,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use krarup_transport::term::{Gather, Limits, Term, TermRef, validate};
-use terms::{messages, walk};
+use terms::{leaf, messages, walk};
 
 fn codec(criterion: &mut Criterion) {
     let limits = Limits::DEFAULT;
@@ -49,6 +49,12 @@ fn codec(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let (term, _) = TermRef::decode(black_box(&bytes), &[], &limits).expect("valid");
                 walk(term)
+            });
+        });
+        group.bench_function("decode borrowed, preorder", |bencher| {
+            bencher.iter(|| {
+                let (term, _) = TermRef::decode(black_box(&bytes), &[], &limits).expect("valid");
+                term.preorder().fold(0, |sum, part| sum ^ leaf(part))
             });
         });
         group.bench_function("validate", |bencher| {

@@ -199,7 +199,7 @@ pub(crate) struct Options {
     /// Krarup node sends to a BEAM node; otp-krarup: the other way; a release behind a name with
     /// otp takes that one (otp-27). Built with --features peers: erl-dist, erl-dist-otp, edp-otp;
     /// with --features zmq: zmq. epmd also knows bare, the server that only accepts, answers
-    /// and closes; codec also krarup-owned, eetf, erltf and erltf-borrowed. Without this option:
+    /// and closes; codec also krarup-walk, krarup-owned, eetf, erltf and erltf-borrowed. Without this option:
     /// all that this host and this build can run.
     #[arg(long, value_delimiter = ',', value_name = "PEER,…")]
     pub(crate) peers: Vec<Peer>,

@@ -2,7 +2,8 @@
 //!
 //! The same four terms for everyone: a `gen_server` call, a list of 1,000 tuples, a map of 100
 //! atoms, a binary of 1 MiB. Each repetition is a process of its own that does one thing for the
-//! measured time. Reading checks everything; a reader of borrowed terms then looks at every part.
+//! measured time. Reading checks everything; Krarup's borrowed terms are then looked at, every part of
+//! them.
 
 #[cfg(feature = "peers")]
 mod rivals;
@@ -128,7 +129,9 @@ impl fmt::Display for Term {
 /// Whether a system has this direction: for some, only reading has an owned and a borrowed form.
 pub(crate) fn has(system: System, direction: Direction) -> bool {
     match system {
-        System::KrarupOwned | System::ErltfBorrowed => direction == Direction::Decode,
+        System::KrarupWalk | System::KrarupOwned | System::ErltfBorrowed => {
+            direction == Direction::Decode
+        }
         _ => true,
     }
 }
@@ -214,6 +217,7 @@ fn operation(config: &CodecConfig) -> Result<Operation, Error> {
     let system = System::ALL.into_iter().find(|system| system.name() == config.system);
     match system.ok_or_else(unknown)? {
         System::Krarup => Ok(terms::borrowed(config.term)),
+        System::KrarupWalk => Ok(terms::walked(config.term)),
         System::KrarupOwned => Ok(terms::owned(config.term)),
         #[cfg(feature = "peers")]
         System::Eetf => rivals::eetf(config.term),

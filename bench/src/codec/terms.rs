@@ -57,7 +57,7 @@ pub(super) fn external(subject: Subject) -> Vec<u8> {
 }
 
 /// Writing as a send does, which takes large binaries by reference; reading without a copy, and
-/// looking at every part.
+/// looking at every part in the order in which they came.
 pub(super) fn borrowed(wanted: Term) -> Operation {
     let limits = Limits::DEFAULT;
     match wanted.direction {
@@ -87,12 +87,26 @@ pub(super) fn borrowed(wanted: Term) -> Operation {
                 for _ in 0..times {
                     let (term, _) = TermRef::decode(black_box(&bytes), &[], &limits)
                         .map_err(|error| error.to_string())?;
-                    black_box(walk(term));
+                    black_box(look_at_all(term));
                 }
                 Ok(())
             })
         }
     }
+}
+
+/// Reading without a copy, and looking at every part, one container after the other.
+pub(super) fn walked(wanted: Term) -> Operation {
+    let bytes = external(wanted.subject);
+    let limits = Limits::DEFAULT;
+    Box::new(move |times| {
+        for _ in 0..times {
+            let (term, _) = TermRef::decode(black_box(&bytes), &[], &limits)
+                .map_err(|error| error.to_string())?;
+            black_box(walk(term));
+        }
+        Ok(())
+    })
 }
 
 /// Reading into a term of one's own.
@@ -110,14 +124,13 @@ pub(super) fn owned(wanted: Term) -> Operation {
 }
 
 /// Looks at every part of a term; the sum keeps it from being left out.
+fn look_at_all(term: TermRef<'_>) -> u64 {
+    term.preorder().fold(0, |sum, part| sum.wrapping_add(leaf(part)))
+}
+
+/// As [`look_at_all`], one container after the other.
 fn walk(term: TermRef<'_>) -> u64 {
     match term.kind() {
-        TermKind::Integer(value) => value.cast_unsigned(),
-        TermKind::Float(value) => value.to_bits(),
-        TermKind::Atom(name) => name.len() as u64,
-        TermKind::Binary(bytes) => bytes.len() as u64,
-        TermKind::Pid(pid) => u64::from(pid.id()),
-        TermKind::Reference(reference) => reference.words().map(u64::from).sum(),
         TermKind::Tuple(tuple) => tuple.iter().fold(0, |sum, term| sum.wrapping_add(walk(term))),
         TermKind::List(list) => {
             let mut items = list.iter();
@@ -127,6 +140,35 @@ fn walk(term: TermRef<'_>) -> u64 {
         TermKind::Map(map) => map
             .iter()
             .fold(0, |sum, (key, value)| sum.wrapping_add(walk(key)).wrapping_add(walk(value))),
+        kind => leaf(kind),
+    }
+}
+
+/// The value of a leaf, as a number.
+#[inline]
+fn leaf(kind: TermKind<'_>) -> u64 {
+    match kind {
+        TermKind::Integer(value) => value.cast_unsigned(),
+        TermKind::Float(value) => value.to_bits(),
+        TermKind::Atom(name) => name.len() as u64,
+        TermKind::Binary(bytes) => bytes.len() as u64,
+        TermKind::Pid(pid) => u64::from(pid.id()),
+        TermKind::Reference(reference) => reference.words().map(u64::from).sum(),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_see_the_same() {
+        for subject in Subject::ALL {
+            let bytes = external(subject);
+            let (term, _) = TermRef::decode(&bytes, &[], &Limits::DEFAULT).expect("a term");
+            assert_eq!(look_at_all(term), walk(term), "{subject:?}");
+            assert_ne!(walk(term), 0);
+        }
     }
 }

@@ -254,7 +254,7 @@ impl Maker<'_> {
 
     fn codec(&mut self) -> Section {
         use System::*;
-        let systems = [Krarup, KrarupOwned, Otp, Eetf, Erltf, ErltfBorrowed];
+        let systems = [Krarup, KrarupWalk, KrarupOwned, Otp, Eetf, Erltf, ErltfBorrowed];
         let duration = Seconds(self.duration.0.min(std::time::Duration::from_millis(300)));
         let (mut groups, mut checks) = (Vec::new(), Vec::new());
         for subject in Subject::ALL {
@@ -266,8 +266,8 @@ impl Maker<'_> {
                     ..case
                 });
                 group.retain(|case| codec::has(case.peer.system, direction));
-                let others =
-                    group.iter().filter(|case| !matches!(case.peer.system, Krarup | KrarupOwned));
+                let is_other = |system| !matches!(system, Krarup | KrarupWalk | KrarupOwned);
+                let others = group.iter().filter(|case| is_other(case.peer.system));
                 let least = if direction == Direction::Decode { 4.0 } else { 2.0 };
                 checks.push(Check {
                     what: term.to_string(),

@@ -29,21 +29,26 @@ pub(crate) fn messages() -> [(&'static str, Term); 4] {
 /// Looks at every part of a term; the sum keeps it from being left out.
 pub(crate) fn walk(term: TermRef<'_>) -> u64 {
     match term.kind() {
+        TermKind::Tuple(tuple) => tuple.iter().fold(0, |sum, term| sum ^ walk(term)),
+        TermKind::List(list) => {
+            let mut items = list.iter();
+            let sum = items.by_ref().fold(0, |sum, term| sum ^ walk(term));
+            sum ^ items.tail().map_or(0, walk)
+        }
+        TermKind::Map(map) => map.iter().fold(0, |sum, (key, value)| sum ^ walk(key) ^ walk(value)),
+        kind => leaf(kind),
+    }
+}
+
+/// The value of a leaf, as a number.
+pub(crate) fn leaf(kind: TermKind<'_>) -> u64 {
+    match kind {
         TermKind::Integer(value) => value.cast_unsigned(),
         TermKind::Float(value) => value.to_bits(),
         TermKind::Atom(name) => name.len() as u64,
         TermKind::Binary(bytes) => bytes.len() as u64,
         TermKind::Pid(pid) => u64::from(pid.id()),
         TermKind::Reference(reference) => reference.words().map(u64::from).sum(),
-        TermKind::Tuple(tuple) => tuple.iter().fold(0, |sum, term| sum.wrapping_add(walk(term))),
-        TermKind::List(list) => {
-            let mut items = list.iter();
-            let sum = items.by_ref().fold(0_u64, |sum, term| sum.wrapping_add(walk(term)));
-            sum.wrapping_add(items.tail().map_or(0, walk))
-        }
-        TermKind::Map(map) => map
-            .iter()
-            .fold(0, |sum, (key, value)| sum.wrapping_add(walk(key)).wrapping_add(walk(value))),
         _ => 0,
     }
 }

@@ -30,13 +30,19 @@ pub(super) fn is_ascii(bytes: &[u8]) -> bool {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
         let ends = u64::from_ne_bytes(*first) | u64::from_ne_bytes(*last);
-        return ends & HIGH == 0 && (bytes.len() <= 16 || bytes.is_ascii());
+        return ends & HIGH == 0 && (bytes.len() <= 16 || is_long_ascii(bytes));
     }
     if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         let ends = u32::from_ne_bytes(*first) | u32::from_ne_bytes(*last);
         return ends & HIGH as u32 == 0;
     }
     bytes.iter().fold(0, |all, byte| all | byte) < 0x80
+}
+
+/// Out of line, as callers are many and long names few.
+#[inline(never)]
+fn is_long_ascii(bytes: &[u8]) -> bool {
+    bytes.is_ascii()
 }
 
 /// As [`str::from_utf8`], quick about short ASCII.

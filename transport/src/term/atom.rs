@@ -34,6 +34,7 @@ impl Atom {
     ///
     /// # Panics
     /// When the name has more than 255 bytes; in a constant that is a compile error.
+    #[inline]
     #[must_use]
     pub const fn from_static(name: &'static str) -> Self {
         assert!(name.len() <= Self::CHARACTERS_MAX, "an atom has at most 255 characters");
@@ -45,6 +46,12 @@ impl Atom {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
+    }
+
+    /// Of a name of at most 23 bytes, their number, the bytes, and zeros.
+    #[inline]
+    pub(super) fn short(&self) -> Option<[u8; 24]> {
+        self.0.inline_bytes()
     }
 }
 

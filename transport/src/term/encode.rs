@@ -109,7 +109,12 @@ fn encode<L: Limit>(
     limit: L,
     share: &mut impl FnMut(&mut Vec<u8>, &Bytes),
 ) {
-    if append(out, |room| put(std::slice::from_ref(term), room, limit)) {
+    let done = append(out, |room| match term {
+        // Nearly every message is one.
+        Term::Tuple(elements) => put_tuple(elements, room, limit),
+        _ => put(std::slice::from_ref(term), room, limit),
+    });
+    if done {
         return;
     }
     out.reserve(ROOM_BYTES);
@@ -209,18 +214,21 @@ fn put_pairs<'b, L: Limit>(map: &Map, mut room: Room<'b>, limit: L) -> Option<Ro
 #[inline(always)]
 fn put_one<'b, L: Limit>(term: &Term, room: Room<'b>, limit: L) -> Option<Room<'b>> {
     match term {
-        Term::Tuple(elements) => {
-            let room = match u8::try_from(elements.len()) {
-                Ok(arity) => room.put([tag::SMALL_TUPLE, arity])?,
-                Err(_) => put_head(room, tag::LARGE_TUPLE, elements.len())?,
-            };
-            put(elements, room, limit)
-        }
+        Term::Tuple(elements) => put_tuple(elements, room, limit),
         Term::List(elements) => put_list(elements, room, limit),
         Term::ImproperList(elements, tail) => put_improper_list(elements, tail, room, limit),
         Term::Map(map) => put_pairs(map, put_head(room, tag::MAP, map.len())?, limit),
         leaf => put_leaf(leaf, room, limit),
     }
+}
+
+#[inline(always)]
+fn put_tuple<'b, L: Limit>(elements: &[Term], room: Room<'b>, limit: L) -> Option<Room<'b>> {
+    let room = match u8::try_from(elements.len()) {
+        Ok(arity) => room.put([tag::SMALL_TUPLE, arity])?,
+        Err(_) => put_head(room, tag::LARGE_TUPLE, elements.len())?,
+    };
+    put(elements, room, limit)
 }
 
 /// Puts a term that contains no others.
@@ -229,7 +237,7 @@ fn put_leaf<'b, L: Limit>(term: &Term, room: Room<'b>, limit: L) -> Option<Room<
     match term {
         Term::Integer(value) => write::put_i64(room, *value),
         Term::Float(value) => write::put_float(room, *value),
-        Term::Atom(atom) => write::put_atom(room, atom.as_str()),
+        Term::Atom(atom) => write::put_atom(room, atom),
         Term::Binary(bytes) if bytes.len() < limit.bytes() => {
             put_head(room, tag::BINARY, bytes.len())?.put_all(bytes)
         }

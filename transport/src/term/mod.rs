@@ -58,7 +58,7 @@ pub use self::validate::{Validated, validate, validate_with};
 pub use self::validator::{Progress, Validator};
 pub use self::view::{
     BigIntegerRef, BitStringRef, Elements, ListItems, ListRef, MapRef, Pairs, PidRef, PortRef,
-    ReferenceRef, TermKind, TermRef, TupleRef,
+    Preorder, ReferenceRef, TermKind, TermRef, TupleRef,
 };
 pub use self::write::{
     write_atom, write_binary, write_binary_header, write_byte_list, write_float, write_integer,

@@ -71,6 +71,28 @@ impl Room<'_> {
         Some(Self { free: &mut self.free[length..] })
     }
 
+    /// Puts a few bytes, and behind them the first `length` of others. Gives itself back if there
+    /// is no room for all of them.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    #[inline(always)]
+    pub(super) fn put_padded<const N: usize, const M: usize>(
+        self,
+        head: [u8; N],
+        bytes: [u8; M],
+        length: usize,
+    ) -> Result<Self, Self> {
+        assert!(length <= M, "so many bytes are given");
+        if self.free.len() < N + M {
+            return Err(self);
+        }
+        let (to, free) = self.free.split_at_mut(N);
+        to.copy_from_slice(&head.map(MaybeUninit::new));
+        free[..M].copy_from_slice(&bytes.map(MaybeUninit::new));
+        Ok(Self { free: &mut free[length..] })
+    }
+
     /// Puts bytes of any number, which is usually small.
     #[inline(always)]
     pub(super) fn put_all(self, bytes: &[u8]) -> Option<Self> {
@@ -113,10 +135,11 @@ mod tests {
             let mut out = Vec::with_capacity(64);
             out.push(255);
             let done = append(&mut out, |room| {
-                room.put([1, 2, 3])?.put_all(&bytes)?.put_first([7, 8, 9, 10], 2)
+                let room = room.put([1, 2, 3])?.put_all(&bytes)?;
+                room.put_first([7, 8, 9, 10], 2)?.put_padded([11, 12], [13, 14, 15], 1).ok()
             });
             assert!(done);
-            assert_eq!(out, [&[255, 1, 2, 3][..], &bytes, &[7, 8]].concat());
+            assert_eq!(out, [&[255, 1, 2, 3][..], &bytes, &[7, 8, 11, 12, 13]].concat());
         }
     }
 
@@ -142,6 +165,7 @@ mod tests {
         assert_eq!(out.len(), out.capacity());
         assert!(!append(&mut out, |room| room.put([1])));
         assert!(!append(&mut out, |room| room.put_first([1], 0)));
+        assert!(!append(&mut out, |room| room.put_padded([1], [2], 0).ok()));
         assert!(append(&mut out, |room| Some(room)));
     }
 }

@@ -69,8 +69,24 @@ impl SmallText {
         unsafe { std::mem::transmute::<[u64; 3], Self>(words.map(u64::to_le)) }
     }
 
+    /// In place too if it fits, so that it is compared with text that was received word by word.
+    #[inline]
     pub(super) const fn from_static(text: &'static str) -> Self {
-        Self { kind: Kind::Static, head: [0; 7], tail: Tail { text } }
+        let length = text.len();
+        if length > INLINE_BYTES_MAX {
+            return Self { kind: Kind::Static, head: [0; 7], tail: Tail { text } };
+        }
+        let mut bytes = [0; 1 + INLINE_BYTES_MAX];
+        // At most 23.
+        bytes[0] = length as u8;
+        let mut at = 0;
+        while at < length {
+            bytes[1 + at] = text.as_bytes()[at];
+            at += 1;
+        }
+        // SAFETY: the sizes are the same, and all fields but `kind` may have any value. `kind` is
+        // the first byte, at most 23.
+        unsafe { std::mem::transmute::<[u8; 24], Self>(bytes) }
     }
 
     #[cold]
@@ -95,14 +111,14 @@ impl SmallText {
         }
     }
 
-    /// The words that are the text, if it is in place.
+    /// Of text in place, the number of its bytes, the bytes, and zeros.
     #[inline]
-    fn inline_words(&self) -> Option<[u64; 3]> {
+    pub(super) fn inline_bytes(&self) -> Option<[u8; 1 + INLINE_BYTES_MAX]> {
         match self.kind {
             Kind::Static | Kind::Shared => None,
             // SAFETY: the sizes are the same, there is no padding, and all of text in place is
             // initialized.
-            _ => Some(unsafe { std::ptr::from_ref(self).cast::<[u64; 3]>().read() }),
+            _ => Some(unsafe { std::ptr::from_ref(self).cast::<[u8; 24]>().read() }),
         }
     }
 }
@@ -157,7 +173,7 @@ impl Drop for SmallText {
 impl PartialEq for SmallText {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
-        match (self.inline_words(), other.inline_words()) {
+        match (self.inline_bytes(), other.inline_bytes()) {
             (Some(a), Some(b)) => a == b,
             _ => self.as_str() == other.as_str(),
         }
@@ -195,6 +211,7 @@ mod tests {
             for b in texts() {
                 assert_eq!(SmallText::new(a) == SmallText::new(b), a == b);
                 assert_eq!(SmallText::new(a) == SmallText::from_static(b), a == b);
+                assert_eq!(SmallText::from_static(a) == SmallText::from_static(b), a == b);
             }
         }
         assert!(SmallText::new("a") != SmallText::new("a\0"));

@@ -19,18 +19,18 @@ pub fn write_atom(out: &mut Vec<u8>, atom: &Atom) {
 #[inline]
 pub(crate) fn write_atom_text(out: &mut Vec<u8>, name: &str) {
     out.reserve(3 + name.len());
-    append(out, |room| put_atom(room, name));
+    append(out, |room| put_atom_text(room, name));
 }
 
 /// As [`write_atom_text`], into room.
 #[inline]
-pub(super) fn put_atom<'b>(room: Room<'b>, name: &str) -> Option<Room<'b>> {
-    put_atom_behind(room, [], name)
+fn put_atom_text<'b>(room: Room<'b>, name: &str) -> Option<Room<'b>> {
+    put_atom_text_behind(room, [], name)
 }
 
-/// As [`put_atom`], behind a few bytes.
+/// As [`put_atom_text`], behind a few bytes.
 #[inline]
-fn put_atom_behind<'b, const N: usize>(
+fn put_atom_text_behind<'b, const N: usize>(
     room: Room<'b>,
     head: [u8; N],
     name: &str,
@@ -46,6 +46,33 @@ fn put_atom_behind<'b, const N: usize>(
     room.put_all(name.as_bytes())
 }
 
+/// As [`write_atom`], into room.
+#[inline]
+pub(super) fn put_atom<'b>(room: Room<'b>, atom: &Atom) -> Option<Room<'b>> {
+    put_atom_behind(room, [tag::SMALL_ATOM_UTF8], [], atom)
+}
+
+/// As [`put_atom`], behind a few bytes: `head` those and the tag, `before` only those.
+///
+/// A short name is kept as it goes on the wire, its length first, and is put with the bytes behind
+/// it that do not count: copying a fixed number of bytes takes no decisions.
+#[inline]
+fn put_atom_behind<'b, const N: usize, const M: usize>(
+    room: Room<'b>,
+    head: [u8; N],
+    before: [u8; M],
+    atom: &Atom,
+) -> Option<Room<'b>> {
+    let room = match atom.short() {
+        Some(short) => match room.put_padded(head, short, 1 + usize::from(short[0])) {
+            Ok(room) => return Some(room),
+            Err(room) => room,
+        },
+        None => room,
+    };
+    put_atom_text_behind(room, before, atom.as_str())
+}
+
 /// Writes a pid (`NEW_PID_EXT`).
 pub fn write_pid(out: &mut Vec<u8>, pid: &Pid) {
     out.reserve(IDENTIFIER_BYTES_MAX + pid.node.as_str().len());
@@ -55,7 +82,7 @@ pub fn write_pid(out: &mut Vec<u8>, pid: &Pid) {
 /// As [`write_pid`], into room.
 #[inline]
 pub(super) fn put_pid<'b>(room: Room<'b>, pid: &Pid) -> Option<Room<'b>> {
-    put_atom_behind(room, [tag::NEW_PID], pid.node.as_str())?
+    put_atom_behind(room, [tag::NEW_PID, tag::SMALL_ATOM_UTF8], [tag::NEW_PID], &pid.node)?
         .put(pair(pid.id, pid.serial))?
         .put(pid.creation.0.to_be_bytes())
 }
@@ -75,7 +102,7 @@ pub fn write_port(out: &mut Vec<u8>, port: &Port) {
 /// As [`write_port`], into room.
 #[inline]
 pub(super) fn put_port<'b>(room: Room<'b>, port: &Port) -> Option<Room<'b>> {
-    put_atom_behind(room, [tag::V4_PORT], port.node.as_str())?
+    put_atom_behind(room, [tag::V4_PORT, tag::SMALL_ATOM_UTF8], [tag::V4_PORT], &port.node)?
         .put(port.id.to_be_bytes())?
         .put(port.creation.0.to_be_bytes())
 }
@@ -92,8 +119,9 @@ pub(super) fn put_reference<'b>(room: Room<'b>, reference: &Reference) -> Option
     let Reference { node, creation, .. } = reference;
     let words = reference.words();
     // At most five words.
-    let head = [tag::NEWER_REFERENCE, 0, words.len() as u8];
-    let room = put_atom_behind(room, head, node.as_str())?;
+    let before = [tag::NEWER_REFERENCE, 0, words.len() as u8];
+    let [a, b, c] = before;
+    let room = put_atom_behind(room, [a, b, c, tag::SMALL_ATOM_UTF8], before, node)?;
     if let [first, second, third] = *words {
         return room.put(pair(creation.0, first))?.put(pair(second, third));
     }
@@ -172,7 +200,7 @@ const LONGEST_FLOAT_NAME: &str = "neg_infinity";
 #[inline]
 pub(super) fn put_float(room: Room<'_>, value: f64) -> Option<Room<'_>> {
     if !value.is_finite() {
-        return put_atom(
+        return put_atom_text(
             room,
             match value {
                 f64::INFINITY => "infinity",

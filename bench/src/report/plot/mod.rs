@@ -167,6 +167,7 @@ fn colour(peer: Peer) -> RGBColor {
         System::KrarupTcp => RGBColor(230, 120, 40),
         System::KrarupRawTcp => RGBColor(190, 80, 20),
         System::KrarupPlain => RGBColor(220, 150, 110),
+        System::KrarupWalk => RGBColor(250, 190, 140),
         System::KrarupOwned => RGBColor(240, 160, 90),
         System::Otp => RGBColor(0, 114, 178),
         System::KrarupOtp => RGBColor(0, 158, 115),

@@ -69,6 +69,51 @@ fn what_messages_are_made_of_passes() {
 }
 
 #[test]
+fn identifiers_of_nodes_with_names_of_every_length_pass() {
+    for length in 0..30_u8 {
+        for fill in ["a", "é", "€"] {
+            let name = fill.repeat(30);
+            let Some(node) = name.get(..length.into()) else { continue };
+            let node = [&[tag::SMALL_ATOM_UTF8, length], node.as_bytes()].concat();
+            let pid = [&[tag::NEW_PID], &node[..], &[1; 12]].concat();
+            let reference = |words: u8| {
+                let numbers = vec![1; 4 + 4 * usize::from(words)];
+                [&[tag::NEWER_REFERENCE, 0, words], &node[..], &numbers].concat()
+            };
+            for bytes in [pid, reference(1), reference(3), reference(5)] {
+                assert!(agree(&bytes), "{bytes:02x?}");
+                assert!(agree(&[&bytes[..], &[0xff; 40]].concat()), "{bytes:02x?}");
+                for end in 0..bytes.len() {
+                    assert!(!agree(&bytes[..end]), "{:02x?}", &bytes[..end]);
+                }
+                if length > 0 {
+                    let mut damaged = bytes.clone();
+                    let text = bytes.len() - 1 - bytes.iter().rev().position(|&b| b != 1).unwrap();
+                    damaged[text] = 0xff;
+                    assert!(!agree(&damaged), "{damaged:02x?}");
+                }
+            }
+            assert!(!agree(&reference(0)));
+            assert!(!agree(&reference(6)));
+        }
+    }
+}
+
+#[test]
+fn references_to_the_atom_table_pass_where_it_has_them() {
+    let table = [Atom::from_static("a@h")];
+    for bytes in [&b"\x52\x00"[..], b"\x58\x52\x00\0\0\0\x01\0\0\0\x01\0\0\0\x01"] {
+        let valid = Validated { len: bytes.len(), uses_atom_cache: true };
+        assert_eq!(check(bytes, &table, &Limits::DEFAULT), Some(valid));
+        let mut beyond = bytes.to_vec();
+        let index = beyond.iter().position(|&byte| byte == tag::ATOM_CACHE_REF).unwrap() + 1;
+        beyond[index] = 1;
+        assert_eq!(check(&beyond, &table, &Limits::DEFAULT), None);
+        assert!(!agree(bytes));
+    }
+}
+
+#[test]
 fn keys_that_come_twice_do_not_pass() {
     let names = (0..300).map(|i| Atom::new(&format!("key_{}", i * 211 % 300)).unwrap());
     let mut bytes = Vec::new();

@@ -148,7 +148,7 @@ impl<'a> ListRef<'a> {
     #[must_use]
     pub fn iter(&self) -> ListItems<'a> {
         let TermRef { from, atoms } = self.0;
-        ListItems { terms: Terms::new(from, atoms), left: Left::Tail, tail: None }
+        ListItems { terms: Terms::new(from, atoms), left: 0, tail: Tail::Term, improper: None }
     }
 
     /// The bytes, if the list came as a string of bytes.
@@ -176,67 +176,79 @@ impl<'a> IntoIterator for ListRef<'a> {
 #[derive(Clone)]
 pub struct ListItems<'a> {
     terms: Terms<'a>,
-    left: Left,
-    tail: Option<TermRef<'a>>,
+    /// Terms before the tail.
+    left: usize,
+    tail: Tail,
+    improper: Option<TermRef<'a>>,
 }
 
+/// What comes when no terms are left.
 #[derive(Clone, Copy)]
-enum Left {
-    /// So many terms, then the tail.
-    Terms(usize),
+enum Tail {
+    /// The tail, which may be a list again.
+    Term,
     /// So many bytes, each an element; then nothing.
     Bytes(usize),
-    /// The tail, which may be a list again.
-    Tail,
+    Nothing,
+}
+
+/// What the next element is. Small enough to be handed back in a register: a term handed back in
+/// memory would make all terms take that way, and the reader wait for it.
+enum Next {
+    Term,
+    Byte(u8),
     Nothing,
 }
 
 impl<'a> ListItems<'a> {
     /// What follows the last element in an improper list; `None` while elements are left.
+    #[inline]
     #[must_use]
     pub fn tail(&self) -> Option<TermRef<'a>> {
-        self.tail
+        self.improper
     }
 
-    /// The next element that is not the next of many terms.
+    /// Goes on to the tail, and through it if it is a list.
     #[inline(never)]
-    fn next_of_tail(&mut self) -> Option<TermRef<'a>> {
-        loop {
-            match self.left {
-                Left::Terms(0) | Left::Tail => self.open_tail()?,
-                Left::Terms(count) => {
-                    self.left = Left::Terms(count - 1);
-                    return self.terms.next();
+    fn open_tail(&mut self) -> Next {
+        while self.left == 0 {
+            match self.tail {
+                Tail::Nothing => return Next::Nothing,
+                Tail::Term => {
+                    // Bytes that are no list end here.
+                    self.tail = self.open().unwrap_or(Tail::Nothing);
                 }
-                Left::Bytes(0) | Left::Nothing => return None,
-                Left::Bytes(count) => {
-                    self.left = Left::Bytes(count - 1);
-                    let [byte] = self.terms.bytes()?;
-                    let from = &tag::SMALL_INTEGERS[usize::from(byte)];
-                    return Some(TermRef { from, atoms: &[] });
+                Tail::Bytes(count) => {
+                    let (Some(left), Some([byte])) = (count.checked_sub(1), self.terms.bytes())
+                    else {
+                        return Next::Nothing;
+                    };
+                    self.tail = Tail::Bytes(left);
+                    return Next::Byte(byte);
                 }
             }
         }
+        Next::Term
     }
 
-    /// Goes on to the tail: to the list it is, or to the end. Nothing if the bytes are no list.
-    fn open_tail(&mut self) -> Option<()> {
-        match *self.terms.rest()?.first()? {
+    /// Opens the list that the tail is; says what comes behind its terms.
+    fn open(&mut self) -> Option<Tail> {
+        Some(match *self.terms.rest()?.first()? {
             tag::LIST => {
                 let [_, a, b, c, d] = self.terms.bytes()?;
-                self.left = Left::Terms(u32::from_be_bytes([a, b, c, d]) as usize);
+                self.left = u32::from_be_bytes([a, b, c, d]) as usize;
+                Tail::Term
             }
             tag::STRING => {
                 let [_, a, b] = self.terms.bytes()?;
-                self.left = Left::Bytes(u16::from_be_bytes([a, b]).into());
+                Tail::Bytes(u16::from_be_bytes([a, b]).into())
             }
-            tag::NIL => self.left = Left::Nothing,
+            tag::NIL => Tail::Nothing,
             _ => {
-                self.left = Left::Nothing;
-                self.tail = self.terms.next();
+                self.improper = self.terms.next();
+                Tail::Nothing
             }
-        }
-        Some(())
+        })
     }
 }
 
@@ -245,13 +257,18 @@ impl<'a> Iterator for ListItems<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<TermRef<'a>> {
-        match self.left {
-            Left::Terms(count) if count > 0 => {
-                self.left = Left::Terms(count - 1);
-                self.terms.next()
+        if self.left == 0 {
+            match self.open_tail() {
+                Next::Term => {}
+                Next::Byte(byte) => {
+                    let from = &tag::SMALL_INTEGERS[usize::from(byte)];
+                    return Some(TermRef { from, atoms: &[] });
+                }
+                Next::Nothing => return None,
             }
-            _ => self.next_of_tail(),
         }
+        self.left -= 1;
+        self.terms.next()
     }
 }
 

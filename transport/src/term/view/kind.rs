@@ -45,44 +45,72 @@ impl<'a> TermRef<'a> {
     #[inline(always)]
     #[must_use]
     pub fn kind(&self) -> TermKind<'a> {
-        match *self.from {
-            [tag::SMALL_INTEGER, value, ..] => TermKind::Integer(value.into()),
-            [tag::SMALL_ATOM_UTF8, length, ref rest @ ..] => {
-                match rest.get(..length.into()).and_then(ascii::text) {
-                    Some(name) => TermKind::Atom(name),
-                    None => TermKind::Other(*self),
-                }
-            }
-            [tag::BINARY, a, b, c, d, ref rest @ ..] => {
-                match rest.get(..u32::from_be_bytes([a, b, c, d]) as usize) {
-                    Some(bytes) => TermKind::Binary(bytes),
-                    None => TermKind::Other(*self),
-                }
-            }
-            [tag::INTEGER, a, b, c, d, ..] => {
-                TermKind::Integer(i32::from_be_bytes([a, b, c, d]).into())
-            }
-            [tag::NEW_FLOAT, a, b, c, d, e, f, g, h, ..] => {
-                TermKind::Float(f64::from_be_bytes([a, b, c, d, e, f, g, h]))
-            }
-            [tag::SMALL_TUPLE, arity, ref content @ ..] => {
-                TermKind::Tuple(TupleRef::new(arity.into(), content, self.atoms))
-            }
-            [tag::LIST, ..] => self.list(),
-            [tag::NIL, ..] => TermKind::List(ListRef(*self)),
-            [tag::MAP, a, b, c, d, ref content @ ..] => {
-                TermKind::Map(MapRef::new(u32::from_be_bytes([a, b, c, d]), content, self.atoms))
-            }
-            _ => self.other_kind(),
+        match self.open(|kind, _, _| kind) {
+            Some(kind) => kind,
+            None => self.other_kind(),
         }
     }
 
-    /// A `LIST`; one of no elements is its tail.
-    #[inline]
-    fn list(&self) -> TermKind<'a> {
+    /// Gives `found` what the term is, if that is frequent and has nothing odd about it, with the
+    /// number of terms of it that follow (the tail of a list included), and the bytes from there
+    /// on.
+    ///
+    /// Not a result of three parts: that would be put together in memory.
+    #[inline(always)]
+    pub(super) fn open<R>(
+        &self,
+        found: impl FnOnce(TermKind<'a>, usize, &'a [u8]) -> R,
+    ) -> Option<R> {
+        let atoms = self.atoms;
         match *self.from {
-            [_, 0, 0, 0, 0, ..] => self.tail_kind(),
-            _ => TermKind::List(ListRef(*self)),
+            [tag::SMALL_INTEGER, value, ref rest @ ..] => {
+                Some(found(TermKind::Integer(value.into()), 0, rest))
+            }
+            [tag::SMALL_ATOM_UTF8, length, ref rest @ ..] => {
+                let (text, rest) = rest.split_at_checked(length.into())?;
+                Some(found(TermKind::Atom(ascii::text(text)?), 0, rest))
+            }
+            [tag::BINARY, a, b, c, d, ref rest @ ..] => {
+                let length = u32::from_be_bytes([a, b, c, d]) as usize;
+                let (bytes, rest) = rest.split_at_checked(length)?;
+                Some(found(TermKind::Binary(bytes), 0, rest))
+            }
+            [tag::INTEGER, a, b, c, d, ref rest @ ..] => {
+                Some(found(TermKind::Integer(i32::from_be_bytes([a, b, c, d]).into()), 0, rest))
+            }
+            [tag::NEW_FLOAT, a, b, c, d, e, f, g, h, ref rest @ ..] => {
+                Some(found(TermKind::Float(f64::from_be_bytes([a, b, c, d, e, f, g, h])), 0, rest))
+            }
+            [tag::SMALL_TUPLE, arity, ref rest @ ..] => {
+                let kind = TermKind::Tuple(TupleRef::new(arity.into(), rest, atoms));
+                Some(found(kind, arity.into(), rest))
+            }
+            // One without elements is its tail.
+            [tag::LIST, 0, 0, 0, 0, ..] => None,
+            [tag::LIST, a, b, c, d, ref rest @ ..] => {
+                let terms = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_add(1);
+                Some(found(TermKind::List(ListRef(*self)), terms, rest))
+            }
+            [tag::NIL, ref rest @ ..] => Some(found(TermKind::List(ListRef(*self)), 0, rest)),
+            [tag::MAP, a, b, c, d, ref rest @ ..] => {
+                let pairs = u32::from_be_bytes([a, b, c, d]);
+                let kind = TermKind::Map(MapRef::new(pairs, rest, atoms));
+                Some(found(kind, (pairs as usize).saturating_mul(2), rest))
+            }
+            [tag::NEW_PID, tag::SMALL_ATOM_UTF8, length, ref rest @ ..] => {
+                let (node, rest) = rest.split_at_checked(length.into())?;
+                let (numbers, rest) = rest.split_first_chunk()?;
+                Some(found(TermKind::Pid(PidRef { node: ascii::text(node)?, numbers }), 0, rest))
+            }
+            [tag::NEWER_REFERENCE, 0, words, tag::SMALL_ATOM_UTF8, length, ref rest @ ..]
+                if usize::from(words) <= Reference::WORDS_MAX =>
+            {
+                let (node, rest) = rest.split_at_checked(length.into())?;
+                let (words, rest) = rest.split_at_checked(4 + 4 * usize::from(words))?;
+                let (node, words) = (ascii::text(node)?, words.as_chunks().0);
+                Some(found(TermKind::Reference(ReferenceRef { node, words }), 0, rest))
+            }
+            _ => None,
         }
     }
 
@@ -99,6 +127,9 @@ impl<'a> TermRef<'a> {
 
     #[inline(never)]
     fn other_kind(&self) -> TermKind<'a> {
+        if let [tag::LIST, 0, 0, 0, 0, ..] = self.from {
+            return self.tail_kind();
+        }
         let mut cursor = Cursor { rest: self.from, atoms: self.atoms };
         cursor.kind(*self).unwrap_or(TermKind::Other(*self))
     }
@@ -111,6 +142,7 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    #[inline]
     fn kind(&mut self, term: TermRef<'a>) -> Option<TermKind<'a>> {
         let [tag] = *self.array()?;
         Some(match tag {

@@ -3,12 +3,14 @@
 mod container;
 mod identifier;
 mod kind;
+mod preorder;
 
 use std::fmt;
 
 pub use self::container::{Elements, ListItems, ListRef, MapRef, Pairs, TupleRef};
 pub use self::identifier::{BigIntegerRef, BitStringRef, PidRef, PortRef, ReferenceRef};
 pub use self::kind::TermKind;
+pub use self::preorder::Preorder;
 use super::{Atom, DecodeError, DecodeErrorKind, Limits, Term, quick, skip};
 
 /// A term in its encoded form: nothing is copied and nothing allocated. [`TermRef::kind`] takes it

@@ -116,6 +116,69 @@ fn count(term: TermRef<'_>) -> usize {
     }
 }
 
+/// What a term is, without what is in it. Nothing of a list, but its bytes if it came as such.
+fn heads(kind: TermKind<'_>) -> Vec<String> {
+    match kind {
+        TermKind::Tuple(tuple) => vec![format!("tuple of {}", tuple.len())],
+        TermKind::Map(map) => vec![format!("map of {}", map.len())],
+        TermKind::List(list) => {
+            let bytes = list.as_bytes().unwrap_or(&[]).iter();
+            bytes.flat_map(|&byte| heads(TermKind::Integer(byte.into()))).collect()
+        }
+        leaf => vec![format!("{leaf:?}")],
+    }
+}
+
+/// As [`Preorder`], by looking into one container after the other.
+fn heads_of_all(term: TermRef<'_>, heads_of: &mut Vec<String>) {
+    let kind = term.kind();
+    if !matches!(kind, TermKind::List(_)) {
+        heads_of.extend(heads(kind));
+    }
+    match kind {
+        TermKind::Tuple(tuple) => tuple.iter().for_each(|term| heads_of_all(term, heads_of)),
+        TermKind::List(list) => {
+            let mut items = list.iter();
+            items.by_ref().for_each(|term| heads_of_all(term, heads_of));
+            items.tail().into_iter().for_each(|term| heads_of_all(term, heads_of));
+        }
+        TermKind::Map(map) => map.iter().for_each(|(key, value)| {
+            heads_of_all(key, heads_of);
+            heads_of_all(value, heads_of);
+        }),
+        _ => {}
+    }
+}
+
+fn assert_preorder_shows_all(term: TermRef<'_>) {
+    let mut expected = Vec::new();
+    heads_of_all(term, &mut expected);
+    assert_eq!(term.preorder().flat_map(heads).collect::<Vec<_>>(), expected, "{term:?}");
+}
+
+#[test]
+fn preorder_shows_what_is_in_containers() {
+    for entry in golden(ETF_TERMS).iter().chain(&golden(NEGATIVE)) {
+        let bytes = hex(entry);
+        if let Ok((term, _)) = TermRef::decode(&bytes, &[], &Limits::DEFAULT) {
+            assert_preorder_shows_all(term);
+        }
+    }
+    let atoms = [Atom::from_static("a@h")];
+    for bytes in [
+        &b"\x6c\0\0\0\x01\x61\x05\x6c\0\0\0\0\x6c\0\0\0\x01\x61\x06\x6b\0\x02ab"[..],
+        b"\x6c\0\0\0\0\x6c\0\0\0\0\x61\x05",
+        b"\x69\0\0\0\x02\x6a\x68\0",
+        b"\x68\x03\x52\0\x58\x52\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\x61\x07",
+        b"\x68\x02\x5a\0\x01\x77\x01\x61\0\0\0\x01\0\0\0\x02\x61\x07",
+        b"\x68\x02\x5a\0\x01\x76\0\x01\x61\0\0\0\x01\0\0\0\x02\x61\x07",
+    ] {
+        let (term, used) = TermRef::decode(bytes, &atoms, &Limits::DEFAULT).unwrap();
+        assert_eq!(used, bytes.len());
+        assert_preorder_shows_all(term);
+    }
+}
+
 #[test]
 fn bytes_that_were_never_validated_do_no_harm() {
     let lists = b"\x6c\0\0\0\0".repeat(100_000);
@@ -135,6 +198,7 @@ fn bytes_that_were_never_validated_do_no_harm() {
     ] {
         let view = TermRef::validated(bytes, &[]);
         assert!(count(view) <= bytes.len() + 1);
+        assert!(view.preorder().count() <= bytes.len());
         assert!(view.to_term(&Limits::DEFAULT).is_err());
         assert!(view.bytes().len() <= bytes.len());
     }
@@ -157,6 +221,25 @@ proptest! {
         let mut bytes = Vec::new();
         term.encode(&mut bytes);
         let (view, _) = TermRef::decode(&bytes, &[], &Limits::DEFAULT).unwrap();
+        assert_preorder_shows_all(view);
         prop_assert_eq!(rebuild(view), term);
+    }
+
+    #[test]
+    fn damaged_terms_do_no_harm_and_are_seen_alike(
+        term in any_term(),
+        place in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut bytes = Vec::new();
+        term.encode(&mut bytes);
+        let place = place.index(bytes.len());
+        bytes[place] = byte;
+        if let Ok((view, _)) = TermRef::decode(&bytes, &[], &Limits::DEFAULT) {
+            assert_preorder_shows_all(view);
+        }
+        let view = TermRef::validated(&bytes, &[]);
+        prop_assert!(view.preorder().count() <= bytes.len());
+        prop_assert!(count(view) <= bytes.len() + 1);
     }
 }
