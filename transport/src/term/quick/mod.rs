@@ -13,12 +13,8 @@ use super::read::AtomTable;
 use super::validate::Validated;
 use super::{Limits, Reference, tag};
 
-/// Bytes looked at together: the head of a reference with a node of usual length, and every item
-/// that has a length of its own.
-const HEAD_BYTES: usize = REFERENCE_HEAD_BYTES + ascii::SHORT_BYTES_MAX;
-
-/// Bytes of a reference before the text of its node.
-const REFERENCE_HEAD_BYTES: usize = 5;
+/// Bytes looked at together: an atom of usual length, and every item that has none.
+const HEAD_BYTES: usize = 2 + ascii::SHORT_BYTES_MAX;
 
 /// Bytes that are too few for that.
 const LAST_BYTES: usize = HEAD_BYTES - 1;
@@ -193,19 +189,7 @@ fn check_all<A: AtomTable + ?Sized>(bytes: &[u8], atoms: &A, limits: &Limits) ->
                     return None;
                 }
             }
-            tag::ATOM_CACHE_REF => {
-                if !atoms.has_entry(head[1]) {
-                    return None;
-                }
-                uses_atom_cache = true;
-                rest = &rest[2..];
-            }
-            tag => {
-                rest = match skip_identifier(rest, head, tag) {
-                    Some(rest) => rest,
-                    None => skip_other(rest, head, tag, atoms, &mut uses_atom_cache)?,
-                }
-            }
+            tag => rest = skip_other(rest, head, tag, atoms, &mut uses_atom_cache)?,
         }
         while !open.next() {
             match open.kind() {
@@ -259,41 +243,12 @@ fn word(head: &[u8; HEAD_BYTES]) -> u32 {
 /// What follows the atom at the start of `rest`, a `SMALL_ATOM_UTF8`.
 #[inline]
 fn skip_atom<'a>(rest: &'a [u8], head: &[u8; HEAD_BYTES]) -> Option<&'a [u8]> {
-    let length = usize::from(head[1]);
-    if is_short_ascii(head, 2, length) {
+    let [_, length, text @ ..] = head;
+    let length = usize::from(*length);
+    if length <= ascii::SHORT_BYTES_MAX && ascii::is_short_ascii(text, length) {
         return Some(&rest[2 + length..]);
     }
     skip_long_atom(rest, length)
-}
-
-/// Whether so many bytes from this place on are ASCII, and not too many to be told here.
-#[inline]
-fn is_short_ascii(head: &[u8; HEAD_BYTES], from: usize, length: usize) -> bool {
-    length <= ascii::SHORT_BYTES_MAX
-        && head[from..].first_chunk().is_some_and(|text| ascii::is_short_ascii(text, length))
-}
-
-/// What follows the pid or reference at the start of `rest`, if its node has a name of usual
-/// length, written out.
-#[inline]
-fn skip_identifier<'a>(rest: &'a [u8], head: &[u8; HEAD_BYTES], tag: u8) -> Option<&'a [u8]> {
-    match (tag, *head) {
-        (tag::NEW_PID, [_, tag::SMALL_ATOM_UTF8, length, ..]) => {
-            let length = usize::from(length);
-            if is_short_ascii(head, 3, length) { rest.get(3 + length + 12..) } else { None }
-        }
-        (tag::NEWER_REFERENCE, [_, 0, words, tag::SMALL_ATOM_UTF8, length, ..]) => {
-            let (words, length) = (usize::from(words), usize::from(length));
-            if (1..=Reference::WORDS_MAX).contains(&words)
-                && is_short_ascii(head, REFERENCE_HEAD_BYTES, length)
-            {
-                rest.get(REFERENCE_HEAD_BYTES + length + 4 + 4 * words..)
-            } else {
-                None
-            }
-        }
-        _ => None,
-    }
 }
 
 /// As [`skip_atom`], wherever the text ends.
@@ -320,6 +275,10 @@ fn skip_other<'a, A: AtomTable + ?Sized>(
                 return None;
             }
             skip_node(rest.get(3..)?, atoms, uses_atom_cache)?.get(4 + 4 * words..)
+        }
+        tag::ATOM_CACHE_REF => {
+            *uses_atom_cache = true;
+            atoms.has_entry(head[1]).then(|| &rest[2..])
         }
         tag::STRING => rest.get(3 + usize::from(u16::from_be_bytes([head[1], head[2]]))..),
         tag::SMALL_BIG => rest.get(3 + usize::from(head[1])..),
