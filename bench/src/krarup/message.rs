@@ -68,9 +68,14 @@ impl Settings {
                 (sequence, body.len())
             }
             Payload::Raw => {
-                let bytes = signal.as_bytes().ok_or("expected bytes, came a term")?;
-                let sequence = bytes.first_chunk().ok_or("a message without a number")?;
-                (u64::from_le_bytes(*sequence), bytes.len())
+                let Signal::Message(message) = signal else { return Err("no message".into()) };
+                if !message.is_raw() {
+                    return Err("expected bytes, came a term".into());
+                }
+                // Fragments are looked at where they lie: the socket does not join its either.
+                let first = message.parts().first().and_then(|part| part.first_chunk());
+                let sequence = first.ok_or("a message without a number")?;
+                (u64::from_le_bytes(*sequence), message.size_bytes())
             }
         };
         if sequence == expected && length == self.size {
