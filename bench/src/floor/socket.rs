@@ -212,7 +212,12 @@ pub(super) struct Ring {
 impl Ring {
     /// Buffers of `length` bytes, at least two of them.
     pub(super) fn new(length: usize) -> Ring {
-        let count = (RING_BYTES / length).max(2);
+        Ring::over(length, 0)
+    }
+
+    /// The same in at least `bytes` of memory.
+    pub(super) fn over(length: usize, bytes: usize) -> Ring {
+        let count = (RING_BYTES.max(bytes) / length).max(2);
         // Written once, so that no page is missing during the measurement.
         Ring { memory: vec![b'k'; count * length], length, next: 0 }
     }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{Ring, Socket};
 use crate::error::Error;
+use crate::krarup::{BODIES_BYTES, BY_REFERENCE_BYTES_MIN};
 use crate::protocol::{Event, WorkerConfig, nanoseconds, tell};
 
 /// Bytes of one write.
@@ -14,10 +15,16 @@ const READ_BYTES: usize = 256 << 10;
 /// to its size.
 const HEADER_BYTES: usize = 12;
 
+/// Memory that the sender of a stream walks through: that of a node, which has whole messages.
+fn sent_memory_bytes(size: usize) -> usize {
+    if size < BY_REFERENCE_BYTES_MIN { 0 } else { BODIES_BYTES.max(2 * size) }
+}
+
 /// Sends for the warm-up and the measured time, then ends the stream.
 pub(super) fn send(socket: &mut Socket, config: &WorkerConfig) -> Result<(), Error> {
     let deadline = Instant::now() + config.warm_up() + config.duration();
-    let mut sender = Sender { ring: Ring::new(WRITE_BYTES), size: config.size, next: 0 };
+    let ring = Ring::over(WRITE_BYTES, sent_memory_bytes(config.size));
+    let mut sender = Sender { ring, size: config.size, next: 0 };
     while Instant::now() < deadline {
         sender.send_block(socket)?;
     }
@@ -73,7 +80,8 @@ fn header(size: usize, sequence: u64) -> [u8; HEADER_BYTES] {
 pub(super) fn receive(socket: &mut Socket, config: &WorkerConfig) -> Result<(), Error> {
     let warm_up = config.warm_up();
     let mut parser = Parser::new(config.size);
-    let mut ring = Ring::new(READ_BYTES);
+    // Whoever receives a message holds all of it.
+    let mut ring = Ring::over(READ_BYTES, config.size);
     let mut started: Option<Instant> = None;
     let mut measured: Option<(Instant, u64)> = None;
     let mut last = Instant::now();

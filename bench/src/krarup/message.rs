@@ -16,11 +16,11 @@ use crate::protocol::WorkerConfig;
 use crate::work::Work;
 
 /// Messages from this size on are handed over by reference.
-const BY_REFERENCE_BYTES_MIN: usize = 8 << 10;
+pub(crate) const BY_REFERENCE_BYTES_MIN: usize = 8 << 10;
 /// Up to this size the clock is read at every 64th message of a stream, beyond it at each.
 const CLOCK_EACH_BYTES_MIN: usize = 16 << 10;
 /// Memory that a stream's large messages walk through, so that they do not live in the cache.
-const BODIES_BYTES: usize = 16 << 20;
+pub(crate) const BODIES_BYTES: usize = 16 << 20;
 /// Bytes of the sequence number in a raw message.
 const SEQUENCE_BYTES: usize = 8;
 
@@ -68,9 +68,14 @@ impl Settings {
                 (sequence, body.len())
             }
             Payload::Raw => {
-                let bytes = signal.as_bytes().ok_or("expected bytes, came a term")?;
-                let sequence = bytes.first_chunk().ok_or("a message without a number")?;
-                (u64::from_le_bytes(*sequence), bytes.len())
+                let Signal::Message(message) = signal else { return Err("no message".into()) };
+                if !message.is_raw() {
+                    return Err("expected bytes, came a term".into());
+                }
+                // Fragments are looked at where they lie: the socket does not join its either.
+                let first = message.parts().first().and_then(|part| part.first_chunk());
+                let sequence = first.ok_or("a message without a number")?;
+                (u64::from_le_bytes(*sequence), message.size_bytes())
             }
         };
         if sequence == expected && length == self.size {

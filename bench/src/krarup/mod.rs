@@ -20,6 +20,7 @@ use crate::protocol::{Event, Order, Role, WorkerConfig, tell};
 use crate::work::Work;
 use crate::worker::next_order;
 use message::Settings;
+pub(crate) use message::{BODIES_BYTES, BY_REFERENCE_BYTES_MIN};
 
 /// Name of the server's process.
 const SERVICE: &str = "bench";

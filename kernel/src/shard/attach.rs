@@ -153,6 +153,7 @@ impl KernelShard {
         let mut config = LaneConfig::new(self.identity(), (node.clone(), peer_creation));
         config.tick = self.tick();
         config.checksum = lanes.settled.agreement.checksum;
+        config.limits = config.limits.for_peer(lanes.settled.agreement.frame_bytes_max);
         config
     }
 

@@ -10,18 +10,23 @@ use super::block::LocalBlock;
 /// fourth of them would be cut nearly at its end, and nearly all of it copied to the next slab.
 pub const SLAB_BYTES: usize = 4 * (64 * 1024 + 256);
 
-/// Slabs that the pool remembers for use, 128 MiB; beyond them the oldest is freed as soon as its
-/// slices end. A message of 100 MiB is held in so many, and the next one shall not have to get
-/// them from the kernel again.
-const KEPT_SLABS_MAX: usize = 512;
+/// Slabs that the pool remembers for use, 257 MiB; beyond them the oldest is freed as soon as its
+/// slices end. The longest message is held in so many, and the next one shall not have to get them
+/// from the kernel again.
+const KEPT_SLABS_MAX: usize = 1024;
 
 /// Unused slabs left by [`SlabPool::trim`] at least.
 const TRIMMED_SLABS: usize = 4;
 
+/// What [`SlabPool::trim`] leaves shrinks by this part of it each time. At ten calls a second half
+/// of the slabs go within half a second and all within four: a message of 100 MiB every second
+/// finds most of its memory, and a shard that had one gives it back soon.
+const TRIMMED_PART: usize = 8;
+
 /// How many slabs are looked at for one that is not used: of the newest, whose memory is most
-/// likely still cached, and of all others, where the last search stopped.
+/// likely still cached, and of the oldest, whose slices have most likely ended.
 const SEARCHED_NEWEST: usize = 8;
-const SEARCHED_OTHERS: usize = 8;
+const SEARCHED_OLDEST: usize = 8;
 
 /// Receive slabs of one shard: a cheap handle, clones share the pool.
 #[derive(Clone, Default)]
@@ -42,10 +47,10 @@ struct Pool {
     kept: RefCell<VecDeque<LocalBlock>>,
     /// A slab with room after the stated offset, for whichever link receives next.
     open: Cell<Option<(LocalBlock, usize)>>,
-    /// Where among the kept slabs the search goes on.
-    search: Cell<usize>,
     /// Slabs handed out since the pool was trimmed.
     demand: Cell<usize>,
+    /// How many unused slabs the last trim would have left.
+    needed: Cell<usize>,
     counters: Cell<PoolCounters>,
 }
 
@@ -71,10 +76,13 @@ impl SlabPool {
         count
     }
 
-    /// Frees slabs that nobody uses, but for a few or as many as were needed since the last call.
-    /// To be called now and then.
+    /// Frees slabs that nobody uses, but for a few or as many as were needed since the last call,
+    /// or somewhat less than what was needed before. To be called ten times a second.
     pub fn trim(&self) {
-        let needed = self.0.demand.replace(0).max(TRIMMED_SLABS);
+        let before = self.0.needed.get().min(KEPT_SLABS_MAX);
+        let faded = before - before.div_ceil(TRIMMED_PART);
+        let needed = self.0.demand.replace(0).max(faded).max(TRIMMED_SLABS);
+        self.0.needed.set(needed);
         let mut unused = 0;
         self.0.kept.borrow_mut().retain(|slab| {
             unused += usize::from(slab.is_unique());
@@ -127,18 +135,21 @@ impl Pool {
     /// A kept slab that nobody uses, if it is found without looking at too many.
     fn take_unused(&self) -> Option<LocalBlock> {
         let mut kept = self.kept.borrow_mut();
-        let others = kept.len().saturating_sub(SEARCHED_NEWEST);
-        let newest = (others..kept.len()).rev();
-        let start = self.search.get();
-        let rest = (0..SEARCHED_OTHERS.min(others)).map(|step| (start + step) % others);
-        let at = newest.chain(rest).find(|&at| kept[at].is_unique());
-        // Where one is free its neighbours were used at the same time.
-        self.search.set(
-            match at {
-                Some(at) if at < others => at,
-                _ => start + SEARCHED_OTHERS.min(others),
-            } % others.max(1),
-        );
-        at.and_then(|at| kept.remove(at))
+        let newest = (kept.len().saturating_sub(SEARCHED_NEWEST)..kept.len()).rev();
+        if let Some(at) = newest.into_iter().find(|&at| kept[at].is_unique()) {
+            return kept.remove(at);
+        }
+        let oldest = SEARCHED_OLDEST.min(kept.len().saturating_sub(SEARCHED_NEWEST));
+        for _ in 0..oldest {
+            let slab = kept.pop_front()?;
+            if slab.is_unique() {
+                return Some(slab);
+            }
+            // One that is used for long shall not hide those behind it. It comes behind all that
+            // are looked at from this end, before those from the other.
+            let behind = kept.len() - (SEARCHED_NEWEST - 1).min(kept.len());
+            kept.insert(behind, slab);
+        }
+        None
     }
 }

@@ -17,8 +17,12 @@ pub const HEADER_BYTES: usize = 24;
 /// Bytes of the checksum behind the header.
 pub const CHECKSUM_BYTES: usize = 4;
 
-/// The longest payload that this node puts into one frame. Every node accepts so much.
+/// The longest payload of a fragment. Every node accepts so much.
 pub const FRAME_PAYLOAD_MAX: usize = super::FRAME_PAYLOAD_BYTES_MAX as usize;
+
+/// The longest payload of a signal that goes in one frame, where the peer accepts so much: 64 KiB
+/// of content with a term around it. Four of them fit into a receive slab.
+pub const WHOLE_PAYLOAD_MAX: usize = FRAME_PAYLOAD_MAX + 192;
 
 /// The payload is bytes, not a term.
 pub const FLAG_RAW: u8 = 1;

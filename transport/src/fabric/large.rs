@@ -118,7 +118,9 @@ impl Outbox {
 
     /// Queues the next frame of a signal. Gives the bytes that wait no more.
     fn put_next_frame(&mut self, item: &mut Item) -> usize {
-        let part = take_front(&mut item.payload, FRAME_PAYLOAD_MAX);
+        let is_whole = !item.begun && item.bytes <= self.whole_bytes_max;
+        let most = if is_whole { item.bytes } else { FRAME_PAYLOAD_MAX };
+        let part = take_front(&mut item.payload, most);
         let bytes = part.iter().map(Bytes::len).sum::<usize>();
         item.bytes -= bytes;
         let more = if item.payload.is_empty() { 0 } else { FLAG_MORE };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::frame::FRAME_PAYLOAD_MAX;
+use super::frame::{FRAME_PAYLOAD_MAX, WHOLE_PAYLOAD_MAX};
 use crate::dist::fragment::FragmentLimits;
 use crate::dist::tick::TickConfig;
 use crate::term::{Atom, Creation, Limits};
@@ -12,6 +12,9 @@ use crate::term::{Atom, Creation, Limits};
 pub struct LaneLimits {
     /// Longest payload of one frame that is accepted; what the hello said, at least 64 KiB.
     pub frame_bytes_max: u32,
+    /// Longest payload that is sent in one frame: at most what the peer's hello said. See
+    /// [`LaneLimits::for_peer`].
+    pub whole_bytes_max: usize,
     /// What may be in fragments at one time. Longer messages than `sequence_bytes_max` are not
     /// sent either.
     pub fragments: FragmentLimits,
@@ -34,10 +37,11 @@ pub struct LaneLimits {
 }
 
 impl LaneLimits {
-    /// 64 KiB a frame; 1 MiB high and 512 KiB low water mark, 16 MiB reserve; 8 MiB not
+    /// 64 KiB a frame, and somewhat more accepted; 1 MiB high and 512 KiB low water mark, 16 MiB reserve; 8 MiB not
     /// acknowledged, an acknowledgement every 256 KiB; 512 KiB a write.
     pub const DEFAULT: LaneLimits = LaneLimits {
-        frame_bytes_max: FRAME_PAYLOAD_MAX as u32,
+        frame_bytes_max: WHOLE_PAYLOAD_MAX as u32,
+        whole_bytes_max: FRAME_PAYLOAD_MAX,
         fragments: FragmentLimits::DEFAULT,
         term: Limits::DEFAULT,
         outbox_bytes_max: 1 << 20,
@@ -47,6 +51,14 @@ impl LaneLimits {
         ack_bytes: 256 << 10,
         write_bytes_max: 512 << 10,
     };
+
+    /// The same towards a peer that accepts payloads of `frame_bytes_max` in one frame, as its hello
+    /// says: what is just above 64 KiB then need not go in two.
+    #[must_use]
+    pub fn for_peer(self, frame_bytes_max: u32) -> LaneLimits {
+        let whole_bytes_max = (frame_bytes_max as usize).min(WHOLE_PAYLOAD_MAX);
+        LaneLimits { whole_bytes_max, ..self }
+    }
 }
 
 impl Default for LaneLimits {

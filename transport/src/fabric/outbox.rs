@@ -5,9 +5,7 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::ProcessNumber;
-use super::frame::{
-    CHECKSUM_BYTES, FRAME_PAYLOAD_MAX, HEADER_BYTES, Header, Layout, checksum, kind,
-};
+use super::frame::{CHECKSUM_BYTES, HEADER_BYTES, Header, Layout, checksum, kind};
 use super::large::Item;
 use super::limits::LaneLimits;
 use super::log::Log;
@@ -37,6 +35,7 @@ pub(super) struct Outbox {
     bytes_low: usize,
     reserve_bytes: usize,
     replay_bytes_max: usize,
+    pub(super) whole_bytes_max: usize,
     pub(super) write_bytes_max: usize,
     pub(super) message_bytes_max: usize,
 }
@@ -80,6 +79,7 @@ impl Outbox {
             bytes_low: limits.outbox_bytes_low.min(limits.outbox_bytes_max),
             reserve_bytes: limits.outbox_reserve_bytes,
             replay_bytes_max: limits.replay_bytes_max.max(1),
+            whole_bytes_max: limits.whole_bytes_max,
             write_bytes_max: limits.write_bytes_max.max(1),
             message_bytes_max: limits.fragments.sequence_bytes_max,
         };
@@ -148,7 +148,7 @@ impl Outbox {
         payload: &[u8],
     ) -> Result<(), SendError> {
         let kind = || Kind { kind: kind::MESSAGE, flags, from, to };
-        if payload.len() > FRAME_PAYLOAD_MAX || !self.bulk.is_empty() || self.layout.checksum {
+        if payload.len() > self.whole_bytes_max || !self.bulk.is_empty() || self.layout.checksum {
             return self.send_bytes_other(kind(), payload);
         }
         let header = kind().header(0, payload.len() as u32);
@@ -162,7 +162,7 @@ impl Outbox {
     /// As [`Outbox::send_bytes`], for what is not usual.
     #[inline(never)]
     fn send_bytes_other(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
-        if payload.len() > FRAME_PAYLOAD_MAX || self.bulk.holds(kind.key()) {
+        if payload.len() > self.whole_bytes_max || self.bulk.holds(kind.key()) {
             let payload = Bytes::copy_from_slice(payload);
             return self.send_chunks(kind, &[], Chunks::from_buf([payload]));
         }
@@ -194,7 +194,7 @@ impl Outbox {
         encode(tail).map_err(SendError::Encode)?;
         assert!(tail.len() >= payload_at, "an encoder appends and does nothing else");
         let length = tail.len() - payload_at;
-        if length > FRAME_PAYLOAD_MAX {
+        if length > self.whole_bytes_max {
             return self.finish_large(kind, head, header_bytes);
         }
         let lengths = kind.header(head, length as u32).lead();
@@ -215,7 +215,7 @@ impl Outbox {
     ) -> Result<(), SendError<E>> {
         let head_length = head_length(head.len())?;
         let length = head.len() + chunks.iter().map(Bytes::len).sum::<usize>();
-        if length > FRAME_PAYLOAD_MAX || self.bulk.holds(kind.key()) {
+        if length > self.whole_bytes_max || self.bulk.holds(kind.key()) {
             let head = (!head.is_empty()).then(|| Bytes::copy_from_slice(head));
             return self.defer(kind, head_length, head.into_iter().chain(chunks).collect());
         }

@@ -62,7 +62,8 @@ pub struct DriverConfig {
     pub receive_bytes_max: usize,
     /// Most bytes written to one link in one turn.
     pub write_bytes_max: usize,
-    /// Queued bytes that are written at once although the link was written to in this pass.
+    /// Queued bytes that are written at once although the link was written to in this pass. In
+    /// writes of a few messages of 64 KiB the kernel has less to do than in one for each.
     pub direct_bytes: usize,
     /// Most data messages taken from each queue of the mesh in one pass.
     pub messages_max: usize,
@@ -76,7 +77,7 @@ impl Default for DriverConfig {
             tick: Duration::from_millis(100),
             receive_bytes_max: SLAB_BYTES,
             write_bytes_max: 1024 * 1024,
-            direct_bytes: 64 * 1024,
+            direct_bytes: 192 * 1024,
             messages_max: 256,
         }
     }

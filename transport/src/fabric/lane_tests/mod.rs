@@ -2,6 +2,7 @@
 
 mod budget;
 mod bulk;
+mod in_place;
 mod refused;
 mod resume;
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::dist::control::ControlWriter;
 use crate::dist::fragment::FragmentLimits;
-use crate::fabric::frame::{FLAG_MORE, FLAG_RAW, FRAME_PAYLOAD_MAX, Header};
+use crate::fabric::frame::{FLAG_MORE, FLAG_RAW, Header};
 use crate::handshake::Flags;
 
 /// A frame without checksum.
@@ -95,8 +95,9 @@ fn malformed_frames_end_the_session() {
 #[test]
 fn a_frame_that_is_too_long_is_refused_before_it_comes() {
     let mut header = message();
-    header.length = FRAME_PAYLOAD_MAX as u32 + 1;
-    let (length, limit) = (header.length, FRAME_PAYLOAD_MAX as u32);
+    let limit = LaneLimits::DEFAULT.frame_bytes_max;
+    header.length = limit + 1;
+    let length = header.length;
     let error = LaneError::FrameTooLarge { length, limit };
     assert_eq!(error.nodedown_reason(), "emsgsize");
     assert_eq!(error_of(&[header.encode().to_vec()]), error);
