@@ -49,7 +49,7 @@ pub(crate) use body::Body;
 pub(crate) use bundle::{LaneRoute, LinkId};
 pub(crate) use connect::blocking;
 pub(crate) use content::Content;
-pub(crate) use gauge::Gauge;
+pub(crate) use gauge::{Gauge, Gauges};
 pub(crate) use kernel::{KernelShard, Life};
 pub(crate) use links::LinkEntry;
 pub(crate) use message::{KernelEvent, NewLink, ShardMessage, Target};
@@ -80,7 +80,7 @@ pub(crate) struct Route {
     pub(crate) id: LinkId,
     /// The shard that keeps the link.
     pub(crate) shard: usize,
-    pub(crate) gauge: Arc<Gauge>,
+    pub(crate) gauges: Gauges,
     /// The link, when it lives on this shard.
     pub(crate) link: Option<Rc<LinkEntry>>,
     /// What its pids say of it.

@@ -191,11 +191,12 @@ impl Slot {
             "{retained} bytes are retained, at most {} and {slack} may be",
             limits.replay_bytes_max
         );
-        // What is written again after a resume waits again, beyond the limit for new signals.
+        // What is written again after a resume waits again, beyond the limits for new signals: one
+        // for large messages and one for the others.
         let waiting = self.lane.waiting_bytes();
         assert!(
-            waiting <= retained + limits.outbox_bytes_max + slack,
-            "{waiting} bytes wait, at most {} and {slack} may beside what is written again",
+            waiting <= retained + 2 * limits.outbox_bytes_max + slack,
+            "{waiting} bytes wait, at most twice {} and {slack} may beside what is written again",
             limits.outbox_bytes_max
         );
         let (signals, bytes) = self.lane.unfinished_messages();
