@@ -355,3 +355,46 @@ fn full_mailboxes_on_both_sides_stop_nothing_but_their_senders() {
     assert_eq!(still, [&sent[0], &sent[1]].map(|sent| sent.load(Ordering::SeqCst)));
     stop([a, b]);
 }
+
+#[test]
+fn a_hold_beside_a_large_message_ends_nothing() {
+    let (a, b) = pair(1);
+    let gate = Gate::default();
+    let (done, finished) = mpsc::channel();
+    let slow = start_slow(&b, 0, &gate, done);
+    let downs = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&downs);
+    let watch = |mut me: Process| async move {
+        me.monitor_nodes(true);
+        while let Ok(signal) = me.recv().await {
+            counted.fetch_add(u64::from(matches!(signal, Signal::NodeDown(_))), Ordering::SeqCst);
+        }
+        Ok(())
+    };
+    a.spawn_on(0, None, watch).wait().expect("a process");
+    let read = |mut me: Process| async move {
+        while me.recv().await.is_ok() {}
+        Ok(())
+    };
+    let sink = a.spawn_on(0, None, read).wait().expect("a process");
+    let (started, starts) = mpsc::channel();
+    let send = move |me: Process| async move {
+        let large = krarup::Encoded::raw(vec![7; 64 << 20]);
+        loop {
+            me.send_encoded(&sink, &large).await?;
+            let _ = started.send(());
+        }
+    };
+    b.spawn_on(0, None, send).wait().expect("a process");
+    starts.recv_timeout(PATIENCE).expect("it sends");
+    // The hold goes the way of the large messages.
+    let sent = Arc::new(AtomicU64::new(0));
+    start_flood(&a, 0, Destination::from(&slow), &sent);
+    let held = stands_still(&sent);
+    assert!(held < FLOOD, "the mailbox holds its sender");
+    gate.open();
+    assert_eq!(finished.recv_timeout(PATIENCE), Ok(FLOOD));
+    let fell = downs.load(Ordering::SeqCst);
+    stop([a, b]);
+    assert_eq!(fell, 0, "nodedown between two nodes that live");
+}

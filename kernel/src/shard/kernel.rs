@@ -275,12 +275,14 @@ impl KernelShard {
             KernelEvent::Acknowledged(barrier) => self.acknowledged(barrier),
             KernelEvent::LinkDown { connection, reason } => {
                 self.with(|machine| machine.falling(connection));
+                // A session whose link has ended would wait for a connection that nobody makes.
+                let ends_session = self.end_session(connection, &reason);
                 let close_others = self
                     .bundles
                     .borrow_mut()
                     .get_mut(&connection)
                     .is_some_and(|bundle| bundle.ended(reason.clone()));
-                if close_others {
+                if close_others && !ends_session {
                     self.close_links(connection, &reason, None);
                 }
                 self.look_whether_over(connection);
