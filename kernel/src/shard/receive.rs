@@ -226,7 +226,7 @@ impl Shard {
         if by_link == ByLink::No && is("kill") {
             self.end(process, Term::Atom(Atom::from_static("killed")));
         } else if process.trap_exit.get() {
-            self.deliver(process.id(), Signal::Exit(Box::new(Exit { from, reason })));
+            self.deliver(process.id(), Signal::Exit(Box::new(Exit::new(from, reason))));
         } else if !is("normal") {
             self.end(process, reason);
         }
