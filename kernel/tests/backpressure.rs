@@ -398,3 +398,19 @@ fn a_hold_beside_a_large_message_ends_nothing() {
     stop([a, b]);
     assert_eq!(fell, 0, "nodedown between two nodes that live");
 }
+
+#[test]
+fn a_full_mailbox_on_another_node_leaves_sends_within_the_node_alone() {
+    let (a, b) = pair(1);
+    let gate = Gate::default();
+    let (done, _finished) = mpsc::channel();
+    let slow = start_slow(&b, 0, &gate, done);
+    let mut fast = a.mailbox(None).wait().expect("a mailbox");
+    let waiting: Vec<_> = (0..2000).map(|_| a.send_bytes(&slow, &[0; MESSAGE_BYTES])).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    let own = a.send_bytes(&fast.pid(), b"hello");
+    let got = fast.recv_timeout(Duration::from_secs(5)).expect("no stop");
+    drop((own, waiting));
+    stop([a, b]);
+    assert!(got.is_some(), "it waits for a mailbox on another node");
+}

@@ -116,7 +116,7 @@ pub(crate) struct Shard {
     /// Turns of processes that held up the shard.
     long_turns: Cell<u64>,
     /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
-    outside: RefCell<HashMap<ProcessId, outside::Queue>>,
+    outside: RefCell<HashMap<ProcessId, outside::Queues>>,
     /// Who must not send to whom before being told: by sender of this shard.
     held: RefCell<FxHashMap<ProcessId, Vec<hold::Held>>>,
     /// What senders to another shard wait on while its queue is full: it always has room, so they

@@ -324,7 +324,7 @@ impl Shard {
 }
 
 impl Shard {
-    fn is_here(&self, node: &str) -> bool {
+    pub(super) fn is_here(&self, node: &str) -> bool {
         self.identity.borrow().name.as_str() == node || node == Identity::NOBODY
     }
 
