@@ -414,3 +414,38 @@ fn a_full_mailbox_on_another_node_leaves_sends_within_the_node_alone() {
     stop([a, b]);
     assert!(got.is_some(), "it waits for a mailbox on another node");
 }
+
+#[test]
+fn a_held_send_ends_with_its_sender() {
+    let (a, b) = pair(1);
+    let gate = Gate::default();
+    let (done, _finished) = mpsc::channel();
+    let slow = start_slow(&a, 0, &gate, done);
+    let mailbox = a.mailbox(None).wait().expect("a mailbox");
+    let pid = mailbox.pid();
+    let (ended, end) = mpsc::channel();
+    let sent = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&sent);
+    std::thread::spawn(move || {
+        let text = "7".repeat(MESSAGE_BYTES);
+        for _ in 0..FLOOD {
+            if let Err(error) = mailbox.send_blocking(&slow, &text) {
+                let _ = ended.send(error);
+                return;
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    stands_still(&sent);
+    // More than the mailbox may hold, so that it ends.
+    let fill = move |me: Process| async move {
+        let large = krarup::Encoded::raw(vec![7; 64 << 20]);
+        for _ in 0..6 {
+            me.send_encoded(&pid, &large).await?;
+        }
+        Ok(())
+    };
+    a.spawn_on(0, None, fill).wait().expect("a process");
+    assert!(matches!(end.recv_timeout(PATIENCE), Ok(SendError::Stopped)));
+    stop([a, b]);
+}

@@ -221,6 +221,14 @@ impl Shard {
         }
     }
 
+    /// A sender has ended: whoever waits for it to be allowed to send looks again.
+    pub(super) fn forget_held(&self, sender: ProcessId) {
+        let held = self.held.borrow_mut().remove(&sender);
+        for held in held.into_iter().flatten() {
+            held.gauge.set_full(false);
+        }
+    }
+
     /// The refusal of a message that its sender must not send now.
     #[inline]
     pub(super) fn refused_by_hold(

@@ -64,6 +64,10 @@ impl Shard {
         message: Encoded,
         done: oneshot::Sender<Result<(), SendError>>,
     ) {
+        if !self.may_send(from) {
+            let _ = done.send(Err(SendError::Stopped));
+            return;
+        }
         let mut outside = self.outside.borrow_mut();
         if let Some(queues) = outside.get_mut(&from)
             && let Some(queue) = queues.by_target.get_mut(&self.target(to.as_destination()))
@@ -101,6 +105,19 @@ impl Shard {
         }
     }
 
+    /// Drops what waits of a process that has ended: nothing of it may follow its end.
+    pub(super) fn drop_outside(&self, from: ProcessId) {
+        let queues = self.outside.borrow_mut().remove(&from);
+        for waiting in queues.into_iter().flat_map(|queues| queues.by_target).flat_map(|(_, q)| q) {
+            let _ = waiting.done.send(Err(SendError::Stopped));
+        }
+    }
+
+    /// Whether a sender is still there.
+    fn may_send(&self, from: ProcessId) -> bool {
+        from == NODE_PROCESS || self.find(from).is_some()
+    }
+
     fn target(&self, to: DestinationRef<'_>) -> Target {
         let process = |id: Option<ProcessId>| id.map_or(Target::Nobody, Target::Process);
         let named = |name: &str| process(self.names.borrow().get(name).copied());
@@ -127,7 +144,7 @@ fn busy(queues: &Queues) -> SendError {
     SendError::Busy { queued_bytes, limit_bytes: queued_bytes }
 }
 
-/// Sends what waits for one target, in order, until nothing does.
+/// Sends what waits for one target, in order, until nothing does or the sender has ended.
 async fn work_off(shard: Rc<Shard>, from: ProcessId, target: Target) {
     loop {
         let next = {
@@ -145,7 +162,13 @@ async fn work_off(shard: Rc<Shard>, from: ProcessId, target: Target) {
         let Some(Waiting { to, message, done }) = next else { return };
         let (to, content) = (to.as_destination(), Content::<()>::Encoded(&message));
         let mut wait = Wait::Nothing;
-        let send = || shard.send(from, to, content);
+        let send = || {
+            if shard.may_send(from) {
+                shard.send(from, to, content)
+            } else {
+                Err(SendError::Stopped)
+            }
+        };
         let sent = poll_fn(|cx| shard.poll_send(cx, &mut wait, send)).await;
         if let Some(queues) = shard.outside.borrow_mut().get_mut(&from) {
             queues.count -= 1;
