@@ -166,6 +166,8 @@ pub(crate) struct LinkState {
     /// When something was last seen to have come, and how much had by then.
     last_byte: Instant,
     seen_bytes: u64,
+    /// How much had come when the lane was given its socket.
+    attached_bytes: u64,
     /// Frames whose checksum was wrong.
     pub(super) checksum_errors: u64,
 }
@@ -187,6 +189,7 @@ impl LinkState {
             unread_bytes: 0,
             last_byte: now,
             seen_bytes: 0,
+            attached_bytes: 0,
             checksum_errors: 0,
         }
     }
@@ -204,6 +207,13 @@ impl LinkState {
     /// The lane has another socket from now on.
     pub(super) fn attached(&mut self, now: Instant) {
         self.last_byte = now;
+        self.seen_bytes = self.machine.counters().received_bytes;
+        self.attached_bytes = self.seen_bytes;
+    }
+
+    /// Whether the lane's socket has brought anything.
+    pub(super) fn brought_bytes(&self) -> bool {
+        self.machine.counters().received_bytes > self.attached_bytes
     }
 
     /// Counts what has come since the last call: the peer lives.

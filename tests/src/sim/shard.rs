@@ -47,6 +47,8 @@ pub(super) struct Slot {
     pub(super) session: SessionId,
     pub(super) peer: Owner,
     last_byte: Instant,
+    /// What the lane had received when it was given its socket.
+    attached_bytes: u64,
     checksum: bool,
     reading: bool,
     /// The mesh is full: what was received waits.
@@ -126,6 +128,7 @@ impl Shard {
             session,
             peer,
             last_byte: env.instant(),
+            attached_bytes: 0,
             checksum,
             reading: false,
             paused: false,
@@ -382,8 +385,9 @@ impl Life {
     /// A lane has no connection any more, and may get another.
     fn break_lane(&mut self, env: &mut Env, shard: usize, key: LaneKey, slot: &mut Slot) {
         let unacknowledged = slot.retained_bytes() > 0;
+        let brought_bytes = slot.lane.counters().received_bytes > slot.attached_bytes;
         let received = self.leave_socket(env, slot);
-        let report = Broken { received, unacknowledged, last_byte: slot.last_byte };
+        let report = Broken { received, unacknowledged, last_byte: slot.last_byte, brought_bytes };
         env.oracle.reports(slot.session, key.1, self.owner, received);
         let epoch = slot.epoch;
         self.tell_kernel(env, shard, Item::LaneBroken { lane: key, epoch, report });
@@ -428,6 +432,7 @@ impl Life {
         env.oracle.resumes(slot.session, key.1, slot.peer, peer_received);
         let now = env.instant();
         (slot.socket, slot.epoch, slot.last_byte) = (Some(socket), epoch, now);
+        slot.attached_bytes = slot.lane.counters().received_bytes;
         slot.lane.attach(peer_received, now).expect("a position between both ends");
         put(&mut slot.receiver, leftover);
         slot.needs_ack = true;

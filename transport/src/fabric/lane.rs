@@ -263,6 +263,7 @@ impl Lane {
         if let Some(receiver) = receiver {
             receiver.skip(receiver.unread().len());
         }
+        self.counters.received_bytes = self.inbox.received_bytes();
         self.attached = false;
         self.outbox.detach();
         self.inbox.position()
