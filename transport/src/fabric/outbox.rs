@@ -340,12 +340,16 @@ impl Outbox {
     /// There is a connection again, and the peer has everything before `position`. Gives the number
     /// of bytes that are written again.
     pub(super) fn attach(&mut self, position: u64) -> Result<u64, (u64, u64)> {
+        let (from, to) = (self.log.acked(), self.log.written_max());
+        if position < from || position > to {
+            return Err((from, to));
+        }
         let sent = self.log.position_written();
-        self.acknowledge(position)?;
-        self.log.rewind(position);
+        self.log.go_on_from(position);
+        self.log.acknowledge(position);
         self.attached = true;
         self.set_room();
-        Ok(sent - position)
+        Ok(sent.saturating_sub(position))
     }
 
     /// Gives up memory that is kept for reuse.
