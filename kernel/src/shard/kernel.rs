@@ -79,6 +79,15 @@ pub(crate) struct KernelShard {
     expiry_armed: Cell<bool>,
 }
 
+/// Calls a function when it goes out of scope.
+pub(super) struct Defer<F: Fn()>(pub(super) F);
+
+impl<F: Fn()> Drop for Defer<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 struct NameBarrier {
     missing: usize,
     done: Option<oneshot::Sender<Result<(), SpawnError>>>,
@@ -167,12 +176,14 @@ impl KernelShard {
         if self.carrying_out.replace(true) {
             return;
         }
+        // After a panic in here others have to go on with it.
+        let carrying_out = Defer(|| self.carrying_out.set(false));
         loop {
             let action = self.machine.borrow_mut().next_action();
             let Some(action) = action else { break };
             self.carry_out(action);
         }
-        self.carrying_out.set(false);
+        drop(carrying_out);
         self.arm_expiry();
     }
 
