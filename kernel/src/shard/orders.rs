@@ -41,7 +41,8 @@ impl Shard {
                 self.deliver_run(PeerRun { node, run: run.adopt() });
             }
             ShardMessage::Incoming { connection, control, payload } => {
-                self.incoming(connection, control, payload.map(Into::into));
+                // A name may be that of a process on another shard by now.
+                self.concerning(connection, control, payload.map(Into::into));
             }
             ShardMessage::Forward { link: id, sender, control, body } => {
                 let link = self.links.borrow().get(&id).cloned();

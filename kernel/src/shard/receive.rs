@@ -108,7 +108,7 @@ impl Shard {
     }
 
     /// Hands a link, monitor or exit signal to the shard of the process it concerns.
-    fn concerning(
+    pub(super) fn concerning(
         self: &Rc<Self>,
         connection: ConnectionId,
         control: Control,
@@ -146,7 +146,7 @@ impl Shard {
     }
 
     /// Handles a signal that concerns a process of this shard, or none at all.
-    pub(super) fn incoming(
+    fn incoming(
         self: &Rc<Self>,
         connection: ConnectionId,
         control: Control,
