@@ -355,3 +355,97 @@ fn full_mailboxes_on_both_sides_stop_nothing_but_their_senders() {
     assert_eq!(still, [&sent[0], &sent[1]].map(|sent| sent.load(Ordering::SeqCst)));
     stop([a, b]);
 }
+
+#[test]
+fn a_hold_beside_a_large_message_ends_nothing() {
+    let (a, b) = pair(1);
+    let gate = Gate::default();
+    let (done, finished) = mpsc::channel();
+    let slow = start_slow(&b, 0, &gate, done);
+    let downs = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&downs);
+    let watch = |mut me: Process| async move {
+        me.monitor_nodes(true);
+        while let Ok(signal) = me.recv().await {
+            counted.fetch_add(u64::from(matches!(signal, Signal::NodeDown(_))), Ordering::SeqCst);
+        }
+        Ok(())
+    };
+    a.spawn_on(0, None, watch).wait().expect("a process");
+    let read = |mut me: Process| async move {
+        while me.recv().await.is_ok() {}
+        Ok(())
+    };
+    let sink = a.spawn_on(0, None, read).wait().expect("a process");
+    let (started, starts) = mpsc::channel();
+    let send = move |me: Process| async move {
+        let large = krarup::Encoded::raw(vec![7; 64 << 20]);
+        loop {
+            me.send_encoded(&sink, &large).await?;
+            let _ = started.send(());
+        }
+    };
+    b.spawn_on(0, None, send).wait().expect("a process");
+    starts.recv_timeout(PATIENCE).expect("it sends");
+    // The hold goes the way of the large messages.
+    let sent = Arc::new(AtomicU64::new(0));
+    start_flood(&a, 0, Destination::from(&slow), &sent);
+    let held = stands_still(&sent);
+    assert!(held < FLOOD, "the mailbox holds its sender");
+    gate.open();
+    assert_eq!(finished.recv_timeout(PATIENCE), Ok(FLOOD));
+    let fell = downs.load(Ordering::SeqCst);
+    stop([a, b]);
+    assert_eq!(fell, 0, "nodedown between two nodes that live");
+}
+
+#[test]
+fn a_full_mailbox_on_another_node_leaves_sends_within_the_node_alone() {
+    let (a, b) = pair(1);
+    let gate = Gate::default();
+    let (done, _finished) = mpsc::channel();
+    let slow = start_slow(&b, 0, &gate, done);
+    let mut fast = a.mailbox(None).wait().expect("a mailbox");
+    let waiting: Vec<_> = (0..2000).map(|_| a.send_bytes(&slow, &[0; MESSAGE_BYTES])).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    let own = a.send_bytes(&fast.pid(), b"hello");
+    let got = fast.recv_timeout(Duration::from_secs(5)).expect("no stop");
+    drop((own, waiting));
+    stop([a, b]);
+    assert!(got.is_some(), "it waits for a mailbox on another node");
+}
+
+#[test]
+fn a_held_send_ends_with_its_sender() {
+    let (a, b) = pair(1);
+    let gate = Gate::default();
+    let (done, _finished) = mpsc::channel();
+    let slow = start_slow(&a, 0, &gate, done);
+    let mailbox = a.mailbox(None).wait().expect("a mailbox");
+    let pid = mailbox.pid();
+    let (ended, end) = mpsc::channel();
+    let sent = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&sent);
+    std::thread::spawn(move || {
+        let text = "7".repeat(MESSAGE_BYTES);
+        for _ in 0..FLOOD {
+            if let Err(error) = mailbox.send_blocking(&slow, &text) {
+                let _ = ended.send(error);
+                return;
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    stands_still(&sent);
+    // More than the mailbox may hold, so that it ends.
+    let fill = move |me: Process| async move {
+        let large = krarup::Encoded::raw(vec![7; 64 << 20]);
+        for _ in 0..6 {
+            me.send_encoded(&pid, &large).await?;
+        }
+        Ok(())
+    };
+    a.spawn_on(0, None, fill).wait().expect("a process");
+    assert!(matches!(end.recv_timeout(PATIENCE), Ok(SendError::Stopped)));
+    stop([a, b]);
+}

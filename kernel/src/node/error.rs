@@ -35,7 +35,7 @@ pub enum SendError {
         /// The longest frame any peer accepts.
         limit_bytes: usize,
     },
-    /// The node has stopped.
+    /// The node has stopped, or the process that sends has ended.
     Stopped,
 }
 
@@ -56,7 +56,7 @@ impl fmt::Display for SendError {
                 "the message needs a frame of {bytes} bytes, peers without fragments take \
                  {limit_bytes}"
             ),
-            SendError::Stopped => f.write_str("the node has stopped"),
+            SendError::Stopped => f.write_str("the node has stopped, or the sender has ended"),
         }
     }
 }

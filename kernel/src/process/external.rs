@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use krarup_transport::term::{Atom, Pid};
 use serde::Serialize;
 
-use super::mailbox::Pushed;
+use super::mailbox::{Pushed, SIGNAL_OVERHEAD_BYTES};
 use super::message::Identity;
 use super::{AsDestination, MailboxLimits, ProcessId, SharedSignal, Signal};
 use crate::node::{Encoded, Node, SendError, Stopped};
@@ -141,7 +141,7 @@ impl ExternalQueue {
     /// Queues a signal, within the default byte budget of a mailbox.
     pub(crate) fn push(&self, signal: SharedSignal) -> Pushed {
         let mut state = self.lock();
-        let size = signal.size_bytes();
+        let size = signal.size_bytes() + SIGNAL_OVERHEAD_BYTES;
         if state.bytes + size > MailboxLimits::default().bytes_max && !state.signals.is_empty() {
             return Pushed::Full;
         }
@@ -211,7 +211,7 @@ impl State {
     fn pop(&mut self) -> Result<Option<Signal>, Stopped> {
         match self.signals.pop_front() {
             Some(signal) => {
-                self.bytes -= signal.size_bytes();
+                self.bytes -= signal.size_bytes() + SIGNAL_OVERHEAD_BYTES;
                 let identity =
                     |name: &Atom, creation| Rc::new(Identity { name: name.clone(), creation });
                 Ok(Some(signal.adopt(identity)))
@@ -219,5 +219,31 @@ impl State {
             None if self.closed => Err(Stopped),
             None => Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use krarup_transport::buffer::Slice;
+    use krarup_transport::fabric::Form;
+
+    use super::*;
+    use crate::process::Message;
+
+    #[test]
+    fn empty_messages_count() {
+        let queue = ExternalQueue::default();
+        let empty = || {
+            let message = Message::new(None, Form::Raw, Slice::from_static(b""));
+            SharedSignal::from(Signal::Message(message))
+        };
+        let most = MailboxLimits::default().bytes_max / SIGNAL_OVERHEAD_BYTES;
+        for _ in 0..most {
+            assert_eq!(queue.push(empty()), Pushed::Queued);
+        }
+        assert_eq!(queue.push(empty()), Pushed::Full);
+        queue.pop().expect("open").expect("a message");
+        assert_eq!(queue.push(empty()), Pushed::Queued);
+        assert!(size_of::<SharedSignal>() <= SIGNAL_OVERHEAD_BYTES);
     }
 }

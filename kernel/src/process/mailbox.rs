@@ -92,7 +92,7 @@ enum Entry {
 
 /// Bookkeeping per queued signal that counts against the budget. The messages of a run count with
 /// their headers instead.
-const SIGNAL_OVERHEAD_BYTES: usize = 128;
+pub(super) const SIGNAL_OVERHEAD_BYTES: usize = 128;
 
 /// Bytes that a mailbox queues beyond its limit when its senders have to wait: what was under way
 /// before they know.
@@ -306,9 +306,10 @@ mod tests {
     use krarup_transport::buffer::{Receiver, SlabPool, Slice};
     use krarup_transport::fabric::{Form, Incoming, Lane, LaneConfig, ProcessNumber};
     use krarup_transport::link::IoSlices;
-    use krarup_transport::term::{Atom, Creation};
+    use krarup_transport::term::{Atom, Creation, Pid, Term};
 
     use super::*;
+    use crate::process::Exit;
 
     impl MailboxQueue {
         fn pop(&mut self) -> Option<Signal> {
@@ -436,5 +437,21 @@ mod tests {
             assert_ne!(queue.push(large()), Pushed::Full);
         }
         assert!((0..10).any(|_| queue.push(large()) == Pushed::Full));
+    }
+
+    #[test]
+    fn reasons_of_exits_count() {
+        let mut queue = MailboxQueue::default();
+        queue.set_limits(MailboxLimits { bytes_max: 1 << 20, overflow: Overflow::Exit });
+        let from = Pid { node: Atom::from_static("b@h"), id: 1, serial: 1, creation: Creation(4) };
+        let exit = || {
+            let reason = Term::Binary(vec![7; 400_000].into());
+            Signal::Exit(Box::new(Exit::new(from.clone(), reason)))
+        };
+        assert_eq!(queue.push(exit()), Pushed::Queued);
+        assert_eq!(queue.push(exit()), Pushed::Queued);
+        assert_eq!(queue.push(exit()), Pushed::Full);
+        queue.pop().expect("an exit");
+        assert_eq!(queue.push(exit()), Pushed::Queued);
     }
 }

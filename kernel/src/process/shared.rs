@@ -64,7 +64,11 @@ impl From<SharedPayload> for Payload {
 
 impl SharedSignal {
     pub(crate) fn size_bytes(&self) -> usize {
-        let SharedSignal::Message(message) = self else { return 0 };
+        let message = match self {
+            SharedSignal::Message(message) => message,
+            SharedSignal::Exit(exit) => return exit.size_bytes(),
+            SharedSignal::NodeUp(_) | SharedSignal::NodeDown(_) => return 0,
+        };
         match &message.body {
             SharedBody::Term(part) | SharedBody::Raw(part) => part.len(),
             SharedBody::Other(other) => other.1.len(),

@@ -8,6 +8,9 @@ use serde::Deserialize;
 use super::Message;
 use crate::net_kernel::{NodeDownReason, NodeType};
 
+/// Binaries of this size are not copied to find out how long a term is.
+const REFERENCE_BYTES_MIN: usize = 1 << 10;
+
 /// What a process receives, in the order in which each sender sent it.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -30,6 +33,19 @@ pub struct Exit {
     pub from: Pid,
     /// Why.
     pub reason: Term,
+    /// How much of a mailbox's budget the reason takes.
+    reason_bytes: usize,
+}
+
+impl Exit {
+    pub(crate) fn new(from: Pid, reason: Term) -> Self {
+        let reason_bytes = reason.encode_gather(REFERENCE_BYTES_MIN).len();
+        Exit { from, reason, reason_bytes }
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        self.reason_bytes
+    }
 }
 
 /// A node came up.
@@ -114,7 +130,8 @@ impl Signal {
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
             Signal::Message(message) => message.size_bytes(),
-            _ => 0,
+            Signal::Exit(exit) => exit.size_bytes(),
+            Signal::NodeUp(_) | Signal::NodeDown(_) => 0,
         }
     }
 

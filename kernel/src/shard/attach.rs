@@ -18,7 +18,7 @@ use super::bundle::{Bundle, LaneRoute, LinkId};
 use super::message::Setup;
 use super::reach::this_host;
 use super::settle::{Carrier, Finished, Lanes};
-use super::{Gauge, KernelShard, NewLink, Shard, ShardMessage};
+use super::{Gauges, KernelShard, NewLink, Shard, ShardMessage};
 use crate::net_kernel::ConnectionId;
 use crate::node::Checksum;
 use crate::process::Identity;
@@ -78,14 +78,14 @@ impl KernelShard {
             Carrier::Plain(socket, leftover) => {
                 // Spread over the shards in turn.
                 let owner = usize::try_from(connection.0).unwrap_or(0) % shard.count;
-                let route = LaneRoute { lane: 0, shard: owner, gauge: Arc::new(Gauge::new()) };
+                let route = LaneRoute { lane: 0, shard: owner, gauges: Gauges::new() };
                 self.bundles.borrow_mut().insert(connection, Bundle::new([route.clone()]));
                 let link = NewLink {
                     id: LinkId { connection, lane: 0 },
                     node: node.clone(),
                     socket: socket.into_fd(),
                     setup: Setup::Otp(self.link_config(&established, node, connection)),
-                    gauge: route.gauge,
+                    gauges: route.gauges,
                     leftover,
                     epoch: Epoch(0),
                 };
@@ -108,7 +108,7 @@ impl KernelShard {
         let route = |lane: LaneId| LaneRoute {
             lane: lane.0,
             shard: usize::from(lane.0) % shard.count,
-            gauge: Arc::new(Gauge::new()),
+            gauges: Gauges::new(),
         };
         let routes: Arc<[LaneRoute]> = lanes.settled.lanes.iter().map(route).collect();
         self.bundles.borrow_mut().insert(connection, Bundle::new(Arc::clone(&routes)));
@@ -132,7 +132,7 @@ impl KernelShard {
                 node: node.clone(),
                 socket: socket.into_fd(),
                 setup: Setup::Lane(config),
-                gauge: Arc::clone(&route.gauge),
+                gauges: route.gauges.clone(),
                 leftover,
                 epoch: Epoch(u32::from(!(lane.0 == 0 && first_link))),
             };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Gauge;
+use super::Gauges;
 use crate::net_kernel::{ConnectionId, NodeDownReason};
 
 /// Names a link of this node: a lane of a connection. A connection without lanes has one link, of
@@ -19,7 +19,7 @@ pub(crate) struct LaneRoute {
     pub(crate) lane: u8,
     /// The shard that keeps the link.
     pub(crate) shard: usize,
-    pub(crate) gauge: Arc<Gauge>,
+    pub(crate) gauges: Gauges,
 }
 
 /// The lane that the signals of a shard's processes take, whatever they address: this keeps those
@@ -86,7 +86,7 @@ mod tests {
         let lane = |lane: &u8| LaneRoute {
             lane: *lane,
             shard: usize::from(*lane) % shards,
-            gauge: Arc::new(Gauge::new()),
+            gauges: Gauges::new(),
         };
         Bundle::new(lanes.iter().map(lane).collect::<Vec<_>>())
     }

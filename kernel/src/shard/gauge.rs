@@ -1,7 +1,7 @@
 //! How full the way to a link is, for senders on every shard.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 /// Shared by the shard of a link, which sets it, and all shards that send over it.
@@ -20,6 +20,24 @@ pub(crate) struct Gauge {
 
 /// Bytes that may be in the mesh for one link.
 pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
+
+/// The gauges of a link: large messages, and those behind them, have a budget of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct Gauges {
+    pub(crate) room: Arc<Gauge>,
+    pub(crate) bulk: Arc<Gauge>,
+}
+
+impl Gauges {
+    pub(crate) fn new() -> Self {
+        Gauges { room: Arc::new(Gauge::new()), bulk: Arc::new(Gauge::new()) }
+    }
+
+    /// The one that a refused sender waits on.
+    pub(crate) fn refusing(&self) -> &Arc<Gauge> {
+        if self.room.has_room() { &self.bulk } else { &self.room }
+    }
+}
 
 impl Gauge {
     pub(crate) fn new() -> Self {
@@ -92,7 +110,6 @@ impl Gauge {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::AtomicU32;
     use std::task::Wake;
 

@@ -12,8 +12,7 @@ use krarup_transport::fabric::ProcessNumber;
 use krarup_transport::term::{Atom, Creation};
 use smallvec::SmallVec;
 
-use super::{Gauge, LinkEntry, Outcome, Shard, ShardMessage};
-use crate::net_kernel::NodeDownReason;
+use super::{Gauge, KernelEvent, LinkEntry, Outcome, Shard, ShardMessage};
 use crate::process::{DestinationRef, Holds, Identity, ProcessCell, ProcessId, Sender};
 
 /// Holds on one sender, beyond which more are not followed. A peer decides how many there are.
@@ -135,7 +134,7 @@ impl Shard {
             Some(Ok(())) => self.io().wrote_later(link),
             Some(Err(_)) => {
                 let why = "it does not read what it is told".to_owned();
-                self.close_link(link, NodeDownReason::Killed(why));
+                self.tell_kernel(KernelEvent::LaneFailed { link: link.id(), why });
             }
             None => {}
         }
@@ -219,6 +218,14 @@ impl Shard {
     fn mark_held(&self, sender: ProcessId, held: bool) {
         if let Some(process) = self.find(sender) {
             process.held.set(held);
+        }
+    }
+
+    /// A sender has ended: whoever waits for it to be allowed to send looks again.
+    pub(super) fn forget_held(&self, sender: ProcessId) {
+        let held = self.held.borrow_mut().remove(&sender);
+        for held in held.into_iter().flatten() {
+            held.gauge.set_full(false);
         }
     }
 

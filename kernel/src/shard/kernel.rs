@@ -79,6 +79,15 @@ pub(crate) struct KernelShard {
     expiry_armed: Cell<bool>,
 }
 
+/// Calls a function when it goes out of scope.
+pub(super) struct Defer<F: Fn()>(pub(super) F);
+
+impl<F: Fn()> Drop for Defer<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 struct NameBarrier {
     missing: usize,
     done: Option<oneshot::Sender<Result<(), SpawnError>>>,
@@ -167,12 +176,14 @@ impl KernelShard {
         if self.carrying_out.replace(true) {
             return;
         }
+        // After a panic in here others have to go on with it.
+        let carrying_out = Defer(|| self.carrying_out.set(false));
         loop {
             let action = self.machine.borrow_mut().next_action();
             let Some(action) = action else { break };
             self.carry_out(action);
         }
-        self.carrying_out.set(false);
+        drop(carrying_out);
         self.arm_expiry();
     }
 
@@ -275,12 +286,14 @@ impl KernelShard {
             KernelEvent::Acknowledged(barrier) => self.acknowledged(barrier),
             KernelEvent::LinkDown { connection, reason } => {
                 self.with(|machine| machine.falling(connection));
+                // A session whose link has ended would wait for a connection that nobody makes.
+                let ends_session = self.end_session(connection, &reason);
                 let close_others = self
                     .bundles
                     .borrow_mut()
                     .get_mut(&connection)
                     .is_some_and(|bundle| bundle.ended(reason.clone()));
-                if close_others {
+                if close_others && !ends_session {
                     self.close_links(connection, &reason, None);
                 }
                 self.look_whether_over(connection);

@@ -38,11 +38,12 @@ impl Shard {
     /// A lane has no connection any more, and may get another.
     pub(super) fn lane_broken(self: &Rc<Self>, mut state: LinkState, why: String) {
         let last_byte = state.last_byte(Instant::now());
+        let brought_bytes = state.brought_bytes();
         let (link, epoch) = (state.entry.id(), state.entry.epoch());
         let unacknowledged =
             lane_of(&mut state).is_some_and(|lane| lane.replay_counters().retained_bytes > 0);
         let received = leave_socket(state);
-        let report = Broken { received, unacknowledged, last_byte };
+        let report = Broken { received, unacknowledged, last_byte, brought_bytes };
         self.tell_kernel(KernelEvent::LaneBroken { link, epoch, report, why });
     }
 

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 use krarup_transport::dist::Control;
@@ -15,7 +14,7 @@ use serde::Serialize;
 
 use super::bundle::LinkId;
 use super::content::Sent;
-use super::gauge::Gauge;
+use super::gauge::Gauges;
 use super::hold::Change;
 use super::machine::Machine;
 use super::{Body, Content, Peer};
@@ -36,7 +35,7 @@ pub(crate) struct LinkEntry {
     id: LinkId,
     node: Atom,
     key: Cell<Option<LinkKey>>,
-    gauge: Arc<Gauge>,
+    gauges: Gauges,
     peer: Rc<Peer>,
     kind: Kind,
     /// Which of a lane's sockets it has, or had last.
@@ -52,12 +51,12 @@ pub(crate) struct LinkEntry {
 }
 
 impl LinkEntry {
-    pub(super) fn new(id: LinkId, node: Atom, gauge: Arc<Gauge>, kind: Kind) -> Self {
+    pub(super) fn new(id: LinkId, node: Atom, gauges: Gauges, kind: Kind) -> Self {
         LinkEntry {
             id,
             node,
             key: Cell::new(None),
-            gauge,
+            gauges,
             peer: Rc::default(),
             kind,
             epoch: Cell::new(Epoch(0)),
@@ -129,8 +128,8 @@ impl LinkEntry {
         self.key.get()
     }
 
-    pub(super) fn gauge(&self) -> &Arc<Gauge> {
-        &self.gauge
+    pub(super) fn gauges(&self) -> &Gauges {
+        &self.gauges
     }
 
     /// What its pids say of the node at the other end.
@@ -149,7 +148,8 @@ impl LinkEntry {
         self.ended.set(true);
         self.key.set(None);
         self.detached.take();
-        self.gauge.wake_all();
+        self.gauges.room.wake_all();
+        self.gauges.bulk.wake_all();
     }
 }
 
@@ -166,6 +166,8 @@ pub(crate) struct LinkState {
     /// When something was last seen to have come, and how much had by then.
     last_byte: Instant,
     seen_bytes: u64,
+    /// How much had come when the lane was given its socket.
+    attached_bytes: u64,
     /// Frames whose checksum was wrong.
     pub(super) checksum_errors: u64,
 }
@@ -187,6 +189,7 @@ impl LinkState {
             unread_bytes: 0,
             last_byte: now,
             seen_bytes: 0,
+            attached_bytes: 0,
             checksum_errors: 0,
         }
     }
@@ -204,6 +207,13 @@ impl LinkState {
     /// The lane has another socket from now on.
     pub(super) fn attached(&mut self, now: Instant) {
         self.last_byte = now;
+        self.seen_bytes = self.machine.counters().received_bytes;
+        self.attached_bytes = self.seen_bytes;
+    }
+
+    /// Whether the lane's socket has brought anything.
+    pub(super) fn brought_bytes(&self) -> bool {
+        self.machine.counters().received_bytes > self.attached_bytes
     }
 
     /// Counts what has come since the last call: the peer lives.
@@ -228,9 +238,13 @@ impl LinkState {
         body: Option<Body>,
     ) -> Result<(), BacklogFull> {
         if self.backlog.is_empty() && self.try_send(sender, &control, body.as_ref()) {
+            // Other shards look before they send another large message.
+            if !self.machine.has_bulk_room() {
+                self.entry.gauges.bulk.set_full(true);
+            }
             return Ok(());
         }
-        self.entry.gauge.set_full(true);
+        self.entry.gauges.room.set_full(true);
         self.backlog_bytes += kept_bytes(body.as_ref());
         self.backlog.push_back((sender, control, body));
         if self.backlog_bytes > BACKLOG_BYTES_MAX { Err(BacklogFull) } else { Ok(()) }
@@ -253,9 +267,17 @@ impl LinkState {
             Err(LinkSendError::Busy(Busy { queued, limit }))
         };
         if let Err(LinkSendError::Busy(_)) = sent {
-            self.entry.gauge.set_full(true);
+            self.note_refusal();
         }
         sent
+    }
+
+    /// A message was refused: for what its sender has to wait.
+    #[cold]
+    fn note_refusal(&mut self) {
+        let Gauges { room, bulk } = self.entry.gauges();
+        let refuses_all = !self.backlog.is_empty() || self.machine.check_room().is_err();
+        if refuses_all { room.set_full(true) } else { bulk.set_full(true) }
     }
 
     /// Sends a message to a process over a lane. False when this is none, or does not take it now.
@@ -306,17 +328,22 @@ impl LinkState {
 
     /// Moves what waited into the outbox, and tells the senders when there is room again.
     pub(super) fn make_room(&mut self) {
-        if !self.machine.has_room() {
-            return;
+        let (has_room, has_bulk_room) = (self.machine.has_room(), self.machine.has_bulk_room());
+        if has_bulk_room {
+            self.entry.gauges.bulk.set_full(false);
         }
         while let Some((sender, control, body)) = self.backlog.pop_front() {
-            if !self.try_send(sender, &control, body.as_ref()) {
+            // Signals that are no messages have a reserve, and need not wait for the low mark.
+            let may_go = has_room || !control.is_message();
+            if !may_go || !self.try_send(sender, &control, body.as_ref()) {
                 self.backlog.push_front((sender, control, body));
                 return;
             }
             self.backlog_bytes -= kept_bytes(body.as_ref());
         }
-        self.entry.gauge.set_full(false);
+        if has_room {
+            self.entry.gauges.room.set_full(false);
+        }
     }
 }
 
@@ -368,9 +395,9 @@ mod tests {
         let mut config = LinkConfig::new(Flags::ours(true), local, peer.clone());
         config.limits.outbox_bytes_max = 1;
         config.limits.outbox_reserve_bytes = 0;
-        let gauge = Arc::new(Gauge::new());
+        let gauges = Gauges::new();
         let id = LinkId { connection: ConnectionId(1), lane: 0 };
-        let entry = Rc::new(LinkEntry::new(id, peer, Arc::clone(&gauge), Kind::Otp));
+        let entry = Rc::new(LinkEntry::new(id, peer, gauges.clone(), Kind::Otp));
         let now = Instant::now();
         let mut state = LinkState::new(entry, Machine::Otp(Link::new(config, now)), now);
         let message = |state: &mut LinkState| {
@@ -397,7 +424,7 @@ mod tests {
             matches!(message(&mut state), Err(LinkSendError::Busy(_))),
             "the second signal waits"
         );
-        assert!(!gauge.has_room());
+        assert!(!gauges.room.has_room());
         while state.queued_bytes() > 0 {
             let bytes = state.queued_bytes();
             // What was queued first is written; the backlog follows it into the outbox.
@@ -406,7 +433,7 @@ mod tests {
             drop(slices);
             state.written(bytes);
         }
-        assert!(gauge.has_room());
+        assert!(gauges.room.has_room());
         assert_eq!(message(&mut state), Ok(()));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use krarup_transport::dist::{Control, Destination as WireDestination, TickAction};
 use krarup_transport::fabric::{Lane, ProcessNumber};
-use krarup_transport::link::{Link, LinkCounters, SendError as LinkSendError, SenderKey};
+use krarup_transport::link::{Busy, Link, LinkCounters, SendError as LinkSendError, SenderKey};
 use krarup_transport::shard::WriteSlices;
 use serde::Serialize;
 
@@ -83,6 +83,22 @@ impl Machine {
         match self {
             Machine::Otp(link) => link.has_room(),
             Machine::Lane(lane) => lane.has_room(),
+        }
+    }
+
+    /// Whether the large messages that wait are at or below their low water mark.
+    pub(super) fn has_bulk_room(&self) -> bool {
+        match self {
+            Machine::Otp(link) => link.has_bulk_room(),
+            Machine::Lane(lane) => lane.has_bulk_room(),
+        }
+    }
+
+    /// Whether a message that is not large would be refused now.
+    pub(super) fn check_room(&mut self) -> Result<(), Busy> {
+        match self {
+            Machine::Otp(link) => link.check_room(),
+            Machine::Lane(lane) => lane.check_room(),
         }
     }
 

@@ -11,7 +11,7 @@ use krarup_transport::link::{LinkConfig, SenderKey};
 use krarup_transport::term::{Atom, Reference};
 
 use super::hold::Hold;
-use super::{Body, Gauge, LaneRoute, LinkId, Shard};
+use super::{Body, Gauges, LaneRoute, LinkId, Shard};
 use crate::net_kernel::{BarrierId, ConnectionId, NodeDownReason, Order};
 use crate::process::{Identity, ProcessId, SharedPayload, SharedSignal};
 
@@ -71,7 +71,7 @@ pub(crate) struct NewLink {
     pub(crate) node: Atom,
     pub(crate) socket: OwnedFd,
     pub(crate) setup: Setup,
-    pub(crate) gauge: Arc<Gauge>,
+    pub(crate) gauges: Gauges,
     /// Bytes that came behind the handshake.
     pub(crate) leftover: Vec<u8>,
     /// Which of a lane's sockets it is.

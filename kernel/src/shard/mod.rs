@@ -50,7 +50,7 @@ pub(crate) use body::Body;
 pub(crate) use bundle::{LaneRoute, LinkId};
 pub(crate) use connect::blocking;
 pub(crate) use content::Content;
-pub(crate) use gauge::Gauge;
+pub(crate) use gauge::{Gauge, Gauges};
 pub(crate) use kernel::{KernelShard, Life};
 pub(crate) use links::LinkEntry;
 pub(crate) use message::{KernelEvent, NewLink, ShardMessage, Target};
@@ -81,7 +81,7 @@ pub(crate) struct Route {
     pub(crate) id: LinkId,
     /// The shard that keeps the link.
     pub(crate) shard: usize,
-    pub(crate) gauge: Arc<Gauge>,
+    pub(crate) gauges: Gauges,
     /// The link, when it lives on this shard.
     pub(crate) link: Option<Rc<LinkEntry>>,
     /// What its pids say of it.
@@ -117,7 +117,7 @@ pub(crate) struct Shard {
     /// Turns of processes that held up the shard.
     long_turns: Cell<u64>,
     /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
-    outside: RefCell<HashMap<ProcessId, outside::Queue>>,
+    outside: RefCell<HashMap<ProcessId, outside::Queues>>,
     /// Who must not send to whom before being told: by sender of this shard.
     held: RefCell<FxHashMap<ProcessId, Vec<hold::Held>>>,
     /// What senders to another shard wait on while its queue is full: it always has room, so they

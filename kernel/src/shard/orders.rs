@@ -41,7 +41,8 @@ impl Shard {
                 self.deliver_run(PeerRun { node, run: run.adopt() });
             }
             ShardMessage::Incoming { connection, control, payload } => {
-                self.incoming(connection, control, payload.map(Into::into));
+                // A name may be that of a process on another shard by now.
+                self.concerning(connection, control, payload.map(Into::into));
             }
             ShardMessage::Forward { link: id, sender, control, body } => {
                 let link = self.links.borrow().get(&id).cloned();
@@ -50,7 +51,7 @@ impl Shard {
                         (control.is_message(), body.as_ref().map_or(0, Body::size_bytes));
                     self.send_control_here(&link, sender, control, body);
                     if is_message {
-                        link.gauge().arrive(bytes);
+                        link.gauges().room.arrive(bytes);
                     }
                 } else if self.newest_link.get().is_none_or(|newest| newest < id) {
                     let message = ShardMessage::Forward { link: id, sender, control, body };
@@ -119,9 +120,9 @@ impl Shard {
                 let (id, shard) = (LinkId { connection, lane: lane.lane }, lane.shard);
                 self.connections.borrow_mut().insert(connection, (id, shard));
                 let link = self.links.borrow().get(&id).cloned();
-                let gauge = Arc::clone(&lane.gauge);
+                let gauges = lane.gauges.clone();
                 let peer = link.as_ref().map_or_else(Rc::default, |link| Rc::clone(link.peer()));
-                let route = Route { id, shard, gauge, link, peer };
+                let route = Route { id, shard, gauges, link, peer };
                 self.routes.borrow_mut().insert(node, route);
             }
             Order::NodeUp { node, node_type, .. } => {
@@ -176,13 +177,13 @@ impl Shard {
 
     /// Takes a link over. It can be written to at once; it is read when the kernel says so.
     fn attach_link(self: &Rc<Self>, link: NewLink) {
-        let NewLink { id, node, socket, setup, leftover, gauge, epoch } = link;
+        let NewLink { id, node, socket, setup, leftover, gauges, epoch } = link;
         let now = Instant::now();
         let (kind, machine) = match setup {
             Setup::Otp(config) => (Kind::Otp, Machine::Otp(Link::new(config, now))),
             Setup::Lane(config) => (Kind::Lane, Machine::Lane(Lane::new(config, now))),
         };
-        let entry = Rc::new(LinkEntry::new(id, node, gauge, kind));
+        let entry = Rc::new(LinkEntry::new(id, node, gauges, kind));
         entry.set_epoch(epoch);
         let state = LinkState::new(Rc::clone(&entry), machine, now);
         self.links.borrow_mut().insert(id, Rc::clone(&entry));

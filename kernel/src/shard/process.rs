@@ -119,6 +119,9 @@ impl Shard {
         if let Owner::External(queue) = process.owner() {
             queue.close();
         }
+        // What it sent and what waits must not come behind the news of its end.
+        self.drop_outside(id);
+        self.forget_held(id);
         for name in process.names.take() {
             let mut names = self.names.borrow_mut();
             if names.get(&name) == Some(&id) {
@@ -155,7 +158,6 @@ impl Shard {
         if let Some(released) = released {
             self.release(process, *released);
         }
-        self.held.borrow_mut().remove(&id);
     }
 
     /// Lets go of the slabs that messages hold which nobody has read for a while.

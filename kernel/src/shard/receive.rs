@@ -108,7 +108,7 @@ impl Shard {
     }
 
     /// Hands a link, monitor or exit signal to the shard of the process it concerns.
-    fn concerning(
+    pub(super) fn concerning(
         self: &Rc<Self>,
         connection: ConnectionId,
         control: Control,
@@ -146,7 +146,7 @@ impl Shard {
     }
 
     /// Handles a signal that concerns a process of this shard, or none at all.
-    pub(super) fn incoming(
+    fn incoming(
         self: &Rc<Self>,
         connection: ConnectionId,
         control: Control,
@@ -226,7 +226,7 @@ impl Shard {
         if by_link == ByLink::No && is("kill") {
             self.end(process, Term::Atom(Atom::from_static("killed")));
         } else if process.trap_exit.get() {
-            self.deliver(process.id(), Signal::Exit(Box::new(Exit { from, reason })));
+            self.deliver(process.id(), Signal::Exit(Box::new(Exit::new(from, reason))));
         } else if !is("normal") {
             self.end(process, reason);
         }

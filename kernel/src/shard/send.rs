@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use krarup_transport::dist::frame::FRAGMENT_BYTES;
 use krarup_transport::dist::{Control, Destination as WireDestination};
 use krarup_transport::fabric::ProcessNumber;
 use krarup_transport::link::{SendError as LinkSendError, SenderKey};
@@ -18,7 +19,7 @@ use super::gauge::{Gauge, IN_FLIGHT_BYTES_MAX};
 use super::host::ShardHost;
 use super::links::BacklogFull;
 use super::wake;
-use super::{Body, Content, KernelEvent, LinkEntry, Shard, ShardMessage};
+use super::{Body, Content, KernelEvent, LinkEntry, Route, Shard, ShardMessage};
 use crate::net_kernel::{ConnectionId, NodeDownReason};
 use crate::node::{Reply, SendError};
 use crate::process::{DestinationRef, Identity, ProcessId, Signal, name_atom};
@@ -74,6 +75,18 @@ impl Wire {
     }
 }
 
+impl Route {
+    /// What a sender of another shard is told that has to wait on one of the link's gauges.
+    #[cold]
+    fn busy(&self, gauge: &Arc<Gauge>) -> Outcome {
+        Outcome::Busy {
+            queued_bytes: self.gauges.room.in_flight_bytes(),
+            limit_bytes: IN_FLIGHT_BYTES_MAX,
+            gauge: Arc::clone(gauge),
+        }
+    }
+}
+
 impl Shard {
     /// Sends without waiting: into a mailbox here, over a link here, or to the shard that has the
     /// link.
@@ -113,16 +126,16 @@ impl Shard {
             }
             // A link that has ended but is not unrouted yet takes nothing more.
             Some(_) => Ok(Outcome::NoRoute(name_atom(node))),
-            None if !route.gauge.has_room() || !self.io().has_room(route.shard) => {
-                Ok(Outcome::Busy {
-                    queued_bytes: route.gauge.in_flight_bytes(),
-                    limit_bytes: IN_FLIGHT_BYTES_MAX,
-                    gauge: Arc::clone(&route.gauge),
-                })
+            None if !route.gauges.room.has_room() || !self.io().has_room(route.shard) => {
+                Ok(route.busy(&route.gauges.room))
             }
             None => {
                 let body = content.body(self)?;
-                route.gauge.depart(body.size_bytes());
+                // Here it would make all others wait behind it.
+                if body.size_bytes() > FRAGMENT_BYTES && !route.gauges.bulk.has_room() {
+                    return Ok(route.busy(&route.gauges.bulk));
+                }
+                route.gauges.room.depart(body.size_bytes());
                 let (link, shard) = (route.id, route.shard);
                 drop(routes);
                 let control = self.message_from(from, to);
@@ -295,7 +308,7 @@ impl Shard {
             Err(LinkSendError::Busy(busy)) => Ok(Outcome::Busy {
                 queued_bytes: busy.queued,
                 limit_bytes: busy.limit,
-                gauge: Arc::clone(link.gauge()),
+                gauge: Arc::clone(link.gauges().refusing()),
             }),
             Err(LinkSendError::Encode(error)) => Err(error.into()),
             Err(LinkSendError::TooLarge { bytes, limit }) => {
@@ -311,7 +324,7 @@ impl Shard {
 }
 
 impl Shard {
-    fn is_here(&self, node: &str) -> bool {
+    pub(super) fn is_here(&self, node: &str) -> bool {
         self.identity.borrow().name.as_str() == node || node == Identity::NOBODY
     }
 

@@ -17,6 +17,7 @@ use krarup_transport::term::Atom;
 use super::bundle::LinkId;
 use super::connect::Leash;
 use super::join::{self, Dial, Lost};
+use super::kernel::Defer;
 use super::message::Resume;
 use super::reach::Reach;
 use super::settle::{Lanes, NewSocket};
@@ -241,18 +242,21 @@ impl KernelShard {
             }
             result
         };
+        // After a panic in here others have to go on with it.
+        let carrying_out = Defer(|| {
+            if let Some(session) = self.sessions.running.borrow_mut().get_mut(&connection) {
+                session.carrying_out = false;
+            }
+        });
         loop {
             let action = {
                 let mut running = self.sessions.running.borrow_mut();
-                let Some(session) = running.get_mut(&connection) else { break };
-                let Some(action) = session.machine.next_action() else {
-                    session.carrying_out = false;
-                    break;
-                };
-                action
+                running.get_mut(&connection).and_then(|session| session.machine.next_action())
             };
+            let Some(action) = action else { break };
             self.carry_out_session(connection, action);
         }
+        drop(carrying_out);
         self.arm_sessions();
         Some(result)
     }

@@ -271,6 +271,7 @@ impl Script {
                         received: shard.received,
                         unacknowledged: what & 16 != 0,
                         last_byte: self.now - Duration::from_secs(number % 4),
+                        brought_bytes: what & 32 != 0,
                     };
                     self.session.broken(self.now, lane, epoch, report);
                 }
@@ -335,7 +336,12 @@ impl Script {
             }
             10 => {
                 // What was heard of an older connection.
-                let report = Broken { received: 0, unacknowledged: true, last_byte: self.start };
+                let report = Broken {
+                    received: 0,
+                    unacknowledged: true,
+                    last_byte: self.start,
+                    brought_bytes: false,
+                };
                 let old = Epoch(shard.epoch.0.wrapping_sub(1));
                 self.session.broken(self.now, lane, old, report);
             }

@@ -47,6 +47,8 @@ pub(super) struct Slot {
     pub(super) session: SessionId,
     pub(super) peer: Owner,
     last_byte: Instant,
+    /// What the lane had received when it was given its socket.
+    attached_bytes: u64,
     checksum: bool,
     reading: bool,
     /// The mesh is full: what was received waits.
@@ -126,6 +128,7 @@ impl Shard {
             session,
             peer,
             last_byte: env.instant(),
+            attached_bytes: 0,
             checksum,
             reading: false,
             paused: false,
@@ -191,11 +194,12 @@ impl Slot {
             "{retained} bytes are retained, at most {} and {slack} may be",
             limits.replay_bytes_max
         );
-        // What is written again after a resume waits again, beyond the limit for new signals.
+        // What is written again after a resume waits again, beyond the limits for new signals: one
+        // for large messages and one for the others.
         let waiting = self.lane.waiting_bytes();
         assert!(
-            waiting <= retained + limits.outbox_bytes_max + slack,
-            "{waiting} bytes wait, at most {} and {slack} may beside what is written again",
+            waiting <= retained + 2 * limits.outbox_bytes_max + slack,
+            "{waiting} bytes wait, at most twice {} and {slack} may beside what is written again",
             limits.outbox_bytes_max
         );
         let (signals, bytes) = self.lane.unfinished_messages();
@@ -381,8 +385,9 @@ impl Life {
     /// A lane has no connection any more, and may get another.
     fn break_lane(&mut self, env: &mut Env, shard: usize, key: LaneKey, slot: &mut Slot) {
         let unacknowledged = slot.retained_bytes() > 0;
+        let brought_bytes = slot.lane.counters().received_bytes > slot.attached_bytes;
         let received = self.leave_socket(env, slot);
-        let report = Broken { received, unacknowledged, last_byte: slot.last_byte };
+        let report = Broken { received, unacknowledged, last_byte: slot.last_byte, brought_bytes };
         env.oracle.reports(slot.session, key.1, self.owner, received);
         let epoch = slot.epoch;
         self.tell_kernel(env, shard, Item::LaneBroken { lane: key, epoch, report });
@@ -427,6 +432,7 @@ impl Life {
         env.oracle.resumes(slot.session, key.1, slot.peer, peer_received);
         let now = env.instant();
         (slot.socket, slot.epoch, slot.last_byte) = (Some(socket), epoch, now);
+        slot.attached_bytes = slot.lane.counters().received_bytes;
         slot.lane.attach(peer_received, now).expect("a position between both ends");
         put(&mut slot.receiver, leftover);
         slot.needs_ack = true;

@@ -44,8 +44,10 @@ pub struct ReplayCounters {
 ///   of 64 KiB, senders taking turns; the later signals of a sender wait behind its large one,
 ///   those of others pass.
 /// * **Budget**: messages are refused with [`Busy`] once `outbox_bytes_max` bytes wait or
-///   `replay_bytes_max` bytes are not acknowledged; other signals have a reserve beyond it. One
-///   message may exceed the mark, so that large ones go through at all.
+///   `replay_bytes_max` bytes are not acknowledged; other signals have a reserve beyond it. Large
+///   messages, and those behind one of the same sender, are refused once `outbox_bytes_max` bytes of
+///   them wait, and leave the others their room. One message may exceed the mark, so that large
+///   ones go through at all.
 /// * **Resume**: when the connection breaks, [`Lane::detach`] gives the position up to which
 ///   everything was received, which goes to the peer by another connection;
 ///   [`Lane::attach`] with the peer's position goes on exactly there. Signals can be sent all the
@@ -125,11 +127,19 @@ impl Lane {
         self.outbox.check_room()
     }
 
-    /// Whether the outbox is at or below its low water mark. What is written and what is
-    /// acknowledged makes room: look after [`Lane::written`] and after [`Lane::receive`].
+    /// Whether the outbox is at or below its low water mark, leaving large messages out. What is
+    /// written and what is acknowledged makes room: look after [`Lane::written`] and after
+    /// [`Lane::receive`].
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.outbox.has_room()
+    }
+
+    /// Whether the large messages that wait, and those behind them, are at or below their low water
+    /// mark.
+    #[must_use]
+    pub fn has_bulk_room(&self) -> bool {
+        self.outbox.has_bulk_room()
     }
 
     /// True once after a signal was refused and the low water mark has been reached: the moment to
@@ -253,6 +263,7 @@ impl Lane {
         if let Some(receiver) = receiver {
             receiver.skip(receiver.unread().len());
         }
+        self.counters.received_bytes = self.inbox.received_bytes();
         self.attached = false;
         self.outbox.detach();
         self.inbox.position()

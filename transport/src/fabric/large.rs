@@ -29,6 +29,10 @@ impl Waiting for Item {
     fn bytes(&self) -> usize {
         self.bytes
     }
+
+    fn is_message(&self) -> bool {
+        self.kind.is_message
+    }
 }
 
 impl Outbox {
@@ -52,6 +56,9 @@ impl Outbox {
         write_head: impl FnOnce(&mut Vec<u8>) -> Result<(), SendError<E>>,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), SendError<E>> {
+        if kind.is_message {
+            self.check_bulk_room()?;
+        }
         let mut payload = Vec::new();
         write_head(&mut payload)?;
         let head = head_length(payload.len())?;
@@ -71,6 +78,9 @@ impl Outbox {
         let bytes = payload.iter().map(Bytes::len).sum();
         if bytes > self.message_bytes_max {
             return Err(SendError::TooLarge { bytes, limit: self.message_bytes_max });
+        }
+        if kind.is_message {
+            self.check_bulk_room()?;
         }
         self.bulk.push(kind.key(), Item { kind, head, begun: false, payload, bytes });
         self.set_room();
@@ -105,7 +115,7 @@ impl Outbox {
             && let Some(item) = queue.front_mut()
         {
             let taken = self.put_next_frame(item);
-            self.bulk.took(taken);
+            self.bulk.took(taken, item.kind.is_message);
             rest = rest.saturating_sub(taken + self.layout.header_bytes());
             if item.payload.is_empty() {
                 queue.pop_front();

@@ -42,6 +42,8 @@ pub(super) struct Log {
     end: u64,
     /// Position of the next byte to be written.
     written: u64,
+    /// The greatest that it ever was.
+    written_max: u64,
     /// Everything before this position is acknowledged.
     acked: u64,
     /// The piece that contains `written`; their number when it is in the open part.
@@ -115,6 +117,11 @@ impl Log {
     #[inline]
     pub(super) fn retained(&self) -> usize {
         (self.end - self.acked) as usize
+    }
+
+    /// Position behind what was ever written.
+    pub(super) fn written_max(&self) -> u64 {
+        self.written_max
     }
 
     /// The buffer to append a frame to. What was appended counts after [`Log::commit`]; what is not
@@ -196,6 +203,7 @@ impl Log {
     pub(super) fn advance(&mut self, count: usize) {
         assert!(count <= self.unwritten(), "{count} bytes written of {}", self.unwritten());
         self.written += count as u64;
+        self.written_max = self.written_max.max(self.written);
         while let Some(piece) = self.pieces.get(self.cursor)
             && piece.end() <= self.written
         {
@@ -231,9 +239,10 @@ impl Log {
         }
     }
 
-    /// Goes on writing from `position`, which is neither acknowledged nor behind what was written.
-    pub(super) fn rewind(&mut self, position: u64) {
-        assert!(self.acked <= position && position <= self.written, "a position in the log");
+    /// Goes on writing from `position`, which is neither acknowledged nor behind what was ever
+    /// written: an older connection may have brought more than the last one began with.
+    pub(super) fn go_on_from(&mut self, position: u64) {
+        assert!(self.acked <= position && position <= self.written_max, "a position in the log");
         self.written = position;
         self.cursor = self.piece_at(position);
     }

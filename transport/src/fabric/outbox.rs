@@ -47,12 +47,14 @@ pub(super) struct Kind {
     pub(super) flags: u8,
     pub(super) from: ProcessNumber,
     pub(super) to: ProcessNumber,
+    /// Whether it is a message: the other signals have a reserve.
+    pub(super) is_message: bool,
 }
 
 impl Kind {
     #[inline]
     pub(super) fn header(self, head: u16, length: u32) -> Header {
-        let Kind { kind, flags, from, to } = self;
+        let Kind { kind, flags, from, to, .. } = self;
         Header { kind, flags, head, length, from, to }
     }
 
@@ -112,12 +114,19 @@ impl Outbox {
         self.log.retained()
     }
 
+    /// Whether messages that wait for no turn are at or below their low water marks.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting_bytes() <= self.bytes_low && self.log.retained() <= self.replay_bytes_max / 2
+        self.log.unwritten() <= self.bytes_low
+            && self.log.retained() <= self.replay_bytes_max - self.small_replay_bytes() / 2
+    }
+
+    /// Whether large messages are at or below their low water mark.
+    pub(super) fn has_bulk_room(&self) -> bool {
+        self.bulk.message_bytes() <= self.bytes_low
     }
 
     pub(super) fn take_room_event(&mut self) -> bool {
-        let event = self.refused && self.has_room();
+        let event = self.refused && self.has_room() && self.has_bulk_room();
         if event {
             self.refused = false;
         }
@@ -128,6 +137,17 @@ impl Outbox {
     #[inline]
     pub(super) fn check_room(&mut self) -> Result<(), Busy> {
         if self.log.end() < self.room_end { Ok(()) } else { Err(self.refuse(0)) }
+    }
+
+    /// Whether a message that has to wait for a turn would be accepted. One always is when no
+    /// other waits, however large.
+    pub(super) fn check_bulk_room(&mut self) -> Result<(), Busy> {
+        let queued = self.bulk.message_bytes();
+        if queued < self.bytes_max.max(1) {
+            return Ok(());
+        }
+        self.refused = true;
+        Err(Busy { queued, limit: self.bytes_max })
     }
 
     /// Whether a signal that is no message would be accepted.
@@ -147,7 +167,7 @@ impl Outbox {
         to: ProcessNumber,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        let kind = || Kind { kind: kind::MESSAGE, flags, from, to };
+        let kind = || Kind { kind: kind::MESSAGE, flags, from, to, is_message: true };
         if payload.len() > self.whole_bytes_max || !self.bulk.is_empty() || self.layout.checksum {
             return self.send_bytes_other(kind(), payload);
         }
@@ -163,6 +183,7 @@ impl Outbox {
     #[inline(never)]
     fn send_bytes_other(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
         if payload.len() > self.whole_bytes_max || self.bulk.holds(kind.key()) {
+            self.check_bulk_room()?;
             let payload = Bytes::copy_from_slice(payload);
             return self.send_chunks(kind, &[], Chunks::from_buf([payload]));
         }
@@ -319,12 +340,16 @@ impl Outbox {
     /// There is a connection again, and the peer has everything before `position`. Gives the number
     /// of bytes that are written again.
     pub(super) fn attach(&mut self, position: u64) -> Result<u64, (u64, u64)> {
+        let (from, to) = (self.log.acked(), self.log.written_max());
+        if position < from || position > to {
+            return Err((from, to));
+        }
         let sent = self.log.position_written();
-        self.acknowledge(position)?;
-        self.log.rewind(position);
+        self.log.go_on_from(position);
+        self.log.acknowledge(position);
         self.attached = true;
         self.set_room();
-        Ok(sent - position)
+        Ok(sent.saturating_sub(position))
     }
 
     /// Gives up memory that is kept for reuse.
@@ -332,27 +357,37 @@ impl Outbox {
         self.log.trim();
     }
 
+    /// Whether large signals may send fragments. They leave room for what needs no turn.
     #[inline]
     pub(super) fn may_encode(&self) -> bool {
-        self.log.retained() < self.replay_bytes_max
+        self.log.retained() < self.replay_bytes_max - self.small_replay_bytes()
     }
 
+    /// The part of what may be kept unacknowledged that large signals must not use.
+    #[inline]
+    fn small_replay_bytes(&self) -> usize {
+        self.bytes_max.min(self.replay_bytes_max / 8)
+    }
+
+    /// Large messages do not count here: they have a budget of their own, so that nobody waits for
+    /// another's megabytes. Memory is bounded by both budgets and one message.
     pub(super) fn set_room(&mut self) {
         let (written, acked) = (self.log.position_written(), self.log.acked());
-        let bulk = self.bulk.bytes() as u64;
         let room = |reserve: usize| {
             let unwritten = self.bytes_max.saturating_add(reserve) as u64;
             let retained = self.replay_bytes_max.saturating_add(reserve) as u64;
-            let unwritten = written.saturating_add(unwritten).saturating_sub(bulk);
-            unwritten.min(acked.saturating_add(retained))
+            written.saturating_add(unwritten).min(acked.saturating_add(retained))
         };
-        (self.room_end, self.signal_room_end) = (room(0), room(self.reserve_bytes));
+        let deferred = self.bulk.signal_bytes() as u64;
+        self.room_end = room(0);
+        self.signal_room_end = room(self.reserve_bytes).saturating_sub(deferred);
     }
 
     #[cold]
     fn refuse(&mut self, reserve: usize) -> Busy {
         self.refused = true;
-        let queued = self.waiting_bytes();
+        let deferred = if reserve > 0 { self.bulk.signal_bytes() } else { 0 };
+        let queued = self.log.unwritten() + deferred;
         let limit = self.bytes_max.saturating_add(reserve);
         if queued >= limit {
             return Busy { queued, limit };

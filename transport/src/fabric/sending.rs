@@ -28,7 +28,7 @@ impl Lane {
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), SendError<E>> {
         self.outbox.check_room()?;
-        let kind = Kind { kind: kind::MESSAGE, flags: 0, from, to };
+        let kind = Kind { kind: kind::MESSAGE, flags: 0, from, to, is_message: true };
         self.outbox.send_with(kind, |_| Ok(()), encode)?;
         self.counters.sent_signals += 1;
         Ok(())
@@ -64,7 +64,7 @@ impl Lane {
         form: Form,
     ) -> Result<(), SendError> {
         self.outbox.check_room()?;
-        let kind = Kind { kind: kind::MESSAGE, flags: form.flag(), from, to };
+        let kind = Kind { kind: kind::MESSAGE, flags: form.flag(), from, to, is_message: true };
         self.outbox.send_chunks(kind, &[], payload)?;
         self.counters.sent_signals += 1;
         Ok(())
@@ -126,7 +126,7 @@ impl Lane {
         } else {
             self.outbox.check_signal_room()?;
         }
-        let kind = signal(sender);
+        let kind = signal(sender, control);
         match payload {
             Some(Outgoing::Chunks(chunks)) => {
                 // Borrowed for the time: its memory serves all signals.
@@ -167,7 +167,11 @@ impl Lane {
         } else {
             self.outbox.check_signal_room()?;
         }
-        self.outbox.send_with(signal(sender), |out| write_control(control, out), encode)?;
+        self.outbox.send_with(
+            signal(sender, control),
+            |out| write_control(control, out),
+            encode,
+        )?;
         self.counters.sent_signals += 1;
         Ok(())
     }
@@ -210,20 +214,22 @@ impl Lane {
     ) -> Result<(), Busy> {
         self.outbox.check_signal_room()?;
         // It tells about the present, so it need not wait behind what its sender sent before.
-        self.outbox.put_short(Kind { kind, flags: 0, from, to }, payload);
+        self.outbox.put_short(Kind { kind, flags: 0, from, to, is_message: false }, payload);
         self.counters.sent_signals += 1;
         Ok(())
     }
 }
 
 fn named(from: ProcessNumber, form: Form) -> Kind {
-    Kind { kind: kind::NAMED, flags: form.flag(), from, to: ProcessNumber::NONE }
+    let (kind, flags, to) = (kind::NAMED, form.flag(), ProcessNumber::NONE);
+    Kind { kind, flags, from, to, is_message: true }
 }
 
-fn signal(sender: SenderKey) -> Kind {
+fn signal(sender: SenderKey, control: &Control) -> Kind {
     let (id, serial) = sender.numbers();
     let from = ProcessNumber { id, serial };
-    Kind { kind: kind::SIGNAL, flags: 0, from, to: ProcessNumber::NONE }
+    let (to, is_message) = (ProcessNumber::NONE, control.is_message());
+    Kind { kind: kind::SIGNAL, flags: 0, from, to, is_message }
 }
 
 /// Krarup nodes know all signals, so no flag forbids one.

@@ -67,6 +67,8 @@ pub(super) struct Fragments {
     pub(super) sequence: SequenceId,
     /// The id of the next fragment to be written; set by the first.
     pub(super) next: u64,
+    /// Whether it is a message.
+    pub(super) message: bool,
     /// What is not written yet.
     pub(super) payload: VecDeque<Bytes>,
     pub(super) payload_bytes: usize,
@@ -76,6 +78,9 @@ pub(super) struct Fragments {
 pub(crate) trait Waiting {
     /// What it counts towards the budget, in bytes.
     fn bytes(&self) -> usize;
+
+    /// Whether it is a message: the other signals have a budget of their own.
+    fn is_message(&self) -> bool;
 }
 
 impl Waiting for Item {
@@ -83,6 +88,13 @@ impl Waiting for Item {
         match self {
             Item::Whole { bytes, .. } => *bytes,
             Item::Fragments(fragments) => fragments.payload_bytes,
+        }
+    }
+
+    fn is_message(&self) -> bool {
+        match self {
+            Item::Whole { control, .. } => control.is_message(),
+            Item::Fragments(fragments) => fragments.message,
         }
     }
 }
@@ -94,11 +106,13 @@ pub(crate) struct Bulk<I> {
     queues: FxHashMap<SenderKey, VecDeque<I>>,
     turns: VecDeque<SenderKey>,
     bytes: usize,
+    /// Those of them that are of messages.
+    message_bytes: usize,
 }
 
 impl<I> Default for Bulk<I> {
     fn default() -> Bulk<I> {
-        Bulk { queues: FxHashMap::default(), turns: VecDeque::new(), bytes: 0 }
+        Bulk { queues: FxHashMap::default(), turns: VecDeque::new(), bytes: 0, message_bytes: 0 }
     }
 }
 
@@ -115,6 +129,18 @@ impl<I: Waiting> Bulk<I> {
         self.bytes
     }
 
+    /// Bytes of messages that wait.
+    #[inline]
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.message_bytes
+    }
+
+    /// Bytes of other signals that wait.
+    #[inline]
+    pub(crate) fn signal_bytes(&self) -> usize {
+        self.bytes - self.message_bytes
+    }
+
     /// Whether later signals of this sender have to wait here, too.
     #[inline]
     pub(crate) fn holds(&self, sender: SenderKey) -> bool {
@@ -129,6 +155,9 @@ impl<I: Waiting> Bulk<I> {
     /// Queues a signal behind what its sender has here already.
     pub(crate) fn push(&mut self, sender: SenderKey, item: I) {
         self.bytes += item.bytes();
+        if item.is_message() {
+            self.message_bytes += item.bytes();
+        }
         let queue = self.queues.entry(sender).or_default();
         if queue.is_empty() {
             self.turns.push_back(sender);
@@ -144,9 +173,12 @@ impl<I: Waiting> Bulk<I> {
         Some((sender, queue))
     }
 
-    /// So many bytes do not wait here any more.
-    pub(crate) fn took(&mut self, bytes: usize) {
+    /// So many bytes, of a message or another signal, do not wait here any more.
+    pub(crate) fn took(&mut self, bytes: usize, is_message: bool) {
         self.bytes -= bytes;
+        if is_message {
+            self.message_bytes -= bytes;
+        }
     }
 
     /// Puts a queue back behind the others; an empty one is forgotten.

@@ -11,8 +11,10 @@
 //!   fragments of 64 KiB, senders taking turns; the later signals of a sender wait behind its
 //!   large message, those of others pass.
 //! * **Budget**: messages are refused with [`Busy`] once `outbox_bytes_max` bytes wait; other
-//!   signals have a reserve beyond it. One message may exceed the mark, so that large ones go
-//!   through at all. [`Link::has_room`] turns true at half of it.
+//!   signals have a reserve beyond it. Large messages, and those behind one of the same sender, are
+//!   refused once `outbox_bytes_max` bytes of them wait, and leave the others their room. One
+//!   message may exceed the mark, so that large ones go through at all. [`Link::has_room`] and
+//!   [`Link::has_bulk_room`] turn true at half of it.
 
 pub(crate) mod bulk;
 mod error;
@@ -372,10 +374,17 @@ impl Link {
         self.outbound.check_room()
     }
 
-    /// Whether the outbox is at or below its low water mark.
+    /// Whether the outbox is at or below its low water mark, leaving large messages out.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.outbound.has_room()
+    }
+
+    /// Whether the large messages that wait, and those behind them, are at or below their low water
+    /// mark.
+    #[must_use]
+    pub fn has_bulk_room(&self) -> bool {
+        self.outbound.has_bulk_room()
     }
 
     /// True once after a signal was refused and the low water mark has been reached: the moment to

@@ -152,12 +152,18 @@ impl Outbound {
         self.queue.bytes() + self.bulk.bytes()
     }
 
+    /// Whether what is encoded is at or below the low water mark.
     pub(super) fn has_room(&self) -> bool {
-        self.queued_bytes() <= self.bytes_low
+        self.queue.bytes() <= self.bytes_low
+    }
+
+    /// Whether large messages are at or below their low water mark.
+    pub(super) fn has_bulk_room(&self) -> bool {
+        self.bulk.message_bytes() <= self.bytes_low
     }
 
     pub(super) fn take_room_event(&mut self) -> bool {
-        let event = self.refused && self.has_room();
+        let event = self.refused && self.has_room() && self.has_bulk_room();
         if event {
             self.refused = false;
         }
@@ -168,9 +174,11 @@ impl Outbound {
         self.admit(self.bytes_max)
     }
 
+    /// Large messages do not count here: they have a budget of their own, so that nobody waits for
+    /// another's megabytes. Memory is bounded by both budgets and one message.
     #[inline]
     fn admit(&mut self, limit: usize) -> Result<(), Busy> {
-        let queued = self.queued_bytes();
+        let queued = self.queue.bytes() + self.bulk.signal_bytes();
         if queued < limit {
             return Ok(());
         }
@@ -184,6 +192,16 @@ impl Outbound {
         self.admit(self.bytes_max.saturating_add(reserve))
     }
 
+    /// Admits what has to wait for a turn. A message always is when no other waits, however large.
+    fn admit_bulk(&mut self, control: &Control) -> Result<(), Busy> {
+        let queued = self.bulk.message_bytes();
+        if !control.is_message() || queued < self.bytes_max.max(1) {
+            return Ok(());
+        }
+        self.refused = true;
+        Err(Busy { queued, limit: self.bytes_max })
+    }
+
     #[inline]
     pub(super) fn send_with<E>(
         &mut self,
@@ -193,6 +211,7 @@ impl Outbound {
     ) -> Result<(), SendError<E>> {
         self.admit_signal(control)?;
         if self.bulk.holds(sender) {
+            self.admit_bulk(control)?;
             let mut payload = Vec::new();
             encode(&mut payload).map_err(SendError::Encode)?;
             return self.defer(sender, control, Chunks::from_iter([Bytes::from(payload)]));
@@ -218,12 +237,14 @@ impl Outbound {
     ) -> Result<(), SendError> {
         self.admit_signal(control)?;
         if self.bulk.holds(sender) {
+            self.admit_bulk(control)?;
             return self.defer(sender, control, chunks);
         }
         let payload_bytes = chunks.iter().map(Bytes::len).sum::<usize>();
         if payload_bytes > FRAGMENT_BYTES && self.flags.fragments() {
             // Old forms with the payload inside the control message cannot be cut.
             if self.place(control)? == PayloadPlace::Behind {
+                self.admit_bulk(control)?;
                 self.queue_fragments(sender, control, VecDeque::from_iter(chunks), payload_bytes);
                 return Ok(());
             }
@@ -337,6 +358,7 @@ impl Outbound {
         let mut payload = Bytes::from(self.queue.take_tail(frame.at));
         // The frame's beginning is encoded again when its turn comes; the header may differ then.
         let payload = payload.split_off(frame.payload_at);
+        self.admit_bulk(control)?;
         self.queue_fragments(sender, control, VecDeque::from([payload]), payload_bytes);
         Ok(())
     }
@@ -399,8 +421,9 @@ impl Outbound {
         // 0 would end an OTP peer, and no connection lives to see the counter come round.
         let sequence = SequenceId(self.next_sequence);
         self.next_sequence = self.next_sequence.checked_add(1).unwrap_or(1);
-        let fragments =
-            Fragments { control: Some(control.clone()), sequence, next: 0, payload, payload_bytes };
+        let message = control.is_message();
+        let control = Some(control.clone());
+        let fragments = Fragments { control, sequence, next: 0, message, payload, payload_bytes };
         self.bulk.push(sender, Item::Fragments(fragments));
     }
 
@@ -425,7 +448,7 @@ impl Outbound {
         while let Some(item) = queue.pop_front() {
             let spent = match item {
                 Item::Whole { control, payload, bytes } => {
-                    self.bulk.took(bytes);
+                    self.bulk.took(bytes, control.is_message());
                     let payload_bytes = payload.iter().map(Bytes::len).sum();
                     let queued =
                         self.frame_of_chunks::<Infallible>(&control, payload, payload_bytes);
@@ -436,7 +459,7 @@ impl Outbound {
                 Item::Fragments(mut fragments) => {
                     let before = fragments.payload_bytes;
                     self.write_fragment(&mut fragments);
-                    self.bulk.took(before - fragments.payload_bytes);
+                    self.bulk.took(before - fragments.payload_bytes, fragments.message);
                     if fragments.next > 0 {
                         queue.push_front(Item::Fragments(fragments));
                     }

@@ -212,6 +212,40 @@ fn a_full_outbox_refuses_messages_but_not_signals() {
 }
 
 #[test]
+fn a_large_message_leaves_the_others_their_room() {
+    let now = Instant::now();
+    let mut a = Link::new(config(CACHED, LOCAL, PEER), now);
+    let mut b = Link::new(config(CACHED, PEER, LOCAL), now);
+    let large = Bytes::from(vec![7; 20 << 20]);
+    let mut head = Vec::new();
+    write_binary(&mut head, &large);
+    let payload = Bytes::from(head);
+    let send = |link: &mut Link, from| {
+        let chunks = std::iter::once(payload.clone()).collect();
+        link.send(&message(from, 2), Some(Outgoing::Chunks(chunks)))
+    };
+    send(&mut a, 1).unwrap();
+    assert!(matches!(send(&mut a, 3), Err(SendError::Busy(_))));
+    let key = SenderKey::of(&pid(LOCAL, 3));
+    let encode = |out: &mut Vec<u8>| {
+        write_binary(out, &large);
+        Ok::<(), &str>(())
+    };
+    assert!(matches!(a.try_send_with(key, &message(3, 2), encode), Err(SendError::Busy(_))));
+    let behind = a.send_with(&message(1, 2), |out| write_integer(out, 1));
+    assert!(matches!(behind, Err(SendError::Busy(_))));
+    assert!(a.has_room() && !a.has_bulk_room());
+    for _ in 0..1000 {
+        a.send_with(&message(3, 2), |out| write_binary(out, &[0; 900])).unwrap();
+    }
+    let exit = Control::Exit { from: pid(LOCAL, 1), to: pid(PEER, 2), token: None };
+    a.send(&exit, Some(Outgoing::Encoded(b"w\x06normal"))).unwrap();
+    assert_eq!(transfer(&mut a, &mut b).len(), 1002);
+    assert!(a.take_room_event());
+    send(&mut a, 3).unwrap();
+}
+
+#[test]
 fn an_encoder_that_fails_leaves_no_trace() {
     for flags in [BASE, FRAGMENTS, CACHED] {
         let (mut a, mut b) = pair(flags);

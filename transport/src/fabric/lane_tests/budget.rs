@@ -195,3 +195,57 @@ fn with_checksums_bytes_that_make_no_frame_are_no_sign_of_life() {
         assert_eq!(last == TickAction::Dead, checksum);
     }
 }
+
+#[test]
+fn a_large_message_leaves_the_others_their_room() {
+    let (mut a, mut b) = pair();
+    let large = Bytes::from(vec![7; 20 << 20]);
+    let send =
+        |a: &mut End, from| a.lane.send_message(from, B, smallvec![large.clone()], Form::Raw);
+    send(&mut a, A).expect("one message may exceed the mark");
+    let busy = Busy { queued: large.len(), limit: LaneLimits::DEFAULT.outbox_bytes_max };
+    assert_eq!(send(&mut a, C), Err(SendError::Busy(busy)));
+    assert_eq!(a.lane.send_raw(A, B, b"behind the large one"), Err(SendError::Busy(busy)));
+    let encode = |out: &mut Vec<u8>| {
+        out.extend_from_slice(&large);
+        Ok::<(), std::convert::Infallible>(())
+    };
+    assert!(matches!(a.lane.send_message_with(C, B, encode), Err(SendError::Busy(_))));
+
+    assert!(a.lane.has_room() && !a.lane.has_bulk_room());
+    let mut small = 0;
+    while a.lane.send_raw(C, B, &[0; 1000]).is_ok() {
+        small += 1;
+    }
+    assert_eq!(small, 1024);
+    let control = monitor(&a.lane);
+    a.lane.send_signal(SenderKey::NODE, &control, None).expect("the reserve");
+    assert_eq!(a.lane.hold(A, B, None), Ok(()));
+    assert_eq!(a.lane.release(A, B), Ok(()));
+
+    let mut got = 0;
+    while a.lane.waiting_bytes() > 0 {
+        got += transfer(&mut a, &mut b).len();
+        transfer(&mut b, &mut a);
+    }
+    assert_eq!(got, 1 + small + 3);
+    assert!(a.lane.take_room_event());
+    send(&mut a, C).expect("room");
+}
+
+#[test]
+fn a_large_message_leaves_the_others_room_until_the_peer_acknowledges() {
+    let (mut a, mut b) = pair_with(|config| {
+        config.limits.outbox_bytes_max = 100_000;
+        config.limits.outbox_bytes_low = 50_000;
+        config.limits.replay_bytes_max = 1_000_000;
+        config.limits.ack_bytes = usize::MAX;
+    });
+    let large = Bytes::from(vec![7; 2_000_000]);
+    a.lane.send_message(A, B, smallvec![large], Form::Raw).expect("room");
+    // Fragments are written as long as the peer need not acknowledge them.
+    transfer(&mut a, &mut b);
+    assert!(a.lane.has_room());
+    assert_eq!(a.lane.send_raw(C, B, b"small"), Ok(()));
+    assert_eq!(transfer(&mut a, &mut b), [raw(C, B, b"small")]);
+}

@@ -118,3 +118,31 @@ fn a_frame_with_a_wrong_checksum_was_not_received() {
     got.extend(transfer(&mut a, &mut b));
     assert_eq!(got, [raw(A, B, b"first"), raw(A, B, b"second"), raw(A, B, b"third")]);
 }
+
+#[test]
+fn a_peer_may_have_more_than_its_last_join_said() {
+    let (mut a, mut b) = pair();
+    let now = Instant::now();
+    a.lane.detach(None);
+    b.lane.detach(None);
+    // A socket that a writes to and gives up, while what it brings is on its way.
+    a.lane.attach(0, now).expect("a position");
+    a.lane.send_raw(A, B, b"first").expect("room");
+    let bytes = a.write(usize::MAX);
+    a.lane.detach(None);
+    // Another, for which b has said that it received nothing. It is never used.
+    a.lane.attach(0, now).expect("a position");
+    a.lane.send_raw(A, B, b"second").expect("room");
+    b.lane.attach(0, now).expect("a position");
+    assert_eq!(b.feed(&bytes), Ok(vec![raw(A, B, b"first")]));
+    a.lane.detach(None);
+    let position = b.lane.detach(Some(&mut b.receiver));
+    a.lane.attach(position, now).expect("what b has was written");
+    b.lane.attach(a.lane.received_position(), now).expect("a position");
+    assert_eq!(transfer(&mut a, &mut b), [raw(A, B, b"second")]);
+    // What was never written nobody can have.
+    let position = b.lane.received_position() + 1;
+    a.lane.detach(None);
+    let refused = a.lane.attach(position, now);
+    assert!(matches!(refused, Err(LaneError::Acknowledged { stated, .. }) if stated == position));
+}

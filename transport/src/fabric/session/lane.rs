@@ -120,7 +120,7 @@ impl Lane {
         let lasted = now >= self.attached_at + STABLE_TIME;
         let deadline = match self.trouble {
             // Reconnecting alone moves no deadline.
-            Some(trouble) if !lasted && report.last_byte <= self.attached_at => trouble.deadline,
+            Some(trouble) if !lasted && !report.brought_bytes => trouble.deadline,
             _ => Deadline::new(role, now, report.last_byte, tick_time),
         };
         let epoch = self.epoch;

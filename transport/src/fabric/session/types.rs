@@ -177,6 +177,9 @@ pub struct Broken {
     pub unacknowledged: bool,
     /// When the last byte came over the socket; when it was attached, if none did.
     pub last_byte: Instant,
+    /// Whether the socket brought anything since it was attached. Its time does not tell: a shard
+    /// attaches a socket a little after the session has said so.
+    pub brought_bytes: bool,
 }
 
 /// How a dial ended without a join.

@@ -26,7 +26,7 @@ fn actions(session: &mut Session) -> Vec<SessionAction> {
 }
 
 fn report(received: u64, last_byte: Instant) -> Broken {
-    Broken { received, unacknowledged: false, last_byte }
+    Broken { received, unacknowledged: false, last_byte, brought_bytes: false }
 }
 
 fn dial(epoch: u32, received: u64) -> SessionAction {
@@ -350,7 +350,8 @@ fn a_connection_that_brought_something_or_lasted_starts_anew() {
         let up = start + BACK_OFF_MIN;
         session.joined(up, LANE, Epoch(3), peer_received);
         actions(&mut session);
-        let report = Broken { received, unacknowledged: false, last_byte: up + last_byte };
+        let brought_bytes = !last_byte.is_zero();
+        let report = Broken { last_byte: up + last_byte, brought_bytes, ..report(received, up) };
         session.broken(up + after, LANE, Epoch(3), report);
         let at_once = !actions(&mut session).is_empty();
         // With the dial under way only the deadline is left.
@@ -374,7 +375,8 @@ fn three_resumes_without_progress_end_it() {
     for role in [Role::Initiator, Role::Acceptor] {
         let mut session = session(role, now);
         let mut resume = |epoch, peer_received, unacknowledged| {
-            let report = Broken { received: 0, unacknowledged, last_byte: now };
+            let report =
+                Broken { received: 0, unacknowledged, last_byte: now, brought_bytes: false };
             session.broken(now, LANE, Epoch(epoch - 1), report);
             session.expire(now + BACK_OFF_MAX);
             match role {
@@ -494,4 +496,32 @@ fn epochs_run_out() {
     let refusal = Refusal::StaleEpoch;
     let last = actions(&mut session).pop();
     assert_eq!(last, Some(SessionAction::Refuse { join: JoinId(2), refusal }));
+}
+
+#[test]
+fn reconnecting_alone_moves_no_deadline() {
+    let start = Instant::now();
+    let mut now = start;
+    let mut session = session(Role::Initiator, now);
+    session.broken(now, LANE, Epoch(1), report(500, now));
+    let mut epoch = 2;
+    for _ in 0..40 {
+        for action in actions(&mut session) {
+            if let SessionAction::Dial { epoch: dialled, .. } = action {
+                epoch = dialled.0;
+            }
+        }
+        session.joined(now, LANE, Epoch(epoch), 700);
+        actions(&mut session);
+        // A shard attaches a little after the session said so.
+        let attached = now + Duration::from_micros(20);
+        now += 900 * MILLI;
+        session.broken(now, LANE, Epoch(epoch), report(500, attached));
+        now += 500 * MILLI;
+        session.expire(now);
+        if session.is_over() {
+            break;
+        }
+    }
+    assert!(session.is_over(), "still there after {:?}", now - start);
 }
