@@ -176,7 +176,8 @@ impl Pair {
         let mut term = Vec::new();
         write_binary(&mut term, &payload);
         let lane = &mut self.ends[end].lane;
-        let room = lane.check_room().is_ok();
+        // Large signals have a budget of their own.
+        let room = lane.check_room().is_ok() && lane.has_bulk_room();
         let encode = |out: &mut Vec<u8>| {
             out.extend_from_slice(&term);
             Ok(())

@@ -136,7 +136,7 @@ impl Outbox {
     /// Whether a message would be accepted.
     #[inline]
     pub(super) fn check_room(&mut self) -> Result<(), Busy> {
-        if self.log.end() < self.room_end { Ok(()) } else { Err(self.refuse(0)) }
+        if self.log.end() < self.room_end { Ok(()) } else { Err(self.refuse(0, 0)) }
     }
 
     /// Whether a message that has to wait for a turn would be accepted. One always is when no
@@ -155,7 +155,7 @@ impl Outbox {
         if self.log.end() < self.signal_room_end {
             return Ok(());
         }
-        Err(self.refuse(self.reserve_bytes))
+        Err(self.refuse(self.reserve_bytes, self.bulk.signal_bytes()))
     }
 
     /// Sends a message whose payload is copied from `payload`.
@@ -373,20 +373,19 @@ impl Outbox {
     /// another's megabytes. Memory is bounded by both budgets and one message.
     pub(super) fn set_room(&mut self) {
         let (written, acked) = (self.log.position_written(), self.log.acked());
-        let room = |reserve: usize| {
-            let unwritten = self.bytes_max.saturating_add(reserve) as u64;
-            let retained = self.replay_bytes_max.saturating_add(reserve) as u64;
-            written.saturating_add(unwritten).min(acked.saturating_add(retained))
+        let room = |reserve: usize, deferred: usize| {
+            let unwritten = self.bytes_max.saturating_add(reserve).saturating_sub(deferred);
+            let retained = self.replay_bytes_max.saturating_add(reserve);
+            let unwritten = written.saturating_add(unwritten as u64);
+            unwritten.min(acked.saturating_add(retained as u64))
         };
-        let deferred = self.bulk.signal_bytes() as u64;
-        self.room_end = room(0);
-        self.signal_room_end = room(self.reserve_bytes).saturating_sub(deferred);
+        self.room_end = room(0, 0);
+        self.signal_room_end = room(self.reserve_bytes, self.bulk.signal_bytes());
     }
 
     #[cold]
-    fn refuse(&mut self, reserve: usize) -> Busy {
+    fn refuse(&mut self, reserve: usize, deferred: usize) -> Busy {
         self.refused = true;
-        let deferred = if reserve > 0 { self.bulk.signal_bytes() } else { 0 };
         let queued = self.log.unwritten() + deferred;
         let limit = self.bytes_max.saturating_add(reserve);
         if queued >= limit {
