@@ -408,7 +408,7 @@ fn a_full_mailbox_on_another_node_leaves_sends_within_the_node_alone() {
     let mut fast = a.mailbox(None).wait().expect("a mailbox");
     let waiting: Vec<_> = (0..2000).map(|_| a.send_bytes(&slow, &[0; MESSAGE_BYTES])).collect();
     std::thread::sleep(Duration::from_secs(1));
-    let own = a.send_bytes(&fast.pid(), b"hello");
+    let own = a.send_bytes(fast.pid(), b"hello");
     let got = fast.recv_timeout(Duration::from_secs(5)).expect("no stop");
     drop((own, waiting));
     stop([a, b]);

@@ -72,6 +72,8 @@ pub(super) struct Env {
     pub(super) quiet: bool,
     /// So many bytes may be sent before the next part of the run.
     pub(super) budget: usize,
+    /// A fault waits for the next connection that takes a lane over.
+    pub(super) break_next_join: bool,
     weather: Weather,
     /// What payloads are made of.
     noise: Vec<u8>,
@@ -101,6 +103,7 @@ impl Env {
             alive: BTreeSet::new(),
             quiet: false,
             budget: 0,
+            break_next_join: false,
             weather,
             noise,
             ends: BTreeMap::new(),

@@ -415,6 +415,14 @@ impl Env {
 
     /// A fault: the connection is reset. Each side learns it by itself, and one perhaps never.
     pub(super) fn reset(&mut self, id: ConnId) {
+        let is_reset = |side: &Side| {
+            let mut contents = side.flight.iter().map(|packet| &packet.content);
+            side.deaf || contents.any(|content| matches!(content, Content::End(Ending::Reset)))
+        };
+        // A second reset would take back the news of the first, and neither end would be told.
+        if self.net.conns.get(&id).is_none_or(|conn| conn.sides.iter().any(is_reset)) {
+            return;
+        }
         let half_open = self.rng.chance(1, 6);
         let deaf = self.rng.below(2);
         self.tell(|| match half_open {
@@ -494,6 +502,12 @@ impl Env {
     fn partition(&self, a: usize, b: usize) -> Option<Duration> {
         let until = self.net.partitions.get(&(a.min(b), a.max(b))).copied();
         until.filter(|until| *until > self.now)
+    }
+
+    /// Whether something is on its way.
+    pub(super) fn is_busy(&self, id: ConnId) -> bool {
+        let conn = self.net.conns.get(&id);
+        conn.is_some_and(|conn| conn.sides.iter().any(|side| !side.flight.is_empty()))
     }
 
     /// Connections that both sides hold, for a fault to choose from.

@@ -77,12 +77,14 @@ impl Plan {
         });
         let specs = specs.collect();
         let small = rng.chance(1, 2);
+        // Now and then a message is longer than every budget of a lane.
+        let huge = !small && rng.chance(1, 6);
         let kib = |rng: &mut Rng, least: u64, most: u64| (rng.within(least..=most) as usize) << 10;
         let limits = LaneLimits {
             fragments: FragmentLimits {
                 sequences_max: 64,
-                sequence_bytes_max: 2 << 20,
-                connection_bytes_max: 16 << 20,
+                sequence_bytes_max: if huge { 32 << 20 } else { 2 << 20 },
+                connection_bytes_max: if huge { 256 << 20 } else { 16 << 20 },
             },
             outbox_bytes_max: if small { kib(rng, 4, 64) } else { 1 << 20 },
             outbox_bytes_low: if small { kib(rng, 1, 32) } else { 512 << 10 },
@@ -102,7 +104,11 @@ impl Plan {
             cookie: Cookie::new("simulated").expect("a good cookie"),
             tick: TickConfig::new(Duration::from_secs(tick_s), 4),
             limits,
-            message_bytes_max: if rng.chance(1, 3) { 1 << 20 } else { 100 << 10 },
+            message_bytes_max: match rng.below(3) {
+                _ if huge => 20 << 20,
+                0 => 1 << 20,
+                _ => 100 << 10,
+            },
             send_gap: Duration::from_micros(*rng.pick(&[200, 2000, 20_000])),
             fault_gap: Duration::from_millis(*rng.pick(match weather {
                 Weather::Gentle => &[150, 500],

@@ -664,6 +664,10 @@ impl Life {
         socket.setup = Setup::Held { leftover: Vec::new() };
         if let Door::Session(connection) = door {
             self.dial_joined(env, connection, lane, epoch, peer_received, conn);
+            // The proof, and what is sent behind it, may arrive or not.
+            if std::mem::take(&mut env.break_next_join) {
+                env.reset(conn);
+            }
         }
         true
     }

@@ -37,7 +37,7 @@ const HOT_LINKS_MAX: usize = 8;
 const EAGER_LINKS_MAX: usize = 2;
 
 /// How often they are.
-const EAGER_READS: usize = 4;
+const EAGER_READS: usize = 12;
 
 /// Time between two looks at all other links, while nothing happens.
 const LOOK_INTERVAL_IDLE: Duration = Duration::from_micros(10);
