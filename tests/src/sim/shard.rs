@@ -195,12 +195,12 @@ impl Slot {
             limits.replay_bytes_max
         );
         // What is written again after a resume waits again, beyond the limits for new signals: one
-        // for large messages and one for the others.
+        // for large messages and one for the others, each with one that goes over it.
         let waiting = self.lane.waiting_bytes();
+        let budgets = 2 * limits.outbox_bytes_max + plan.message_bytes_max;
         assert!(
-            waiting <= retained + 2 * limits.outbox_bytes_max + slack,
-            "{waiting} bytes wait, at most twice {} and {slack} may beside what is written again",
-            limits.outbox_bytes_max
+            waiting <= retained + budgets + slack,
+            "{waiting} bytes wait, at most {budgets} and {slack} may beside what is written again"
         );
         let (signals, bytes) = self.lane.unfinished_messages();
         assert!(signals <= limits.fragments.sequences_max);
