@@ -84,7 +84,8 @@ impl Shard {
         entry.set_epoch(epoch);
         let now = Instant::now();
         state.attached(now);
-        let attached = lane_of(&mut state).map(|lane| lane.attach(peer_received, now));
+        let attached =
+            lane_of(&mut state).map(|lane| lane.attach(peer_received, now).map(|()| lane.greet()));
         if let Some(Err(error)) = attached {
             return self.lane_failed(*state, error.to_string());
         }

@@ -434,6 +434,7 @@ impl Life {
         (slot.socket, slot.epoch, slot.last_byte) = (Some(socket), epoch, now);
         slot.attached_bytes = slot.lane.counters().received_bytes;
         slot.lane.attach(peer_received, now).expect("a position between both ends");
+        slot.lane.greet();
         put(&mut slot.receiver, leftover);
         slot.needs_ack = true;
         if slot.checksum {

@@ -332,6 +332,12 @@ impl Lane {
         action
     }
 
+    /// Puts a tick into the outbox, whether one is due or not. To be called after [`Lane::attach`]:
+    /// what tells the peer that the connection carries bytes must not wait for something to say.
+    pub fn greet(&mut self) {
+        self.put_tick();
+    }
+
     /// The extra tick during a change of the tick time.
     pub fn auxiliary_tick(&mut self) -> TickAction {
         if !self.attached {
