@@ -112,7 +112,7 @@ pub(crate) struct Shard {
     io: OnceCell<host::ShardIo>,
     next_reference: Cell<u64>,
     stopping: Cell<bool>,
-    /// When the process that runs began its turn.
+    /// The turn of the process that runs.
     turn: Cell<Turn>,
     /// Turns of processes that held up the shard.
     long_turns: Cell<u64>,

@@ -178,7 +178,7 @@ impl<H: Host> Driver<H> {
         self.handle.begin_turns();
         Yield::default().await;
         if self.handle.end_turns() {
-            self.handle.write_dirty(&mut self.scratch);
+            self.handle.write_dirty();
         }
     }
 
@@ -191,7 +191,7 @@ impl<H: Host> Driver<H> {
             passes = counters.passes;
         });
         self.handle.door().set_passes(passes);
-        let wrote = self.handle.write_dirty(&mut self.scratch);
+        let wrote = self.handle.write_dirty();
         let mut read = self.read_hot(u32::MAX);
         if !wrote && !read && now < self.spin_until {
             for _ in 1..EAGER_READS {
@@ -232,7 +232,7 @@ impl<H: Host> Driver<H> {
             worked = true;
         }
         let _ = self.handle.caught(|| self.host.flush(&self.handle));
-        worked |= self.handle.write_dirty(&mut self.scratch);
+        worked |= self.handle.write_dirty();
         // Also what the tasks sent since the last pass.
         if self.handle.take_sent() {
             worked = true;

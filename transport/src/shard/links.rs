@@ -355,26 +355,10 @@ impl<H: Host> Handle<H> {
             let turns = self.0.gathered_turns.get() + 1;
             self.0.gathered_turns.set(turns);
             if turns > self.0.gather_turns.get() {
-                self.write_gathered();
+                self.0.gathered_turns.set(1);
+                self.write_dirty();
             }
         }
-    }
-
-    /// Writes what the tasks sent that have had their turn, so that the peer works on it while the
-    /// others have theirs.
-    #[inline(never)]
-    fn write_gathered(&self) {
-        self.0.gathered_turns.set(1);
-        let mut links = self.0.dirty.take();
-        for slot in links.drain(..) {
-            slot.dirty.set(false);
-            if !slot.blocked.get() {
-                self.write(&slot);
-            }
-        }
-        let mut dirty = self.0.dirty.borrow_mut();
-        links.append(&mut dirty);
-        *dirty = links;
     }
 
     /// Says that something was delivered to a task of this shard. After more than one delivery the
@@ -442,15 +426,20 @@ impl<H: Host> Handle<H> {
     }
 
     /// Writes all dirty links. Returns whether there were any.
-    pub(super) fn write_dirty(&self, scratch: &mut Vec<Rc<Slot<H::Link>>>) -> bool {
-        std::mem::swap(scratch, &mut *self.0.dirty.borrow_mut());
-        let any = !scratch.is_empty();
-        for slot in scratch.drain(..) {
+    #[inline(never)]
+    pub(super) fn write_dirty(&self) -> bool {
+        let mut links = self.0.dirty.take();
+        let any = !links.is_empty();
+        for slot in links.drain(..) {
             slot.dirty.set(false);
             if !slot.blocked.get() {
                 self.write(&slot);
             }
         }
+        // Those that had more than their turn allows are dirty again. The memory is used again.
+        let mut dirty = self.0.dirty.borrow_mut();
+        links.append(&mut dirty);
+        *dirty = links;
         any
     }
 
