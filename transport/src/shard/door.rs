@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::kick;
-
 /// The part of a shard that other threads may touch.
 ///
 /// A shard that is about to park sets `parked` and then looks at its queues once more; whoever
@@ -62,16 +60,6 @@ impl Door {
     /// Wakes the shard if it is parked, from its own thread or with the fence done.
     #[cold]
     pub(super) fn unpark(&self) {
-        if self.parked.swap(false, Ordering::AcqRel) {
-            // Should the executor not get as far as the driver, the kick must notice soon.
-            kick::awake();
-            self.wake_driver();
-        }
-    }
-
-    /// Wakes the shard for its clock, if it is parked. Not worth an attentive kick: should the
-    /// shard not get as far as its tick, it is seen to be overdue.
-    pub(super) fn unpark_for_clock(&self) {
         if self.parked.swap(false, Ordering::AcqRel) {
             self.wake_driver();
         }

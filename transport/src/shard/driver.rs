@@ -353,7 +353,7 @@ pub(super) fn rescue(door: &Arc<Door>) -> Option<glommio::Task<()>> {
 async fn clock(door: Arc<Door>) {
     while !door.is_closed() {
         sleep(door.until_due(Instant::now())).await;
-        door.unpark_for_clock();
+        door.unpark();
         // The driver makes its pass, and says when it wants the next.
         Yield::default().await;
     }
