@@ -25,6 +25,7 @@ use super::kick;
 use super::links::Handle;
 use super::mesh::{Incoming, Seat};
 use super::slots::Slot;
+use super::spin::Spin;
 use crate::buffer::SLAB_BYTES;
 use crate::io::{Events, Wait, sleep};
 
@@ -54,7 +55,8 @@ const EVENTS_MAX: usize = 256;
 pub struct DriverConfig {
     /// How long to look for more after something came, before parking.
     pub spin: Duration,
-    /// The same after something was sent, which may be answered.
+    /// The same after something was sent, which may be answered, as long as answers come in such a
+    /// time.
     pub spin_after_send: Duration,
     /// How often [`Host::tick`] is called.
     pub tick: Duration,
@@ -104,8 +106,7 @@ pub struct Driver<H: Host> {
     events: Events,
     scratch: Vec<Rc<Slot<H::Link>>>,
     next_tick: Instant,
-    /// Until when to spin if nothing comes.
-    spin_until: Instant,
+    spin: Spin,
     last_look: Instant,
 }
 
@@ -117,6 +118,7 @@ impl<H: Host> Driver<H> {
     pub fn new(seat: Seat<H::Message>, host: Rc<H>, config: DriverConfig) -> io::Result<Driver<H>> {
         let now = Instant::now();
         let next_tick = now + config.tick;
+        let spin = Spin::new(config.spin, config.spin_after_send, now);
         Ok(Driver {
             host,
             handle: Handle::new(seat.outgoing, config)?,
@@ -124,7 +126,7 @@ impl<H: Host> Driver<H> {
             events: Events::with_capacity(EVENTS_MAX),
             scratch: Vec::new(),
             next_tick,
-            spin_until: now,
+            spin,
             last_look: now,
         })
     }
@@ -161,7 +163,7 @@ impl<H: Host> Driver<H> {
             if read {
                 continue;
             }
-            if worked || now < self.spin_until || !self.is_quiet() {
+            if worked || self.spin.goes_on(now) || !self.is_quiet() {
                 self.let_tasks_run().await;
             } else if !self.doze().await {
                 self.park(&mut parking, &door).await;
@@ -193,7 +195,7 @@ impl<H: Host> Driver<H> {
         self.handle.door().set_passes(passes);
         let wrote = self.handle.write_dirty();
         let mut read = self.read_hot(u32::MAX);
-        if !wrote && !read && now < self.spin_until {
+        if !wrote && !read && self.spin.goes_on(now) {
             for _ in 1..EAGER_READS {
                 let links = self.handle.hot_links();
                 if links == 0 || links > EAGER_LINKS_MAX || !self.incoming.is_empty() {
@@ -206,7 +208,7 @@ impl<H: Host> Driver<H> {
             }
         }
         if wrote {
-            self.spin_until = self.spin_until.max(now + self.handle.config().spin);
+            self.spin.extend(now);
         }
         read
     }
@@ -227,6 +229,9 @@ impl<H: Host> Driver<H> {
             }
         }
         worked |= self.drain_mesh();
+        if worked {
+            self.spin.came(now);
+        }
         if now >= self.next_tick {
             self.tick(now);
             worked = true;
@@ -236,9 +241,9 @@ impl<H: Host> Driver<H> {
         // Also what the tasks sent since the last pass.
         if self.handle.take_sent() {
             worked = true;
-            self.spin_until = self.spin_until.max(now + self.handle.config().spin_after_send);
+            self.spin.sent(now);
         } else if worked || self.handle.take_woke() {
-            self.spin_until = self.spin_until.max(now + self.handle.config().spin);
+            self.spin.extend(now);
         }
         worked
     }
@@ -277,6 +282,7 @@ impl<H: Host> Driver<H> {
     fn tick(&mut self, now: Instant) {
         self.next_tick = now + self.handle.config().tick;
         self.handle.door().set_due(self.next_tick);
+        self.spin.forgive();
         self.handle.trim();
         let _ = self.handle.caught(|| self.host.tick(&self.handle, now));
     }
@@ -322,6 +328,7 @@ impl<H: Host> Driver<H> {
         let quiet = !self.drain_mesh() && !self.handle.has_work() && !self.handle.is_stopping();
         if quiet {
             self.handle.count(|counters| counters.parks += 1);
+            self.spin.gave_up();
             poll_fn(|_| if door.is_parked() { Poll::Pending } else { Poll::Ready(()) }).await;
         }
         door.leave();
