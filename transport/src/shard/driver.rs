@@ -4,8 +4,8 @@
 //! links that are active, and gives what came to the [`Host`]. If anything came it yields, so that
 //! the tasks that were woken answer before anything else is done. Then it empties the mesh, keeps
 //! its clock, and writes again. A pass that found nothing to read yields at its end: every task
-//! that was woken runs before the next one. When passes find nothing for a while the driver parks:
-//! one poll for all links, in glommio's ring.
+//! that was woken runs before the next one. When passes find nothing for a while the driver sleeps,
+//! first for a moment in a wait of its own, then it parks: one poll for all links, in glommio's ring.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -27,7 +27,7 @@ use super::mesh::{Incoming, Seat};
 use super::slots::Slot;
 use super::spin::Spin;
 use crate::buffer::SLAB_BYTES;
-use crate::io::{Events, Wait, sleep};
+use crate::io::{Bell, Events, Wait, sleep};
 
 /// Links that are read in every pass while the driver spins; with more of them, only those that
 /// were told to have something.
@@ -46,6 +46,16 @@ const LOOK_INTERVAL_IDLE: Duration = Duration::from_micros(10);
 /// Time between two looks at all other links, while something happens in every pass, or while other
 /// tasks run and nothing happens.
 const LOOK_INTERVAL: Duration = Duration::from_micros(20);
+
+/// How long a driver holds the thread in a sleep of its own before it parks. The executor's way into
+/// its sleep and out of it costs ten system calls, which a message that comes soon need not wait
+/// for. The executor's timers and wakes from other threads may be late by this, as they are while
+/// the shard is busy.
+const NAP: Duration = Duration::from_millis(1);
+
+/// How often the shard's other tasks may run before a nap: one that wakes another must not find the
+/// thread asleep.
+const YIELDS_BEFORE_NAP: usize = 3;
 
 /// Links that one look can tell about; the rest is told by the next.
 const EVENTS_MAX: usize = 256;
@@ -116,12 +126,16 @@ impl<H: Host> Driver<H> {
     /// # Errors
     /// When the host is out of descriptors.
     pub fn new(seat: Seat<H::Message>, host: Rc<H>, config: DriverConfig) -> io::Result<Driver<H>> {
+        let handle = Handle::new(seat.outgoing, config.clone())?;
+        let bell = Bell::new()?;
+        handle.shared().watch.hear(&bell)?;
+        handle.door().set_bell(bell);
         let now = Instant::now();
         let next_tick = now + config.tick;
         let spin = Spin::new(config.spin, config.spin_after_send, now);
         Ok(Driver {
             host,
-            handle: Handle::new(seat.outgoing, config)?,
+            handle,
             incoming: seat.incoming,
             events: Events::with_capacity(EVENTS_MAX),
             scratch: Vec::new(),
@@ -165,7 +179,7 @@ impl<H: Host> Driver<H> {
             }
             if worked || self.spin.goes_on(now) || !self.is_quiet() {
                 self.let_tasks_run().await;
-            } else if !self.doze().await {
+            } else if !self.doze().await && !self.nap(&door) {
                 self.park(&mut parking, &door).await;
             }
         }
@@ -255,7 +269,12 @@ impl<H: Host> Driver<H> {
 
     /// Asks which links have something to do. Returns whether any has.
     fn look(&mut self) -> bool {
-        match self.handle.shared().watch.readiness().poll(&mut self.events) {
+        self.wait(Duration::ZERO)
+    }
+
+    /// The same, after waiting for one for so long.
+    fn wait(&mut self, patience: Duration) -> bool {
+        match self.handle.shared().watch.readiness().wait(&mut self.events, patience) {
             Ok(0) => false,
             Ok(_) => {
                 for event in self.events.iter() {
@@ -290,8 +309,7 @@ impl<H: Host> Driver<H> {
     /// Lets go of the links that were read in every pass. Returns whether there is nothing left to
     /// do.
     fn is_quiet(&mut self) -> bool {
-        let worked = self.read_hot(0);
-        !worked && !self.look() && !self.handle.has_work()
+        !self.read_hot(0) && !self.handle.has_work()
     }
 
     /// Lets the shard's other tasks run, as long as there are some, until it is time to look again.
@@ -304,7 +322,9 @@ impl<H: Host> Driver<H> {
         let turns = self.handle.turns();
         loop {
             let before = self.handle.turns();
-            Yield::default().await;
+            for _ in 0..YIELDS_BEFORE_NAP {
+                Yield::default().await;
+            }
             let is_alone = self.handle.turns() == before;
             if is_alone || self.handle.has_work() || !self.incoming.is_empty() {
                 break;
@@ -314,6 +334,20 @@ impl<H: Host> Driver<H> {
             }
         }
         self.handle.turns() != turns
+    }
+
+    /// Waits for the links and other threads for a moment. Returns whether anything came.
+    fn nap(&mut self, door: &Door) -> bool {
+        door.nap();
+        // Whoever pushed before seeing that is found here; whoever pushes later sees it.
+        let mut came = self.drain_mesh() || self.handle.has_work() || self.handle.is_stopping();
+        if !came {
+            self.handle.count(|counters| counters.naps += 1);
+            self.spin.gave_up();
+            came = self.wait(NAP);
+        }
+        door.leave();
+        came
     }
 
     /// Waits until something comes.
@@ -328,7 +362,6 @@ impl<H: Host> Driver<H> {
         let quiet = !self.drain_mesh() && !self.handle.has_work() && !self.handle.is_stopping();
         if quiet {
             self.handle.count(|counters| counters.parks += 1);
-            self.spin.gave_up();
             poll_fn(|_| if door.is_parked() { Poll::Pending } else { Poll::Ready(()) }).await;
         }
         door.leave();

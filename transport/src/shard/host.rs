@@ -118,8 +118,10 @@ pub enum Reading {
 pub struct Counters {
     /// Passes of the driver.
     pub passes: u64,
-    /// Times it went to sleep.
+    /// Times it slept until something came.
     pub parks: u64,
+    /// Times it slept for a millisecond at most.
+    pub naps: u64,
     /// Times it was woken from outside because it stood still with work to do.
     pub kicks: u64,
     /// Successful receive calls.

@@ -552,6 +552,11 @@ impl<H: Host> Handle<H> {
                 slot.hot.set(false);
                 continue;
             }
+            let is_told = slot.unread.get() || slot.leftover.get();
+            if keep_passes == 0 && !is_told {
+                slot.cool();
+                continue;
+            }
             match self.read(&slot, host) {
                 Received::Bytes => {
                     any = true;
@@ -567,11 +572,7 @@ impl<H: Host> Handle<H> {
             if slot.unread.get() || slot.idle_passes.get() < keep_passes {
                 self.0.hot.borrow_mut().push(slot);
             } else {
-                slot.hot.set(false);
-                if let Some(mut inbox) = slot.inbox.take() {
-                    inbox.park();
-                    slot.inbox.set(Some(inbox));
-                }
+                slot.cool();
             }
         }
         any

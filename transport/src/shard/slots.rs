@@ -67,6 +67,15 @@ impl<L> Slot<L> {
         }
     }
 
+    /// Lets go of what a link that is read in every pass holds.
+    pub(super) fn cool(&self) {
+        self.hot.set(false);
+        if let Some(mut inbox) = self.inbox.take() {
+            inbox.park();
+            self.inbox.set(Some(inbox));
+        }
+    }
+
     pub(super) fn failed_is_none(&self) -> bool {
         let failed = self.failed.take();
         let none = failed.is_none();
