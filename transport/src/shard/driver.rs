@@ -22,7 +22,7 @@ use super::door::Door;
 use super::executors::processors;
 use super::host::Host;
 use super::kick;
-use super::links::Handle;
+use super::links::{Handle, Keep};
 use super::mesh::{Incoming, Seat};
 use super::slots::Slot;
 use super::spin::Spin;
@@ -208,14 +208,14 @@ impl<H: Host> Driver<H> {
         });
         self.handle.door().set_passes(passes);
         let wrote = self.handle.write_dirty();
-        let mut read = self.read_hot(u32::MAX);
+        let mut read = self.read_hot(Keep::All);
         if !wrote && !read && self.spin.goes_on(now) {
             for _ in 1..EAGER_READS {
                 let links = self.handle.hot_links();
                 if links == 0 || links > EAGER_LINKS_MAX || !self.incoming.is_empty() {
                     break;
                 }
-                read = self.read_hot(u32::MAX);
+                read = self.read_hot(Keep::All);
                 if read {
                     break;
                 }
@@ -239,7 +239,7 @@ impl<H: Host> Driver<H> {
         if look {
             self.last_look = now;
             if self.look() {
-                worked |= self.read_hot(u32::MAX);
+                worked |= self.read_hot(Keep::All);
             }
         }
         worked |= self.drain_mesh();
@@ -262,9 +262,9 @@ impl<H: Host> Driver<H> {
         worked
     }
 
-    fn read_hot(&mut self, keep_passes: u32) -> bool {
-        let keep_passes = if self.handle.hot_links() > HOT_LINKS_MAX { 0 } else { keep_passes };
-        self.handle.read_hot(&self.host, &mut self.scratch, keep_passes)
+    fn read_hot(&mut self, keep: Keep) -> bool {
+        let keep = if self.handle.hot_links() > HOT_LINKS_MAX { Keep::Told } else { keep };
+        self.handle.read_hot(&self.host, &mut self.scratch, keep)
     }
 
     /// Asks which links have something to do. Returns whether any has.
@@ -309,7 +309,7 @@ impl<H: Host> Driver<H> {
     /// Lets go of the links that were read in every pass. Returns whether there is nothing left to
     /// do.
     fn is_quiet(&mut self) -> bool {
-        !self.read_hot(0) && !self.handle.has_work()
+        !self.read_hot(Keep::Told) && !self.handle.has_work()
     }
 
     /// Lets the shard's other tasks run, as long as there are some, until it is time to look again.

@@ -31,6 +31,10 @@ pub struct LinkRef<H: Host> {
 /// other is made. Below it a second write costs more than that gives.
 const GATHER_IN_HALVES_MIN: u32 = 48;
 
+/// A link that brought something so often without a sleep between is busy. Going out of the readiness
+/// set and back costs as much as some ten arrivals in it.
+const BUSY_RECEIVES_MIN: u32 = 64;
+
 pub(super) struct Shared<H: Host> {
     id: ShardId,
     config: DriverConfig,
@@ -61,6 +65,15 @@ pub(super) struct Shared<H: Host> {
     /// After so many it is written again.
     gather_turns: Cell<u32>,
     pub(super) counters: Cell<Counters>,
+}
+
+/// Which links a pass goes on to read in every pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// All that are read now.
+    All,
+    /// Those that may have more.
+    Told,
 }
 
 /// What one attempt to receive came to.
@@ -168,7 +181,8 @@ impl<H: Host> Handle<H> {
             written_in: Cell::new(0),
             dirty: Cell::new(false),
             hot: Cell::new(false),
-            idle_passes: Cell::new(0),
+            receives: Cell::new(0),
+            watched: Cell::new(true),
             unread: Cell::new(true),
             leftover: Cell::new(!received.is_empty()),
             paused: Cell::new(reading == Reading::Paused),
@@ -497,6 +511,7 @@ impl<H: Host> Handle<H> {
     fn block(&self, slot: &Rc<Slot<H::Link>>) {
         self.count(|counters| counters.blocked += 1);
         slot.blocked.set(true);
+        self.watch(slot);
         if !slot.write_interest.replace(true) {
             let changed = self.0.watch.readiness().change(
                 &slot.socket,
@@ -529,7 +544,6 @@ impl<H: Host> Handle<H> {
         }
         if event.readable {
             slot.unread.set(true);
-            slot.idle_passes.set(0);
             self.heat(&slot);
         }
     }
@@ -539,7 +553,7 @@ impl<H: Host> Handle<H> {
         &self,
         host: &H,
         scratch: &mut Vec<Rc<Slot<H::Link>>>,
-        keep_passes: u32,
+        keep: Keep,
     ) -> bool {
         std::mem::swap(scratch, &mut *self.0.hot.borrow_mut());
         let mut any = false;
@@ -550,32 +564,66 @@ impl<H: Host> Handle<H> {
             if slot.paused.get() || self.0.paused.get() {
                 // Comes back when reading is resumed.
                 slot.hot.set(false);
+                self.watch(&slot);
                 continue;
             }
             let is_told = slot.unread.get() || slot.leftover.get();
-            if keep_passes == 0 && !is_told {
-                slot.cool();
+            if keep == Keep::Told && !is_told {
+                self.cool(&slot);
                 continue;
             }
             match self.read(&slot, host) {
                 Received::Bytes => {
                     any = true;
-                    slot.idle_passes.set(0);
+                    slot.receives.set(slot.receives.get().saturating_add(1));
+                    if keep == Keep::All && slot.receives.get() >= BUSY_RECEIVES_MIN {
+                        self.unwatch(&slot);
+                    }
                 }
-                Received::Nothing => slot.idle_passes.set(slot.idle_passes.get() + 1),
+                Received::Nothing => {}
                 Received::Over(end) => {
                     any = true;
                     self.end(&slot, host, end);
                     continue;
                 }
             }
-            if slot.unread.get() || slot.idle_passes.get() < keep_passes {
+            if keep == Keep::All || slot.unread.get() {
                 self.0.hot.borrow_mut().push(slot);
             } else {
-                slot.cool();
+                self.cool(&slot);
             }
         }
         any
+    }
+
+    /// Has a link no longer read in every pass.
+    fn cool(&self, slot: &Rc<Slot<H::Link>>) {
+        slot.cool();
+        self.watch(slot);
+    }
+
+    /// Takes a busy link out of the readiness set: each arrival would enter it there, at the cost
+    /// of whoever sends.
+    fn unwatch(&self, slot: &Slot<H::Link>) {
+        // One that is blocked waits there for room to send.
+        if slot.watched.get() && !slot.blocked.get() {
+            slot.watched.set(false);
+            slot.write_interest.set(false);
+            self.0.watch.readiness().remove(&slot.socket);
+        }
+    }
+
+    /// Puts a link into the readiness set, which tells what is there already.
+    fn watch(&self, slot: &Rc<Slot<H::Link>>) {
+        slot.receives.set(0);
+        if slot.watched.replace(true) {
+            return;
+        }
+        let key = slot.key.to_u64();
+        if let Err(error) = self.0.watch.readiness().add(&slot.socket, key, Interest::Read) {
+            slot.failed.set(Some(error));
+            self.reheat(slot);
+        }
     }
 
     /// How many links are read in every pass.
@@ -699,7 +747,6 @@ impl<H: Host> Handle<H> {
 
     /// Has a link read in every pass for a while.
     fn heat(&self, slot: &Rc<Slot<H::Link>>) {
-        slot.idle_passes.set(0);
         if !slot.paused.get() && !self.0.paused.get() && !slot.hot.replace(true) {
             self.0.hot.borrow_mut().push(slot.clone());
         }

@@ -24,8 +24,10 @@ pub(super) struct Slot<L> {
     pub(super) dirty: Cell<bool>,
     /// In the list of links to read.
     pub(super) hot: Cell<bool>,
-    /// Passes in a row that found nothing to read.
-    pub(super) idle_passes: Cell<u32>,
+    /// Receives that brought something since it came into that list.
+    pub(super) receives: Cell<u32>,
+    /// In the readiness set. A busy link is not: it is read in every pass anyway.
+    pub(super) watched: Cell<bool>,
     /// There may be something to read: an edge was told and not yet followed to its end.
     pub(super) unread: Cell<bool>,
     /// The inbox holds bytes that the host has not been offered since reading was resumed.
