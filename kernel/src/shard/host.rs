@@ -113,6 +113,10 @@ impl Host for ShardHost {
         }
     }
 
+    fn run_ready(&self, _: &Handle<Self>) {
+        self.0.run_ready();
+    }
+
     fn flush(&self, _: &Handle<Self>) {
         self.0.io().retry();
     }

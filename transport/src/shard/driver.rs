@@ -189,9 +189,12 @@ impl<H: Host> Driver<H> {
         door.close();
     }
 
-    /// Lets every task that was woken run. What many of them sent leaves at once.
+    /// Lets all that is ready run. What many of them sent leaves at once.
     async fn let_tasks_run(&mut self) {
         self.handle.begin_turns();
+        if self.handle.take_ready() {
+            let _ = self.handle.caught(|| self.host.run_ready(&self.handle));
+        }
         Yield::default().await;
         if self.handle.end_turns() {
             self.handle.write_dirty();

@@ -55,6 +55,11 @@ pub trait Host: Sized + 'static {
     /// The shard's clock: once per [`DriverConfig::tick`].
     fn tick(&self, shard: &Handle<Self>, now: Instant);
 
+    /// Runs what [`Handle::note_ready`] spoke of, once each.
+    fn run_ready(&self, shard: &Handle<Self>) {
+        let _ = shard;
+    }
+
     /// The end of every pass, before what was queued on links is written. Passes follow each other
     /// within less than a microsecond while the driver spins, so this must cost nothing when there
     /// is nothing to do.
