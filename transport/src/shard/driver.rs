@@ -33,12 +33,9 @@ use crate::io::{Bell, Events, Wait, sleep};
 /// were told to have something.
 const HOT_LINKS_MAX: usize = 8;
 
-/// So few active links are read several times in a pass that found nothing: what comes next is most
-/// likely an answer on one of them, and the rest of a pass takes longer than asking for it.
-const EAGER_LINKS_MAX: usize = 2;
-
-/// How often they are.
-const EAGER_READS: usize = 12;
+/// How often a lone active link is read in a pass, until something comes: most likely that is the
+/// next thing to happen, and the rest of a pass takes longer than asking for it.
+const EAGER_READS: u32 = 12;
 
 /// Time between two looks at all other links, while nothing happens.
 const LOOK_INTERVAL_IDLE: Duration = Duration::from_micros(10);
@@ -211,19 +208,15 @@ impl<H: Host> Driver<H> {
         });
         self.handle.door().set_passes(passes);
         let wrote = self.handle.write_dirty();
-        let mut read = self.read_hot(Keep::All);
-        if !wrote && !read && self.spin.goes_on(now) {
-            for _ in 1..EAGER_READS {
-                let links = self.handle.hot_links();
-                if links == 0 || links > EAGER_LINKS_MAX || !self.incoming.is_empty() {
-                    break;
-                }
-                read = self.read_hot(Keep::All);
-                if read {
-                    break;
-                }
-            }
-        }
+        let is_eager = !wrote && self.handle.hot_links() == 1 && self.spin.goes_on(now);
+        let mut reads = if is_eager { EAGER_READS } else { 1 };
+        let incoming = &self.incoming;
+        let again = || {
+            reads = u32::saturating_sub(reads, 1);
+            reads > 0 && incoming.is_empty()
+        };
+        let keep = self.keep(Keep::All);
+        let read = self.handle.read_hot(&self.host, &mut self.scratch, keep, again);
         if wrote {
             self.spin.extend(now);
         }
@@ -266,8 +259,12 @@ impl<H: Host> Driver<H> {
     }
 
     fn read_hot(&mut self, keep: Keep) -> bool {
-        let keep = if self.handle.hot_links() > HOT_LINKS_MAX { Keep::Told } else { keep };
-        self.handle.read_hot(&self.host, &mut self.scratch, keep)
+        let keep = self.keep(keep);
+        self.handle.read_hot(&self.host, &mut self.scratch, keep, || false)
+    }
+
+    fn keep(&self, keep: Keep) -> Keep {
+        if self.handle.hot_links() > HOT_LINKS_MAX { Keep::Told } else { keep }
     }
 
     /// Asks which links have something to do. Returns whether any has.

@@ -565,12 +565,14 @@ impl<H: Host> Handle<H> {
         }
     }
 
-    /// Reads all hot links once. Returns whether anything came.
+    /// Reads all hot links once, those that have nothing again as long as `again` says so. Returns
+    /// whether anything came.
     pub(super) fn read_hot(
         &self,
         host: &H,
         scratch: &mut Vec<Rc<Slot<H::Link>>>,
         keep: Keep,
+        mut again: impl FnMut() -> bool,
     ) -> bool {
         std::mem::swap(scratch, &mut *self.0.hot.borrow_mut());
         let mut any = false;
@@ -589,7 +591,7 @@ impl<H: Host> Handle<H> {
                 self.cool(&slot);
                 continue;
             }
-            match self.read(&slot, host) {
+            match self.read(&slot, host, &mut again) {
                 Received::Bytes => {
                     any = true;
                     slot.receives.set(slot.receives.get().saturating_add(1));
@@ -663,7 +665,12 @@ impl<H: Host> Handle<H> {
     }
 
     /// Receives once from a link and gives what came to the host.
-    fn read(&self, slot: &Rc<Slot<H::Link>>, host: &H) -> Received<H::Error> {
+    fn read(
+        &self,
+        slot: &Rc<Slot<H::Link>>,
+        host: &H,
+        again: &mut impl FnMut() -> bool,
+    ) -> Received<H::Error> {
         let Some(mut inbox) = slot.inbox.take() else { return Received::Nothing };
         let mut result = Received::Nothing;
         if slot.leftover.take() {
@@ -676,7 +683,14 @@ impl<H: Host> Handle<H> {
         if matches!(result, Received::Nothing | Received::Bytes) {
             let spare = inbox.spare();
             let room = spare.len().min(self.0.config.receive_bytes_max);
-            match slot.socket.try_recv(&mut spare[..room]) {
+            let is_nothing = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+            let received = loop {
+                match slot.socket.try_recv(&mut spare[..room]) {
+                    Err(error) if is_nothing(&error) && again() => {}
+                    received => break received,
+                }
+            };
+            match received {
                 Ok(0) => {
                     result = Received::Over(slot.failed.take().map_or(End::Closed, End::Failed))
                 }
@@ -691,7 +705,7 @@ impl<H: Host> Handle<H> {
                     });
                     result = self.offer(slot, host, &mut inbox);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if is_nothing(&error) => {
                     slot.unread.set(false);
                     if let Some(error) = slot.failed.take() {
                         result = Received::Over(End::Failed(error));
