@@ -105,3 +105,23 @@ impl Connection {
         !self.closing && matches!(self.stage, Stage::Routing | Stage::Announcing | Stage::Up)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connected_node_is_small() {
+        assert!(size_of::<Peer>() <= 40, "{} bytes", size_of::<Peer>());
+    }
+
+    #[test]
+    fn efforts_last_as_long_as_there_is_something_of_them() {
+        let mut peer = Peer::default();
+        peer.efforts.get_or_insert_default().waiters.push(WaiterId(1));
+        peer.rest();
+        assert_eq!(peer.take_waiters(), [WaiterId(1)]);
+        peer.rest();
+        assert!(peer.efforts.is_none());
+    }
+}

@@ -586,3 +586,13 @@ fn failure(lost: Lost) -> DialFailure {
         Lost::Join(error) => DialFailure::Join(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_at_rest_is_small() {
+        assert!(size_of::<Running>() <= 296, "{} bytes", size_of::<Running>());
+    }
+}

@@ -160,3 +160,13 @@ impl Lane {
         self.stalled < STALLED_RESUMES_MAX
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_that_is_up_is_small() {
+        assert!(size_of::<Lane>() <= 120, "{} bytes", size_of::<Lane>());
+    }
+}
