@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use krarup_transport::term::Atom;
 
+use super::peer::{Connection, Peer, Stage};
 use super::types::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NodeDownReason, NodeInfo, Order,
     PeerLink, WaiterId,
@@ -33,43 +34,6 @@ pub struct NetKernel {
     barriers: HashMap<BarrierId, Barrier>,
     next_id: u64,
     actions: VecDeque<Action>,
-}
-
-#[derive(Debug, Default)]
-struct Peer {
-    connection: Option<Connection>,
-    outbound: Option<AttemptId>,
-    inbound: Vec<AttemptId>,
-    /// Finished its handshake first, and settles what there is to settle.
-    settling: Option<AttemptId>,
-    /// Finished its handshake while the previous connection was still going down.
-    ready: Option<(AttemptId, PeerLink)>,
-    /// Proved the cookie while a connection was up; acknowledged when that one is gone.
-    replacing: Option<AttemptId>,
-    waiters: Vec<WaiterId>,
-    disconnecting: Vec<WaiterId>,
-    /// Our attempt was refused because the peer's own wins; until then it may still arrive.
-    awaits_peer_until: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Connection {
-    id: ConnectionId,
-    link: PeerLink,
-    stage: Stage,
-    /// `CloseLink` went out.
-    closing: bool,
-    /// The link ended before its `nodeup` was out; it goes down right after.
-    down: Option<NodeDownReason>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Routing,
-    Announcing,
-    Up,
-    Unrouting,
-    Mourning,
 }
 
 #[derive(Debug)]
@@ -153,17 +117,18 @@ impl NetKernel {
             self.resolve(waiter, true);
             return;
         }
-        peer.waiters.extend(waiter);
         let coming = peer.connection.as_ref().is_some_and(Connection::is_coming);
+        let efforts = peer.efforts.get_or_insert_default();
+        efforts.waiters.extend(waiter);
         if coming
-            || peer.outbound.is_some()
-            || peer.settling.is_some()
-            || peer.ready.is_some()
-            || peer.awaits_peer_until.is_some()
+            || efforts.outbound.is_some()
+            || efforts.settling.is_some()
+            || efforts.ready.is_some()
+            || efforts.awaits_peer_until.is_some()
         {
             return;
         }
-        peer.outbound = Some(attempt);
+        efforts.outbound = Some(attempt);
         self.attempts.insert(attempt, node.clone());
         self.actions.push_back(Action::Dial { attempt, node: node.clone(), hidden });
     }
@@ -176,7 +141,7 @@ impl NetKernel {
         };
         match &mut peer.connection {
             Some(connection) if connection.is_coming() => {
-                peer.disconnecting.extend(waiter);
+                peer.efforts.get_or_insert_default().disconnecting.extend(waiter);
                 Self::close(&mut self.actions, connection, NodeDownReason::Disconnect);
             }
             _ => self.resolve(waiter, false),
@@ -188,20 +153,22 @@ impl NetKernel {
     pub fn stop(&mut self) {
         self.local = None;
         for peer in self.peers.values_mut() {
-            for attempt in peer.outbound.take().into_iter().chain(peer.inbound.drain(..)) {
-                self.attempts.remove(&attempt);
-                self.actions.push_back(Action::Abort { attempt });
+            let mut waiters = Vec::new();
+            if let Some(efforts) = &mut peer.efforts {
+                let ready = efforts.ready.take().map(|(attempt, _)| attempt);
+                let own = efforts.outbound.take().into_iter();
+                let others = efforts.inbound.drain(..).chain(ready).chain(efforts.settling.take());
+                for attempt in own.chain(others) {
+                    self.attempts.remove(&attempt);
+                    self.actions.push_back(Action::Abort { attempt });
+                }
+                efforts.awaits_peer_until = None;
+                waiters.append(&mut efforts.waiters);
             }
-            let ready = peer.ready.take().map(|(attempt, _)| attempt);
-            for attempt in ready.into_iter().chain(peer.settling.take()) {
-                self.attempts.remove(&attempt);
-                self.actions.push_back(Action::Abort { attempt });
-            }
-            peer.awaits_peer_until = None;
             if let Some(connection) = &mut peer.connection {
                 Self::close(&mut self.actions, connection, NodeDownReason::NetKernelTerminated);
             }
-            for waiter in std::mem::take(&mut peer.waiters) {
+            for waiter in waiters {
                 self.actions.push_back(Action::Resolve { waiter, result: false });
             }
         }
@@ -219,7 +186,8 @@ impl NetKernel {
         let decision = self.decide(node);
         if !matches!(decision, Decision::Nok | Decision::NotAllowed) {
             self.attempts.insert(attempt, node.clone());
-            self.peers.entry(node.clone()).or_default().inbound.push(attempt);
+            let peer = self.peers.entry(node.clone()).or_default();
+            peer.efforts.get_or_insert_default().inbound.push(attempt);
         }
         (attempt, decision)
     }
@@ -233,15 +201,13 @@ impl NetKernel {
             return Decision::NotAllowed;
         }
         match self.peers.get(node) {
-            Some(peer) if peer.settling.is_some() => Decision::Alive,
+            Some(peer) if peer.is_settling() => Decision::Alive,
             Some(peer) if peer.connection.as_ref().is_some_and(Connection::is_coming) => {
                 Decision::Alive
             }
             // OTP: erl_distribution, "simultaneous connect": the attempt of the greater name wins.
-            Some(peer) if peer.outbound.is_some() && local.as_str() > node.as_str() => {
-                Decision::Nok
-            }
-            Some(peer) if peer.outbound.is_some() => Decision::OkSimultaneous,
+            Some(peer) if peer.is_dialled() && local.as_str() > node.as_str() => Decision::Nok,
+            Some(peer) if peer.is_dialled() => Decision::OkSimultaneous,
             _ => Decision::Ok,
         }
     }
@@ -259,12 +225,13 @@ impl NetKernel {
     pub fn verified(&mut self, attempt: AttemptId) {
         let Some(node) = self.attempts.get(&attempt) else { return };
         let Some(peer) = self.peers.get_mut(node) else { return };
-        if let Some(settling) = peer.settling.take() {
+        let efforts = peer.efforts.get_or_insert_default();
+        if let Some(settling) = efforts.settling.take() {
             self.attempts.remove(&settling);
             self.actions.push_back(Action::Abort { attempt: settling });
         }
         if let Some(connection) = &mut peer.connection {
-            if let Some(previous) = peer.replacing.replace(attempt) {
+            if let Some(previous) = efforts.replacing.replace(attempt) {
                 self.actions.push_back(Action::Abort { attempt: previous });
             }
             Self::close(&mut self.actions, connection, NodeDownReason::WaitPending);
@@ -282,17 +249,18 @@ impl NetKernel {
         };
         let Some(peer) = self.peers.get_mut(&node) else { return };
         let is_late =
-            peer.settling.is_some() || peer.connection.as_ref().is_some_and(Connection::is_coming);
+            peer.is_settling() || peer.connection.as_ref().is_some_and(Connection::is_coming);
         if is_late {
             self.forget_attempt(attempt);
             self.actions.push_back(Action::Abort { attempt });
             return;
         }
-        peer.awaits_peer_until = None;
-        let others: Vec<AttemptId> = peer
+        let efforts = peer.efforts.get_or_insert_default();
+        efforts.awaits_peer_until = None;
+        let others: Vec<AttemptId> = efforts
             .outbound
             .iter()
-            .chain(&peer.inbound)
+            .chain(&efforts.inbound)
             .filter(|id| **id != attempt)
             .copied()
             .collect();
@@ -303,7 +271,7 @@ impl NetKernel {
         self.forget_attempt(attempt);
         self.attempts.insert(attempt, node.clone());
         if let Some(peer) = self.peers.get_mut(&node) {
-            peer.settling = Some(attempt);
+            peer.efforts.get_or_insert_default().settling = Some(attempt);
         }
     }
 
@@ -313,18 +281,19 @@ impl NetKernel {
             self.actions.push_back(Action::Abort { attempt });
             return;
         };
-        if self.peers.get(&node).is_none_or(|peer| peer.settling != Some(attempt)) {
+        if self.peers.get(&node).is_none_or(|peer| !peer.settles(attempt)) {
             self.proven(attempt);
         }
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        if peer.settling != Some(attempt) {
+        if !peer.settles(attempt) {
             return;
         }
-        peer.settling = None;
+        let efforts = peer.efforts.get_or_insert_default();
+        efforts.settling = None;
         match &peer.connection {
             None => self.raise(&node, attempt, link),
             Some(_) => {
-                if let Some((previous, _)) = peer.ready.replace((attempt, link)) {
+                if let Some((previous, _)) = efforts.ready.replace((attempt, link)) {
                     self.actions.push_back(Action::Abort { attempt: previous });
                 }
             }
@@ -338,25 +307,30 @@ impl NetKernel {
         let outbound = self.forget_attempt(attempt);
         let setup_time = self.setup_time;
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        if outbound && peer_wins && !peer.waiters.is_empty() {
-            peer.awaits_peer_until = Some(now + setup_time);
+        if let Some(efforts) = &mut peer.efforts
+            && outbound
+            && peer_wins
+            && !efforts.waiters.is_empty()
+        {
+            efforts.awaits_peer_until = Some(now + setup_time);
         }
         self.settle(&node);
     }
 
     /// The earliest time at which [`NetKernel::expire`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        self.peers.values().filter_map(|peer| peer.awaits_peer_until).min()
+        self.peers.values().filter_map(Peer::awaits_until).min()
     }
 
     /// Gives up waiting for peers whose own attempt never arrived.
     pub fn expire(&mut self, now: Instant) {
-        let due = |peer: &Peer| peer.awaits_peer_until.is_some_and(|until| until <= now);
+        let due = |peer: &Peer| peer.awaits_until().is_some_and(|until| until <= now);
         let names: Vec<Atom> =
             self.peers.iter().filter(|(_, p)| due(p)).map(|(name, _)| name.clone()).collect();
         for name in names {
-            if let Some(peer) = self.peers.get_mut(&name) {
-                peer.awaits_peer_until = None;
+            let peer = self.peers.get_mut(&name);
+            if let Some(efforts) = peer.and_then(|peer| peer.efforts.as_mut()) {
+                efforts.awaits_peer_until = None;
             }
             self.settle(&name);
         }
@@ -380,7 +354,7 @@ impl NetKernel {
         };
         debug_assert_eq!(connection.id, id, "a node has one connection at a time");
         connection.closing = true;
-        connection.down = Some(reason);
+        connection.down = Some(Box::new(reason));
         if connection.stage == Stage::Up {
             self.lower(&node);
         }
@@ -403,7 +377,9 @@ impl NetKernel {
         let id = ConnectionId(self.fresh_id());
         self.forget_attempt(attempt);
         let Some(peer) = self.peers.get_mut(node) else { return };
-        peer.awaits_peer_until = None;
+        if let Some(efforts) = &mut peer.efforts {
+            efforts.awaits_peer_until = None;
+        }
         peer.connection =
             Some(Connection { id, link, stage: Stage::Routing, closing: false, down: None });
         self.connections.insert(id, node.clone());
@@ -436,9 +412,10 @@ impl NetKernel {
             Stage::Announcing => {
                 connection.stage = Stage::Up;
                 let fell = connection.down.is_some();
-                for waiter in std::mem::take(&mut peer.waiters) {
+                for waiter in peer.take_waiters() {
                     self.actions.push_back(Action::Resolve { waiter, result: true });
                 }
+                peer.rest();
                 if fell {
                     self.lower(node);
                 } else {
@@ -447,7 +424,8 @@ impl NetKernel {
             }
             Stage::Unrouting => {
                 connection.stage = Stage::Mourning;
-                let reason = connection.down.clone().unwrap_or(NodeDownReason::ConnectionClosed);
+                let reason = connection.down.as_deref();
+                let reason = reason.cloned().unwrap_or(NodeDownReason::ConnectionClosed);
                 let order =
                     Order::NodeDown { node: node.clone(), connection: id, node_type, reason };
                 self.broadcast(node, order);
@@ -462,14 +440,15 @@ impl NetKernel {
         self.connections.remove(&id);
         let Some(peer) = self.peers.get_mut(node) else { return };
         peer.connection = None;
-        for waiter in std::mem::take(&mut peer.disconnecting) {
+        let Some(efforts) = &mut peer.efforts else { return self.settle(node) };
+        for waiter in std::mem::take(&mut efforts.disconnecting) {
             self.actions.push_back(Action::Resolve { waiter, result: true });
         }
-        let replacing = peer.replacing.take();
+        let replacing = efforts.replacing.take();
         if let Some(attempt) = replacing {
             self.actions.push_back(Action::OldLinkGone { attempt });
         }
-        match (peer.ready.take(), replacing) {
+        match (efforts.ready.take(), replacing) {
             (Some((attempt, link)), _) => self.raise(node, attempt, link),
             // The replacement comes up next, for the waiters too.
             (None, Some(_)) => {}
@@ -480,18 +459,15 @@ impl NetKernel {
     /// Answers those who wait in vain and forgets a peer of which nothing is left.
     fn settle(&mut self, node: &Atom) {
         let Some(peer) = self.peers.get_mut(node) else { return };
-        let hopeful = peer.outbound.is_some()
-            || peer.settling.is_some()
-            || peer.ready.is_some()
-            || peer.replacing.is_some()
-            || peer.awaits_peer_until.is_some()
+        let hopeful = peer.efforts.as_ref().is_some_and(|efforts| efforts.are_hopeful())
             || peer.connection.as_ref().is_some_and(Connection::is_coming);
         if !hopeful {
-            for waiter in std::mem::take(&mut peer.waiters) {
+            for waiter in peer.take_waiters() {
                 self.actions.push_back(Action::Resolve { waiter, result: false });
             }
         }
-        if !hopeful && peer.connection.is_none() && peer.inbound.is_empty() {
+        peer.rest();
+        if peer.connection.is_none() && peer.efforts.is_none() {
             self.peers.remove(node);
         }
     }
@@ -500,21 +476,12 @@ impl NetKernel {
     fn forget_attempt(&mut self, attempt: AttemptId) -> bool {
         let Some(node) = self.attempts.remove(&attempt) else { return false };
         let Some(peer) = self.peers.get_mut(&node) else { return false };
-        peer.inbound.retain(|other| *other != attempt);
-        if peer.replacing == Some(attempt) {
-            peer.replacing = None;
-        }
-        if peer.settling == Some(attempt) {
-            peer.settling = None;
-        }
-        if peer.ready.as_ref().is_some_and(|(ready, _)| *ready == attempt) {
-            peer.ready = None;
-        }
-        let ours = peer.outbound == Some(attempt);
-        if ours {
-            peer.outbound = None;
-        }
-        ours
+        let Some(efforts) = &mut peer.efforts else { return false };
+        efforts.inbound.retain(|other| *other != attempt);
+        efforts.replacing.take_if(|replacing| *replacing == attempt);
+        efforts.settling.take_if(|settling| *settling == attempt);
+        efforts.ready.take_if(|(ready, _)| *ready == attempt);
+        efforts.outbound.take_if(|outbound| *outbound == attempt).is_some()
     }
 
     fn close(actions: &mut VecDeque<Action>, connection: &mut Connection, why: NodeDownReason) {
@@ -538,12 +505,5 @@ impl NetKernel {
     fn fresh_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
-    }
-}
-
-impl Connection {
-    /// Up, or on its way up, and nobody asked to end it.
-    fn is_coming(&self) -> bool {
-        !self.closing && matches!(self.stage, Stage::Routing | Stage::Announcing | Stage::Up)
     }
 }

@@ -5,6 +5,7 @@
 //! (`crate::shard`) carries them out.
 
 mod machine;
+mod peer;
 #[cfg(test)]
 mod tests;
 mod types;
