@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use krarup_transport::buffer::{Receiver, Slice};
 use krarup_transport::dist::frame::LENGTH_BYTES;
-use krarup_transport::dist::{FrameReader, Front, TickAction};
+use krarup_transport::dist::{FrameReader, Front, TickAction, TickConfig};
 use krarup_transport::fabric::{Incoming, LaneError};
 use krarup_transport::link::{LinkError, PlainMessage, Signal};
-use krarup_transport::shard::{End, Full, Handle, Host, LinkKey, Origin, ShardId};
+use krarup_transport::shard::{DriverConfig, End, Full, Handle, Host, LinkKey, Origin, ShardId};
 use krarup_transport::term::{Atom, Creation};
 
 use super::hold::Change;
@@ -18,6 +18,14 @@ use super::links::LinkState;
 use super::machine::Machine;
 use super::{LinkEntry, Shard, ShardMessage};
 use crate::net_kernel::NodeDownReason;
+
+/// Links that every tick of the shard's clock looks at. With many more of them each has its turn more
+/// rarely, at least once in [`TICKS_FOR_ALL_LINKS_MAX`]: a clock that looked at ten thousand idle
+/// links ten times a second would take a hundredth of a processor.
+const LINKS_PER_TICK_MIN: usize = 512;
+
+/// Most ticks of the clock until a link has had its turn.
+const TICKS_FOR_ALL_LINKS_MAX: usize = 10;
 
 /// The node's side of a shard's driver.
 pub(crate) struct ShardHost(pub(super) Rc<Shard>);
@@ -94,7 +102,10 @@ impl Host for ShardHost {
 
     fn tick(&self, handle: &Handle<Self>, now: Instant) {
         self.0.settle_mailboxes();
-        for key in handle.keys() {
+        let mut keys = self.0.ticked.take();
+        let links = handle.links().div_ceil(self.0.ticks_for_all_links()).max(LINKS_PER_TICK_MIN);
+        handle.next_keys(links, &self.0.tick_cursor, &mut keys);
+        for key in keys.drain(..) {
             let looked = handle.with_link(key, |state| {
                 let action = state.machine.tick(now);
                 state.last_byte(now);
@@ -111,6 +122,7 @@ impl Host for ShardHost {
                 Some((TickAction::None, false)) | None => {}
             }
         }
+        self.0.ticked.replace(keys);
     }
 
     fn run_ready(&self, _: &Handle<Self>) {
@@ -119,6 +131,19 @@ impl Host for ShardHost {
 
     fn flush(&self, _: &Handle<Self>) {
         self.0.io().retry();
+    }
+}
+
+impl Shard {
+    /// In how many ticks of the clock all links are looked at: within a quarter of the time between
+    /// two ticks on the wire.
+    fn ticks_for_all_links(&self) -> usize {
+        let clock = DriverConfig::default().tick;
+        let config = self.node.config();
+        // Those of lanes are shorter.
+        let tick = TickConfig::new(config.net_ticktime, config.net_tickintensity).halved();
+        let ticks = tick.interval().as_nanos() / (4 * clock.as_nanos());
+        usize::try_from(ticks).unwrap_or(usize::MAX).clamp(1, TICKS_FOR_ALL_LINKS_MAX)
     }
 }
 

@@ -112,6 +112,10 @@ pub(crate) struct Shard {
     io: OnceCell<host::ShardIo>,
     next_reference: Cell<u64>,
     stopping: Cell<bool>,
+    /// The slot of the link that the next tick of the clock looks at first.
+    tick_cursor: Cell<usize>,
+    /// Room for the links that a tick looks at.
+    ticked: RefCell<Vec<krarup_transport::shard::LinkKey>>,
     /// Processes that were woken, in that order.
     ready: RefCell<Vec<Rc<ProcessCell>>>,
     /// The turn of the process that runs.
@@ -151,6 +155,8 @@ impl Shard {
             io: OnceCell::new(),
             next_reference: Cell::new(0),
             stopping: Cell::new(false),
+            tick_cursor: Cell::default(),
+            ticked: RefCell::default(),
             ready: RefCell::default(),
             turn: Cell::new(Turn::begin()),
             long_turns: Cell::new(0),

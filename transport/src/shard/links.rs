@@ -216,6 +216,23 @@ impl<H: Host> Handle<H> {
         Some(f(&self.0.slot(key)?.socket))
     }
 
+    /// Puts the keys of the next `count` links into `keys`, round and round: `cursor` says where to
+    /// go on. Fewer when there are fewer.
+    pub fn next_keys(&self, count: usize, cursor: &Cell<usize>, keys: &mut Vec<LinkKey>) {
+        let slots = self.0.slots.borrow();
+        let (behind, ahead) = slots.entries.split_at(cursor.get().min(slots.entries.len()));
+        keys.clear();
+        let mut looked_at = 0;
+        for entry in ahead.iter().chain(behind) {
+            if keys.len() >= count {
+                break;
+            }
+            looked_at += 1;
+            keys.extend(entry.slot.as_ref().map(|slot| slot.key));
+        }
+        cursor.set((behind.len() + looked_at) % slots.entries.len().max(1));
+    }
+
     /// The keys of all links.
     #[must_use]
     pub fn keys(&self) -> Vec<LinkKey> {

@@ -1,7 +1,7 @@
 //! Tests of the driver with real sockets and executors. A test thread gives orders through the
 //! shards' inboxes and plays the peer with blocking sockets.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{IoSlice, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -34,6 +34,8 @@ enum Order {
     Word(u32),
     Panic,
     Count,
+    /// So many keys of links, from where the last order of this kind ended.
+    Keys(usize),
     /// Something was sent over a socket of a task's own.
     ExpectAnswer,
     Stop,
@@ -49,6 +51,7 @@ enum Seen {
     Taken(Vec<u8>),
     Word(Origin, u32),
     Counted(Counters),
+    Keys(Vec<LinkKey>),
     Tick,
 }
 
@@ -78,6 +81,7 @@ struct Actor {
     ticks: bool,
     /// Words that the mesh refused, to be pushed again.
     backlog: RefCell<Vec<(ShardId, u32)>>,
+    cursor: Cell<usize>,
 }
 
 impl Actor {
@@ -162,6 +166,11 @@ impl Host for Actor {
             }
             Order::Word(word) => self.tell(shard, Seen::Word(from, word)),
             Order::Panic => panic!("as asked"),
+            Order::Keys(count) => {
+                let mut keys = Vec::new();
+                shard.next_keys(count, &self.cursor, &mut keys);
+                self.tell(shard, Seen::Keys(keys));
+            }
             Order::Count => self.tell(shard, Seen::Counted(shard.counters())),
             Order::ExpectAnswer => shard.expect_answer(),
             Order::Stop => shard.stop(),
@@ -204,7 +213,12 @@ impl Shards {
         let executors = Executors::start(&executors, mesh.seats, move |_, seat| {
             // A short tick is there to be seen.
             let ticks = config.tick < DriverConfig::default().tick;
-            let actor = Actor { log: sender.clone(), ticks, backlog: RefCell::default() };
+            let actor = Actor {
+                log: sender.clone(),
+                ticks,
+                backlog: RefCell::default(),
+                cursor: Cell::new(0),
+            };
             let config = config.clone();
             async move {
                 let driver = Driver::new(seat, Rc::new(actor), config).unwrap();
@@ -290,6 +304,27 @@ fn frames_arrive_and_are_answered_in_order() {
         assert_eq!(shards.next(), Seen::Frame(link, body.clone()));
         assert_eq!(read_frame(&mut peer), body);
     }
+}
+
+#[test]
+fn keys_come_round_and_round() {
+    let shards = Shards::start(1);
+    let next = |count| {
+        shards.order(0, Order::Keys(count));
+        match shards.next() {
+            Seen::Keys(keys) => keys,
+            other => panic!("expected keys, came {other:?}"),
+        }
+    };
+    assert!(next(3).is_empty());
+    let (sockets, _peers): (Vec<_>, Vec<_>) = (0..5).map(|_| pair()).unzip();
+    let links: Vec<LinkKey> = sockets.into_iter().map(|socket| shards.add(0, socket)).collect();
+    assert_eq!(next(3), links[..3]);
+    assert_eq!(next(3), [links[3], links[4], links[0]]);
+    shards.order(0, Order::Close(links[1]));
+    assert_eq!(shards.next(), Seen::Closed(0));
+    assert_eq!(next(1), [links[2]]);
+    assert_eq!(next(100), [links[3], links[4], links[0], links[2]]);
 }
 
 /// A busy link leaves the readiness set. It must be back there before the shard sleeps, when it is
@@ -643,7 +678,12 @@ fn other_descriptors_are_heard_while_the_driver_spins() {
     let seats = mesh::<Order>(1, &MeshConfig::default()).seats;
     let (log, _seen) = mpsc::channel();
     let executors = Executors::start(&executors, seats, move |_, seat| {
-        let actor = Actor { log: log.clone(), ticks: false, backlog: RefCell::default() };
+        let actor = Actor {
+            log: log.clone(),
+            ticks: false,
+            backlog: RefCell::default(),
+            cursor: Cell::new(0),
+        };
         let config = config.clone();
         async move {
             let driver = Driver::new(seat, Rc::new(actor), config).unwrap();
