@@ -1,6 +1,6 @@
 //! One process as its shard sees it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -130,8 +130,8 @@ impl ProcessCell {
 
     /// The waker of the process's task, once it has run.
     #[inline]
-    pub(crate) fn task(&self) -> Option<Waker> {
-        self.task.borrow().clone()
+    pub(crate) fn task(&self) -> Ref<'_, Option<Waker>> {
+        self.task.borrow()
     }
 
     /// Tells the process to end with `reason`; the first reason stays.

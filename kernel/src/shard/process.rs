@@ -81,10 +81,11 @@ impl Shard {
         let mut round = self.ready.take();
         for cell in round.drain(..) {
             // What waits was polled by its task, which knows the waker.
-            let Some(task) = cell.task() else { continue };
-            let ended = self.run_turn(&cell, &mut Context::from_waker(&task));
+            let task = cell.task();
+            let Some(task) = &*task else { continue };
+            let ended = self.run_turn(&cell, &mut Context::from_waker(task));
             if ended.is_ready() || cell.exit.borrow().is_some() {
-                task.wake();
+                task.wake_by_ref();
             }
         }
         // Keeps the room, beside what was woken meanwhile.
