@@ -101,10 +101,10 @@ impl Mesh {
                 .map(|(number, node)| (number, node.connect(&name(number + distance))))
                 .collect();
             for (number, connected) in dialled {
-                if !connected.wait() {
+                connected.wait().map_err(|error| {
                     let (from, to) = (name(*number), name(number + distance));
-                    return Err(Error::Broken(format!("{from} cannot connect to {to}")));
-                }
+                    Error::Broken(format!("{from} cannot connect to {to}: {error}"))
+                })?;
                 links += 1;
             }
         }

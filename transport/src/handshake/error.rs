@@ -24,7 +24,8 @@ pub struct HandshakeError {
 pub enum Stage {
     /// A message of the peer.
     Message(MessageKind),
-    /// The owner's verdict on the peer's name, or on an attempt the peer calls `alive`.
+    /// The owner's verdict on the peer's name, on an attempt the peer calls `alive`, or on a peer
+    /// that has proven itself while an attempt of this node is under way.
     Owner,
     /// The owner to take down the link that this one replaces.
     OldLink,
