@@ -27,7 +27,8 @@ use super::join;
 use super::settle::Finished;
 use super::settle::{Side, begin_settling, settle};
 use super::wake::answered;
-use crate::net_kernel::{AttemptId, ConnectError, EpmdFailure};
+use crate::net_kernel::{AttemptId, ConnectError, EpmdFailure, SystemError};
+use crate::process::yield_once;
 
 /// By which the kernel holds a running attempt.
 #[derive(Debug, Default)]
@@ -173,11 +174,16 @@ pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Listener, stop: Rc
         match select(accepted, stopped).await {
             Either::Left((Ok((socket, address)), _)) => {
                 let leash = kernel.admit();
-                let kernel = Rc::clone(&kernel);
-                glommio::spawn_local(answer(kernel, socket, address, leash)).detach();
+                let admitted = Rc::clone(&kernel);
+                glommio::spawn_local(answer(admitted, socket, address, leash)).detach();
+                // When many come at once, those that are let in go on meanwhile and make room.
+                yield_once().await;
             }
             Either::Left((Err(error), _)) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                let error = SystemError::from(error);
+                let makes_room = kernel.make_room();
+                let refused = !makes_room && error.is_out_of_descriptors() && listener.refuse();
+                kernel.note_crowd(&error, refused);
             }
             Either::Right(_) => return,
         }

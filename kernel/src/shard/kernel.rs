@@ -26,13 +26,14 @@ use super::throttle::Throttle;
 use super::{KernelEvent, Shard, ShardMessage};
 use crate::net_kernel::{
     Action, AttemptId, BarrierId, ConnectError, ConnectionId, Decision, NetKernel, NodeDownReason,
-    NodeInfo, NodeType, Order, PeerLink, WaiterId,
+    NodeInfo, NodeType, Order, PeerLink, SystemError, WaiterId,
 };
 use crate::node::{AutoConnect, NameType, NodeConfig, SpawnError};
 use crate::process::ProcessId;
 
-/// Sockets that have not proven the cookie; beyond it the oldest is closed.
-const STRANGERS_MAX: usize = 128;
+/// Sockets that have not proven the cookie; beyond it the oldest is closed. It lets in a cluster
+/// whose nodes all start at once, each with a first link and a lane.
+const STRANGERS_MAX: usize = 1024;
 
 /// Lines a second about connections that were refused, each for a reason of its own.
 const REFUSAL_LINES_MAX: u32 = 100;
@@ -532,6 +533,20 @@ impl KernelShard {
         }
         strangers.push_back(Rc::clone(&leash));
         leash
+    }
+
+    /// Closes the oldest socket that has not proven anything, so that another one can be accepted;
+    /// false if there is none.
+    pub(super) fn make_room(&self) -> bool {
+        let oldest = self.strangers.borrow_mut().pop_front();
+        oldest.inspect(|oldest| oldest.pull()).is_some()
+    }
+
+    /// Logs that a connection could not be accepted.
+    pub(super) fn note_crowd(&self, error: &SystemError, refused: bool) {
+        if let Some(held_back) = self.crowd_log.admit(Instant::now()) {
+            tracing::warn!(%error, refused, held_back, "a connection could not be accepted");
+        }
     }
 
     /// Something was sent that is likely to be answered soon.

@@ -211,8 +211,9 @@ impl HandshakeError {
                  node: give both nodes the same cookie"
             }
             Stage::Message(MessageKind::Status) => {
-                "the peer closed the connection without a status; it may not be a node, or \
-                 already be busy with another connection of this name"
+                "the peer closed the connection without a status; it may not be a node, be busy \
+                 with another connection of this name already, or have no file descriptor left, \
+                 which its log tells"
             }
             Stage::Message(MessageKind::Challenge) => {
                 "the peer closed the connection after its status"
