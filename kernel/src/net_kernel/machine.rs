@@ -263,10 +263,10 @@ impl NetKernel {
                 Decision::Alive
             }
             // OTP: erl_distribution, "simultaneous connect": the attempt of the greater name wins.
-            Some(peer) if peer.outbound.is_some() && local.as_str() > node.as_str() => {
-                Decision::Nok
-            }
-            Some(peer) if peer.outbound.is_some() => Decision::OkSimultaneous,
+            // One of ours that has not come as far as to state our name does not count, as in OTP
+            // from 29 on: who knows when it will, and the peer is here.
+            Some(peer) if peer.has_called() && local.as_str() > node.as_str() => Decision::Nok,
+            Some(peer) if peer.has_called() => Decision::OkSimultaneous,
             _ => Decision::Ok,
         }
     }
@@ -297,7 +297,7 @@ impl NetKernel {
         };
         let goes_first = self.local.as_ref().is_some_and(|own| own.as_str() > node.as_str());
         let Some(peer) = self.peers.get_mut(node) else { return };
-        if goes_first && peer.outbound.is_some() && peer.called {
+        if goes_first && peer.has_called() {
             peer.held.push(attempt);
         } else {
             self.let_in(attempt);
@@ -638,6 +638,13 @@ impl NetKernel {
     fn fresh_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+}
+
+impl Peer {
+    /// Whether the peer may know of an attempt of ours, and complete it.
+    fn has_called(&self) -> bool {
+        self.outbound.is_some() && self.called
     }
 }
 

@@ -128,6 +128,9 @@ fn the_greater_name_wins_a_simultaneous_connect() {
     for (name, expected) in [("a@h", Decision::Nok), ("z@h", Decision::OkSimultaneous)] {
         let node = Atom::new(name).unwrap();
         kernel.connect(&node, false, None);
+        let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+        assert_eq!(kernel.inbound(&node).1, Decision::Ok, "{name} knows nothing of ours");
+        kernel.called(attempt);
         assert_eq!(kernel.inbound(&node).1, expected, "against {name}");
     }
 }

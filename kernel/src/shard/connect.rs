@@ -349,7 +349,7 @@ impl<E: Into<ConnectError>> From<E> for Unconnected {
     }
 }
 
-/// Dials a node: look-up, connect, handshake.
+/// Dials a node when it is its turn: look-up, connect, handshake.
 pub(super) async fn dial(
     kernel: Rc<KernelShard>,
     attempt: AttemptId,
@@ -358,7 +358,8 @@ pub(super) async fn dial(
     leash: Rc<Leash>,
 ) {
     let outcome = {
-        let work = std::pin::pin!(dial_socket(&kernel, attempt, &node, hidden, &leash));
+        let dial = || dial_socket(&kernel, attempt, &node, hidden, &leash);
+        let work = std::pin::pin!(kernel.pace.run(dial));
         let pulled = std::pin::pin!(leash.end());
         match select(work, pulled).await {
             Either::Left((outcome, _)) => outcome,

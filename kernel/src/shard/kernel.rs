@@ -20,6 +20,7 @@ use krarup_transport::term::{Atom, Creation};
 
 use super::bundle::{Bundle, LinkId};
 use super::connect::{self, Leash};
+use super::pace::Pace;
 use super::sessions::Sessions;
 use super::settle::{Carrier, Finished, Talk};
 use super::throttle::Throttle;
@@ -63,6 +64,8 @@ pub(crate) struct KernelShard {
     /// Bounds the log lines about refused connections.
     refusal_log: Throttle,
     attempts: RefCell<HashMap<AttemptId, Rc<Leash>>>,
+    /// When attempts of this node begin.
+    pub(super) pace: Pace,
     /// What is being settled on first links that were accepted.
     pub(super) settling: RefCell<HashMap<SessionId, Rc<Talk>>>,
     pub(super) sessions: Sessions,
@@ -113,6 +116,7 @@ impl KernelShard {
             crowd_log: Throttle::new(1),
             refusal_log: Throttle::new(REFUSAL_LINES_MAX),
             attempts: RefCell::default(),
+            pace: Pace::default(),
             settling: RefCell::default(),
             sessions: Sessions::default(),
             finished: RefCell::default(),
