@@ -129,11 +129,14 @@ fn page(node: &Node, shards: &[ShardStats]) -> String {
             let _ = writeln!(page, "{name}{{peer=\"{peer}\",lane=\"{number}\"}} {}", value(lane));
         }
     }
-    let of_shards: [Family<ShardStats>; 6] = [
+    let of_shards: [Family<ShardStats>; 7] = [
         ("krarup_shard_links", "gauge", "links", |shard| shard.links.len() as u64),
         ("krarup_shard_processes", "gauge", "processes", |shard| shard.processes as u64),
         ("krarup_shard_passes_total", "counter", "passes of the driver", |s| s.driver.passes),
         ("krarup_shard_parks_total", "counter", "times it went to sleep", |s| s.driver.parks),
+        ("krarup_shard_naps_total", "counter", "times it slept for 1 ms at most", |s| {
+            s.driver.naps
+        }),
         ("krarup_executor_kicks_total", "counter", "times woken from outside", |s| s.driver.kicks),
         ("krarup_shard_long_turns_total", "counter", "turns of 10 ms or more", |s| s.long_turns),
     ];

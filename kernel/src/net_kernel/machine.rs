@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use krarup_transport::term::Atom;
 
 use super::ConnectError;
+use super::peer::{Awaited, Connection, Peer, Stage};
 use super::types::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NodeDownReason, NodeInfo, Order,
     PeerLink, WaiterId,
@@ -38,55 +39,6 @@ pub struct NetKernel {
     barriers: HashMap<BarrierId, Barrier>,
     next_id: u64,
     actions: VecDeque<Action>,
-}
-
-#[derive(Debug, Default)]
-struct Peer {
-    connection: Option<Connection>,
-    outbound: Option<AttemptId>,
-    /// The peer may know of `outbound`: our name went out.
-    called: bool,
-    inbound: Vec<AttemptId>,
-    /// Those of `inbound` that have proven the cookie, and wait for what becomes of `outbound`.
-    held: Vec<AttemptId>,
-    /// Finished its handshake first, and settles what there is to settle.
-    settling: Option<AttemptId>,
-    /// Finished its handshake while the previous connection was still going down.
-    ready: Option<(AttemptId, PeerLink)>,
-    /// Proved the cookie while a connection was up; acknowledged when that one is gone.
-    replacing: Option<AttemptId>,
-    waiters: Vec<WaiterId>,
-    disconnecting: Vec<WaiterId>,
-    /// Our attempt was refused because the peer's own wins.
-    awaits_peer: Option<Awaited>,
-}
-
-/// The peer's own attempt, which may still arrive or be on its way through the handshake.
-#[derive(Clone, Copy, Debug)]
-struct Awaited {
-    since: Instant,
-    /// When to look what has become of it.
-    until: Instant,
-}
-
-#[derive(Debug)]
-struct Connection {
-    id: ConnectionId,
-    link: PeerLink,
-    stage: Stage,
-    /// `CloseLink` went out.
-    closing: bool,
-    /// The link ended before its `nodeup` was out; it goes down right after.
-    down: Option<NodeDownReason>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Routing,
-    Announcing,
-    Up,
-    Unrouting,
-    Mourning,
 }
 
 #[derive(Debug)]
@@ -175,18 +127,19 @@ impl NetKernel {
             self.tell_connected(waiter, Ok(()));
             return;
         }
-        peer.waiters.extend(waiter);
         let coming = peer.connection.as_ref().is_some_and(Connection::is_coming);
+        let efforts = peer.efforts.get_or_insert_default();
+        efforts.waiters.extend(waiter);
         if coming
-            || peer.outbound.is_some()
-            || peer.settling.is_some()
-            || peer.ready.is_some()
-            || peer.awaits_peer.is_some()
+            || efforts.outbound.is_some()
+            || efforts.settling.is_some()
+            || efforts.ready.is_some()
+            || efforts.awaits_peer.is_some()
         {
             return;
         }
-        peer.outbound = Some(attempt);
-        peer.called = false;
+        efforts.outbound = Some(attempt);
+        efforts.called = false;
         self.attempts.insert(attempt, node.clone());
         self.actions.push_back(Action::Dial { attempt, node: node.clone(), hidden });
     }
@@ -199,7 +152,7 @@ impl NetKernel {
         };
         match &mut peer.connection {
             Some(connection) if connection.is_coming() => {
-                peer.disconnecting.extend(waiter);
+                peer.efforts.get_or_insert_default().disconnecting.extend(waiter);
                 Self::close(&mut self.actions, connection, NodeDownReason::Disconnect);
             }
             _ => self.tell_disconnected(waiter, false),
@@ -211,21 +164,23 @@ impl NetKernel {
     pub fn stop(&mut self) {
         self.local = None;
         for peer in self.peers.values_mut() {
-            for attempt in peer.outbound.take().into_iter().chain(peer.inbound.drain(..)) {
-                self.attempts.remove(&attempt);
-                self.actions.push_back(Action::Abort { attempt });
+            let mut waiters = Vec::new();
+            if let Some(efforts) = &mut peer.efforts {
+                let ready = efforts.ready.take().map(|(attempt, _)| attempt);
+                let own = efforts.outbound.take().into_iter();
+                let others = efforts.inbound.drain(..).chain(ready).chain(efforts.settling.take());
+                for attempt in own.chain(others) {
+                    self.attempts.remove(&attempt);
+                    self.actions.push_back(Action::Abort { attempt });
+                }
+                efforts.held.clear();
+                efforts.awaits_peer = None;
+                waiters.append(&mut efforts.waiters);
             }
-            let ready = peer.ready.take().map(|(attempt, _)| attempt);
-            for attempt in ready.into_iter().chain(peer.settling.take()) {
-                self.attempts.remove(&attempt);
-                self.actions.push_back(Action::Abort { attempt });
-            }
-            peer.held.clear();
-            peer.awaits_peer = None;
             if let Some(connection) = &mut peer.connection {
                 Self::close(&mut self.actions, connection, NodeDownReason::NetKernelTerminated);
             }
-            for waiter in std::mem::take(&mut peer.waiters) {
+            for waiter in waiters {
                 let result = Err(ConnectError::NotAlive);
                 self.actions.push_back(Action::Connected { waiter, result });
             }
@@ -244,7 +199,8 @@ impl NetKernel {
         let decision = self.decide(node);
         if !matches!(decision, Decision::Nok | Decision::NotAllowed) {
             self.attempts.insert(attempt, node.clone());
-            self.peers.entry(node.clone()).or_default().inbound.push(attempt);
+            let peer = self.peers.entry(node.clone()).or_default();
+            peer.efforts.get_or_insert_default().inbound.push(attempt);
         }
         (attempt, decision)
     }
@@ -258,15 +214,15 @@ impl NetKernel {
             return Decision::NotAllowed;
         }
         match self.peers.get(node) {
-            Some(peer) if peer.settling.is_some() => Decision::Alive,
+            Some(peer) if peer.is_settling() => Decision::Alive,
             Some(peer) if peer.connection.as_ref().is_some_and(Connection::is_coming) => {
                 Decision::Alive
             }
             // OTP: erl_distribution, "simultaneous connect": the attempt of the greater name wins.
             // One of ours that has not come as far as to state our name does not count, as in OTP
             // from 29 on: who knows when it will, and the peer is here.
-            Some(peer) if peer.has_called() && local.as_str() > node.as_str() => Decision::Nok,
-            Some(peer) if peer.has_called() => Decision::OkSimultaneous,
+            Some(peer) if peer.is_called() && local.as_str() > node.as_str() => Decision::Nok,
+            Some(peer) if peer.is_called() => Decision::OkSimultaneous,
             _ => Decision::Ok,
         }
     }
@@ -282,9 +238,11 @@ impl NetKernel {
     /// Our name is about to go out in an attempt of ours: from now on the peer may complete it.
     pub fn called(&mut self, attempt: AttemptId) {
         let Some(node) = self.attempts.get(&attempt) else { return };
-        let Some(peer) = self.peers.get_mut(node) else { return };
-        if peer.outbound == Some(attempt) {
-            peer.called = true;
+        let peer = self.peers.get_mut(node);
+        if let Some(efforts) = peer.and_then(|peer| peer.efforts.as_mut())
+            && efforts.outbound == Some(attempt)
+        {
+            efforts.called = true;
         }
     }
 
@@ -297,8 +255,8 @@ impl NetKernel {
         };
         let goes_first = self.local.as_ref().is_some_and(|own| own.as_str() > node.as_str());
         let Some(peer) = self.peers.get_mut(node) else { return };
-        if goes_first && peer.has_called() {
-            peer.held.push(attempt);
+        if goes_first && peer.is_called() {
+            peer.efforts.get_or_insert_default().held.push(attempt);
         } else {
             self.let_in(attempt);
         }
@@ -309,7 +267,7 @@ impl NetKernel {
         self.proven(attempt);
         let node = self.attempts.get(&attempt);
         let peer = node.and_then(|node| self.peers.get(node));
-        if peer.is_some_and(|peer| peer.settling == Some(attempt)) {
+        if peer.is_some_and(|peer| peer.settles(attempt)) {
             self.actions.push_back(Action::Acknowledge { attempt });
         }
     }
@@ -319,12 +277,13 @@ impl NetKernel {
     pub fn verified(&mut self, attempt: AttemptId) {
         let Some(node) = self.attempts.get(&attempt) else { return };
         let Some(peer) = self.peers.get_mut(node) else { return };
-        if let Some(settling) = peer.settling.take() {
+        let efforts = peer.efforts.get_or_insert_default();
+        if let Some(settling) = efforts.settling.take() {
             self.attempts.remove(&settling);
             self.actions.push_back(Action::Abort { attempt: settling });
         }
         if let Some(connection) = &mut peer.connection {
-            if let Some(previous) = peer.replacing.replace(attempt) {
+            if let Some(previous) = efforts.replacing.replace(attempt) {
                 self.actions.push_back(Action::Abort { attempt: previous });
             }
             Self::close(&mut self.actions, connection, NodeDownReason::WaitPending);
@@ -341,21 +300,22 @@ impl NetKernel {
             return;
         };
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        if peer.settling == Some(attempt) {
+        if peer.settles(attempt) {
             return;
         }
         let is_late =
-            peer.settling.is_some() || peer.connection.as_ref().is_some_and(Connection::is_coming);
+            peer.is_settling() || peer.connection.as_ref().is_some_and(Connection::is_coming);
         if is_late {
             self.forget_attempt(attempt);
             self.actions.push_back(Action::Abort { attempt });
             return;
         }
-        peer.awaits_peer = None;
-        let others: Vec<AttemptId> = peer
+        let efforts = peer.efforts.get_or_insert_default();
+        efforts.awaits_peer = None;
+        let others: Vec<AttemptId> = efforts
             .outbound
             .iter()
-            .chain(&peer.inbound)
+            .chain(&efforts.inbound)
             .filter(|id| **id != attempt)
             .copied()
             .collect();
@@ -366,7 +326,7 @@ impl NetKernel {
         self.forget_attempt(attempt);
         self.attempts.insert(attempt, node.clone());
         if let Some(peer) = self.peers.get_mut(&node) {
-            peer.settling = Some(attempt);
+            peer.efforts.get_or_insert_default().settling = Some(attempt);
         }
     }
 
@@ -376,18 +336,19 @@ impl NetKernel {
             self.actions.push_back(Action::Abort { attempt });
             return;
         };
-        if self.peers.get(&node).is_none_or(|peer| peer.settling != Some(attempt)) {
+        if self.peers.get(&node).is_none_or(|peer| !peer.settles(attempt)) {
             self.proven(attempt);
         }
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        if peer.settling != Some(attempt) {
+        if !peer.settles(attempt) {
             return;
         }
-        peer.settling = None;
+        let efforts = peer.efforts.get_or_insert_default();
+        efforts.settling = None;
         match &peer.connection {
             None => self.raise(&node, attempt, link),
             Some(_) => {
-                if let Some((previous, _)) = peer.ready.replace((attempt, link)) {
+                if let Some((previous, _)) = efforts.ready.replace((attempt, link)) {
                     self.actions.push_back(Action::Abort { attempt: previous });
                 }
             }
@@ -409,18 +370,23 @@ impl NetKernel {
         let outbound = self.forget_attempt(attempt);
         self.let_in_held(&node);
         let until = now + self.setup_time;
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        if outbound && peer.settling.is_none() && !peer.waiters.is_empty() {
-            peer.awaits_peer = Some(Awaited { since: now, until });
+        let peer = self.peers.get_mut(&node);
+        if let Some(efforts) = peer.and_then(|peer| peer.efforts.as_mut())
+            && outbound
+            && efforts.settling.is_none()
+            && !efforts.waiters.is_empty()
+        {
+            efforts.awaits_peer = Some(Awaited { since: now, until });
         }
         self.settle(&node, ConnectError::PeersAttempt { waited: Duration::ZERO });
     }
 
     /// Our own attempt is over: who waited for that is let in. Of several the first one wins.
     fn let_in_held(&mut self, node: &Atom) {
-        let Some(peer) = self.peers.get_mut(node) else { return };
-        if peer.outbound.is_none()
-            && let Some(first) = peer.held.first().copied()
+        let efforts = self.peers.get(node).and_then(|peer| peer.efforts.as_ref());
+        if let Some(efforts) = efforts
+            && efforts.outbound.is_none()
+            && let Some(first) = efforts.held.first().copied()
         {
             self.let_in(first);
         }
@@ -428,25 +394,26 @@ impl NetKernel {
 
     /// The earliest time at which [`NetKernel::expire`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        self.peers.values().filter_map(|peer| Some(peer.awaits_peer?.until)).min()
+        self.peers.values().filter_map(Peer::awaits_until).min()
     }
 
     /// Gives up waiting for peers whose own attempt never arrived, or takes too long.
     pub fn expire(&mut self, now: Instant) {
-        let due = |peer: &Peer| peer.awaits_peer.is_some_and(|awaited| awaited.until <= now);
+        let due = |peer: &Peer| peer.awaits_until().is_some_and(|until| until <= now);
         let names: Vec<Atom> =
             self.peers.iter().filter(|(_, p)| due(p)).map(|(name, _)| name.clone()).collect();
         for name in names {
-            let Some(peer) = self.peers.get_mut(&name) else { continue };
-            let Some(awaited) = &mut peer.awaits_peer else { continue };
+            let peer = self.peers.get_mut(&name);
+            let Some(efforts) = peer.and_then(|peer| peer.efforts.as_mut()) else { continue };
+            let Some(awaited) = &mut efforts.awaits_peer else { continue };
             let waited = now.saturating_duration_since(awaited.since);
             // One that has arrived gets as long as a handshake may take. Only a claim, it must not
             // keep anybody waiting for ever.
-            if !peer.inbound.is_empty() && waited < self.setup_time * 3 {
+            if !efforts.inbound.is_empty() && waited < self.setup_time * 3 {
                 awaited.until = now + self.setup_time;
                 continue;
             }
-            peer.awaits_peer = None;
+            efforts.awaits_peer = None;
             self.settle(&name, ConnectError::PeersAttempt { waited });
         }
     }
@@ -469,7 +436,7 @@ impl NetKernel {
         };
         debug_assert_eq!(connection.id, id, "a node has one connection at a time");
         connection.closing = true;
-        connection.down = Some(reason);
+        connection.down = Some(Box::new(reason));
         if connection.stage == Stage::Up {
             self.lower(&node);
         }
@@ -492,7 +459,9 @@ impl NetKernel {
         let id = ConnectionId(self.fresh_id());
         self.forget_attempt(attempt);
         let Some(peer) = self.peers.get_mut(node) else { return };
-        peer.awaits_peer = None;
+        if let Some(efforts) = &mut peer.efforts {
+            efforts.awaits_peer = None;
+        }
         peer.connection =
             Some(Connection { id, link, stage: Stage::Routing, closing: false, down: None });
         self.connections.insert(id, node.clone());
@@ -525,9 +494,10 @@ impl NetKernel {
             Stage::Announcing => {
                 connection.stage = Stage::Up;
                 let fell = connection.down.is_some();
-                for waiter in std::mem::take(&mut peer.waiters) {
+                for waiter in peer.take_waiters() {
                     self.actions.push_back(Action::Connected { waiter, result: Ok(()) });
                 }
+                peer.rest();
                 if fell {
                     self.lower(node);
                 } else {
@@ -536,7 +506,8 @@ impl NetKernel {
             }
             Stage::Unrouting => {
                 connection.stage = Stage::Mourning;
-                let reason = connection.down.clone().unwrap_or(NodeDownReason::ConnectionClosed);
+                let reason = connection.down.as_deref();
+                let reason = reason.cloned().unwrap_or(NodeDownReason::ConnectionClosed);
                 let order =
                     Order::NodeDown { node: node.clone(), connection: id, node_type, reason };
                 self.broadcast(node, order);
@@ -551,40 +522,37 @@ impl NetKernel {
         self.connections.remove(&id);
         let Some(peer) = self.peers.get_mut(node) else { return };
         let ended = peer.connection.take().and_then(|connection| connection.down);
-        for waiter in std::mem::take(&mut peer.disconnecting) {
+        let ended = ended.map_or(NodeDownReason::ConnectionClosed, |reason| *reason);
+        let ended = ConnectError::Ended(ended);
+        let Some(efforts) = &mut peer.efforts else { return self.settle(node, ended) };
+        for waiter in std::mem::take(&mut efforts.disconnecting) {
             self.actions.push_back(Action::Disconnected { waiter, was_up: true });
         }
-        let replacing = peer.replacing.take();
+        let replacing = efforts.replacing.take();
         if let Some(attempt) = replacing {
             self.actions.push_back(Action::Acknowledge { attempt });
         }
-        match (peer.ready.take(), replacing) {
+        match (efforts.ready.take(), replacing) {
             (Some((attempt, link)), _) => self.raise(node, attempt, link),
             // The replacement comes up next, for the waiters too.
             (None, Some(_)) => {}
-            (None, None) => {
-                let ended = ended.unwrap_or(NodeDownReason::ConnectionClosed);
-                self.settle(node, ConnectError::Ended(ended));
-            }
+            (None, None) => self.settle(node, ended),
         }
     }
 
     /// Answers those who wait in vain and forgets a peer of which nothing is left.
     fn settle(&mut self, node: &Atom, why: ConnectError) {
         let Some(peer) = self.peers.get_mut(node) else { return };
-        let hopeful = peer.outbound.is_some()
-            || peer.settling.is_some()
-            || peer.ready.is_some()
-            || peer.replacing.is_some()
-            || peer.awaits_peer.is_some()
+        let hopeful = peer.efforts.as_ref().is_some_and(|efforts| efforts.are_hopeful())
             || peer.connection.as_ref().is_some_and(Connection::is_coming);
         if !hopeful {
-            for waiter in std::mem::take(&mut peer.waiters) {
+            for waiter in peer.take_waiters() {
                 let result = Err(why.clone());
                 self.actions.push_back(Action::Connected { waiter, result });
             }
         }
-        if !hopeful && peer.connection.is_none() && peer.inbound.is_empty() {
+        peer.rest();
+        if peer.connection.is_none() && peer.efforts.is_none() {
             self.peers.remove(node);
         }
     }
@@ -593,22 +561,13 @@ impl NetKernel {
     fn forget_attempt(&mut self, attempt: AttemptId) -> bool {
         let Some(node) = self.attempts.remove(&attempt) else { return false };
         let Some(peer) = self.peers.get_mut(&node) else { return false };
-        peer.inbound.retain(|other| *other != attempt);
-        peer.held.retain(|other| *other != attempt);
-        if peer.replacing == Some(attempt) {
-            peer.replacing = None;
-        }
-        if peer.settling == Some(attempt) {
-            peer.settling = None;
-        }
-        if peer.ready.as_ref().is_some_and(|(ready, _)| *ready == attempt) {
-            peer.ready = None;
-        }
-        let ours = peer.outbound == Some(attempt);
-        if ours {
-            peer.outbound = None;
-        }
-        ours
+        let Some(efforts) = &mut peer.efforts else { return false };
+        efforts.inbound.retain(|other| *other != attempt);
+        efforts.held.retain(|other| *other != attempt);
+        efforts.replacing.take_if(|replacing| *replacing == attempt);
+        efforts.settling.take_if(|settling| *settling == attempt);
+        efforts.ready.take_if(|(ready, _)| *ready == attempt);
+        efforts.outbound.take_if(|outbound| *outbound == attempt).is_some()
     }
 
     fn close(actions: &mut VecDeque<Action>, connection: &mut Connection, why: NodeDownReason) {
@@ -638,19 +597,5 @@ impl NetKernel {
     fn fresh_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
-    }
-}
-
-impl Peer {
-    /// Whether the peer may know of an attempt of ours, and complete it.
-    fn has_called(&self) -> bool {
-        self.outbound.is_some() && self.called
-    }
-}
-
-impl Connection {
-    /// Up, or on its way up, and nobody asked to end it.
-    fn is_coming(&self) -> bool {
-        !self.closing && matches!(self.stage, Stage::Routing | Stage::Announcing | Stage::Up)
     }
 }

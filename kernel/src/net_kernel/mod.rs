@@ -6,6 +6,7 @@
 
 mod connect_error;
 mod machine;
+mod peer;
 #[cfg(test)]
 mod simultaneous;
 #[cfg(test)]

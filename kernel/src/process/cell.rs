@@ -1,15 +1,21 @@
 //! One process as its shard sees it.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Waker;
 
 use krarup_transport::term::{Atom, Pid, Reference, Term};
 use smallvec::SmallVec;
 
+use super::context::ProcessResult;
 use super::mailbox::{MailboxQueue, PeerRun, Pushed};
 use super::{ExternalQueue, ProcessId, SharedSignal, Signal};
 use crate::net_kernel::ConnectionId;
+
+/// What a process runs: its future, made on the shard it lives on.
+pub(crate) type ProcessFuture = Pin<Box<dyn Future<Output = ProcessResult>>>;
 
 /// Who receives a process's signals.
 pub(crate) enum Owner {
@@ -37,6 +43,8 @@ pub(crate) struct ProcessCell {
     owner: Owner,
     pub(crate) mailbox: RefCell<MailboxQueue>,
     task: RefCell<Option<Waker>>,
+    /// What it runs, until it has ended.
+    pub(crate) body: RefCell<Option<ProcessFuture>>,
     pub(crate) trap_exit: Cell<bool>,
     /// Set once the process must end; its task ends at the next poll.
     pub(crate) exit: RefCell<Option<Term>>,
@@ -57,6 +65,7 @@ impl ProcessCell {
             owner,
             mailbox: RefCell::default(),
             task: RefCell::default(),
+            body: RefCell::default(),
             trap_exit: Cell::new(false),
             exit: RefCell::default(),
             names: RefCell::default(),
@@ -112,6 +121,17 @@ impl ProcessCell {
             Some(known) if known.will_wake(waker) => {}
             _ => *task = Some(waker.clone()),
         }
+    }
+
+    /// Whether a waker wakes the task of this process, and no part of it apart.
+    pub(crate) fn is_task(&self, waker: &Waker) -> bool {
+        self.task.borrow().as_ref().is_some_and(|task| task.will_wake(waker))
+    }
+
+    /// The waker of the process's task, once it has run.
+    #[inline]
+    pub(crate) fn task(&self) -> Option<Waker> {
+        self.task.borrow().clone()
     }
 
     /// Tells the process to end with `reason`; the first reason stays.

@@ -340,7 +340,7 @@ impl Future for Recv<'_> {
         // The usual end of a turn.
         if mailbox.is_at_rest() && !process.shard.is_stopping() {
             process.spent.set(0);
-            mailbox.wait(cx.waker());
+            mailbox.wait(cx.waker(), |waker| process.cell.is_task(waker));
             return Poll::Pending;
         }
         drop(mailbox);
@@ -349,7 +349,8 @@ impl Future for Recv<'_> {
             None if process.shard.is_stopping() => Poll::Ready(Err(Stopped)),
             None => {
                 process.spent.set(0);
-                process.cell.mailbox.borrow_mut().wait(cx.waker());
+                let mut mailbox = process.cell.mailbox.borrow_mut();
+                mailbox.wait(cx.waker(), |waker| process.cell.is_task(waker));
                 Poll::Pending
             }
         }

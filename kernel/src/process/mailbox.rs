@@ -73,6 +73,10 @@ pub(crate) struct MailboxQueue {
     waker: Option<Waker>,
     /// Whether the receiver waits.
     waits: bool,
+    /// The waker is that of the process itself, so that its shard can run it without.
+    is_own_waker: bool,
+    /// The process is to be run by its shard.
+    is_due: bool,
     /// So many entries at the front were there when [`MailboxQueue::settle`] was called last.
     seen: usize,
     /// So many of them hold no slab any more.
@@ -211,11 +215,20 @@ impl MailboxQueue {
 
     #[inline]
     fn wake(&mut self) {
-        if std::mem::take(&mut self.waits)
-            && let Some(waker) = &self.waker
-        {
+        if !std::mem::take(&mut self.waits) {
+            return;
+        }
+        if self.is_own_waker {
+            self.is_due = true;
+        } else if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
+    }
+
+    /// Whether the process has to be run since the last call.
+    #[inline]
+    pub(crate) fn take_due(&mut self) -> bool {
+        std::mem::take(&mut self.is_due)
     }
 
     /// The next message of the current run. It stays, empty, until the next entry is needed.
@@ -277,11 +290,15 @@ impl MailboxQueue {
         self.limits = limits;
     }
 
-    pub(crate) fn wait(&mut self, waker: &Waker) {
+    /// Has the next signal wake the receiver; `is_own` says whether a waker is that of the process.
+    pub(crate) fn wait(&mut self, waker: &Waker, is_own: impl FnOnce(&Waker) -> bool) {
         self.waits = true;
         match &self.waker {
             Some(known) if known.will_wake(waker) => {}
-            _ => self.waker = Some(waker.clone()),
+            _ => {
+                self.is_own_waker = is_own(waker);
+                self.waker = Some(waker.clone());
+            }
         }
     }
 

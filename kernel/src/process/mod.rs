@@ -22,7 +22,7 @@ pub use mailbox::{MailboxLimits, Overflow};
 pub use message::Message;
 pub use signal::{Exit, NodeDown, NodeUp, Signal, SignalError};
 
-pub(crate) use cell::{Owner, ProcessCell, Watcher};
+pub(crate) use cell::{Owner, ProcessCell, ProcessFuture, Watcher};
 pub(crate) use context::yield_once;
 pub(crate) use destination::name_atom;
 pub(crate) use external::ExternalQueue;

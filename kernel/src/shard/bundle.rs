@@ -31,7 +31,14 @@ pub(super) fn lane_of(lanes: &[LaneRoute], shard: usize) -> Option<&LaneRoute> {
 /// The links of one connection as the kernel counts them.
 pub(super) struct Bundle {
     lanes: Arc<[LaneRoute]>,
-    /// Why the first of them ended.
+    /// Boxed, for links last.
+    ending: Option<Box<Ending>>,
+}
+
+/// How far the end of a connection has come.
+#[derive(Default)]
+struct Ending {
+    /// Why the first of its links ended.
     reason: Option<NodeDownReason>,
     ended: usize,
     /// How often a shard said that it has handled all that an ended link sent it.
@@ -40,7 +47,7 @@ pub(super) struct Bundle {
 
 impl Bundle {
     pub(super) fn new(lanes: impl Into<Arc<[LaneRoute]>>) -> Self {
-        Bundle { lanes: lanes.into(), reason: None, ended: 0, drained: 0 }
+        Bundle { lanes: lanes.into(), ending: None }
     }
 
     pub(super) fn lanes(&self) -> &Arc<[LaneRoute]> {
@@ -58,23 +65,25 @@ impl Bundle {
     /// A link has ended for good. True for the first one, while others are left: they have to end
     /// with it.
     pub(super) fn ended(&mut self, reason: NodeDownReason) -> bool {
-        self.ended += 1;
-        let first = self.reason.is_none();
-        self.reason.get_or_insert(reason);
-        first && self.ended < self.lanes.len()
+        let ending = self.ending.get_or_insert_default();
+        ending.ended += 1;
+        let first = ending.reason.is_none();
+        ending.reason.get_or_insert(reason);
+        first && ending.ended < self.lanes.len()
     }
 
-    /// A shard has handled all that one ended link had sent it.
+    /// A shard has handled all that one ended link had sent it. It may be heard of before the end.
     pub(super) fn drained(&mut self) {
-        self.drained += 1;
+        self.ending.get_or_insert_default().drained += 1;
     }
 
     /// Why the connection ended, once all links have, and all other shards of the node's `shards`
     /// have handled what they sent.
     pub(super) fn is_over(&self, shards: usize) -> Option<NodeDownReason> {
+        let Ending { reason, ended, drained } = self.ending.as_deref()?;
         let links = self.lanes.len();
-        let over = self.ended == links && self.drained == links * (shards - 1);
-        if over { self.reason.clone() } else { None }
+        let over = *ended == links && *drained == links * (shards - 1);
+        if over { reason.clone() } else { None }
     }
 }
 

@@ -11,7 +11,7 @@ use krarup_transport::dist::{FrameReader, Front, TickAction};
 use krarup_transport::fabric::{Incoming, LaneError};
 use krarup_transport::link::{LinkError, PlainMessage, Signal};
 use krarup_transport::shard::{End, Full, Handle, Host, LinkKey, Origin, ShardId};
-use krarup_transport::term::Atom;
+use krarup_transport::term::{Atom, Creation};
 
 use super::hold::Change;
 use super::links::LinkState;
@@ -113,6 +113,10 @@ impl Host for ShardHost {
         }
     }
 
+    fn run_ready(&self, _: &Handle<Self>) {
+        self.0.run_ready();
+    }
+
     fn flush(&self, _: &Handle<Self>) {
         self.0.io().retry();
     }
@@ -175,27 +179,31 @@ impl ShardHost {
         inbox: &mut Receiver,
         entry: &Rc<LinkEntry>,
     ) -> Result<(), Refused> {
-        let mut node = None;
+        let mut known = None;
         loop {
+            let mut creation = Creation(0);
             let incoming = handle.with_link(key, |state| {
                 let Machine::Lane(lane) = &mut state.machine else {
                     unreachable!("a link stays of its kind");
                 };
-                let creation = lane.peer_creation();
-                node.get_or_insert_with(|| entry.peer().identity(entry.node(), creation));
+                creation = lane.peer_creation();
                 lane.receive(inbox)
             });
             // A signal that was just handled may have ended the link.
-            let (Some(incoming), Some(node)) = (incoming, &node) else { return Ok(()) };
+            let Some(incoming) = incoming else { return Ok(()) };
+            // Ticks are from nobody.
+            let node = || entry.peer().identity(entry.node(), creation);
             match incoming.map_err(Refused::Lane)? {
-                Incoming::Run(run) => self.0.received_run(node, run),
-                Incoming::Message(message) => self.0.received_message(node, message),
+                Incoming::Run(run) => self.0.received_run(known.get_or_insert_with(node), run),
+                Incoming::Message(message) => {
+                    self.0.received_message(known.get_or_insert_with(node), message);
+                }
                 Incoming::Signal(signal) => self.0.received(entry, signal),
                 Incoming::Hold { holder, sender, name } => {
-                    self.0.held_by_peer(node, holder, sender, Change::Hold(name));
+                    self.0.held_by_peer(&node(), holder, sender, Change::Hold(name));
                 }
                 Incoming::Release { holder, sender } => {
-                    self.0.held_by_peer(node, holder, sender, Change::Release);
+                    self.0.held_by_peer(&node(), holder, sender, Change::Release);
                 }
                 Incoming::Bye(reason) => return Err(Refused::Bye(reason)),
                 Incoming::NeedMore(_) => break,

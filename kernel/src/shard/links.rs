@@ -47,7 +47,7 @@ pub(crate) struct LinkEntry {
     /// Set once the link ends; nothing is sent over it any more.
     ended: Cell<bool>,
     /// The reason to report instead of the socket's.
-    pub(super) reason: RefCell<Option<NodeDownReason>>,
+    reason: RefCell<Option<Box<NodeDownReason>>>,
 }
 
 impl LinkEntry {
@@ -141,6 +141,16 @@ impl LinkEntry {
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         !self.ended.get()
+    }
+
+    /// The link is ended from this side, for this reason if it is the first.
+    pub(super) fn give_reason(&self, reason: NodeDownReason) {
+        self.reason.borrow_mut().get_or_insert_with(|| Box::new(reason));
+    }
+
+    /// Why it was ended from this side, if it was.
+    pub(super) fn take_reason(&self) -> Option<NodeDownReason> {
+        self.reason.take().map(|reason| *reason)
     }
 
     /// Nothing is sent any more; whoever waits for room looks again and finds no route.
@@ -387,6 +397,12 @@ mod tests {
 
     fn pid(node: &'static str) -> Pid {
         Pid { node: Atom::from_static(node), id: 1, serial: 1, creation: Creation(4) }
+    }
+
+    #[test]
+    fn a_link_is_small() {
+        assert!(size_of::<LinkState>() <= 888, "{} bytes", size_of::<LinkState>());
+        assert!(size_of::<LinkEntry>() <= 120, "{} bytes", size_of::<LinkEntry>());
     }
 
     #[test]

@@ -45,7 +45,7 @@ use rustc_hash::FxHashMap;
 use self::turn::Turn;
 use crate::net_kernel::{BarrierId, ConnectionId};
 use crate::node::Node;
-use crate::process::{Identity, ProcessId, ProcessTable};
+use crate::process::{Identity, ProcessCell, ProcessId, ProcessTable};
 
 pub(crate) use body::Body;
 pub(crate) use bundle::{LaneRoute, LinkId};
@@ -113,6 +113,8 @@ pub(crate) struct Shard {
     io: OnceCell<host::ShardIo>,
     next_reference: Cell<u64>,
     stopping: Cell<bool>,
+    /// Processes that were woken, in that order.
+    ready: RefCell<Vec<Rc<ProcessCell>>>,
     /// The turn of the process that runs.
     turn: Cell<Turn>,
     /// Turns of processes that held up the shard.
@@ -150,6 +152,7 @@ impl Shard {
             io: OnceCell::new(),
             next_reference: Cell::new(0),
             stopping: Cell::new(false),
+            ready: RefCell::default(),
             turn: Cell::new(Turn::begin()),
             long_turns: Cell::new(0),
             outside: RefCell::default(),

@@ -235,7 +235,7 @@ impl Shard {
     /// Ends a link from this side: what is queued goes out as far as the socket takes it, then
     /// the peer sees the end of the stream.
     pub(super) fn close_link(self: &Rc<Self>, link: &Rc<LinkEntry>, reason: NodeDownReason) {
-        link.reason.borrow_mut().get_or_insert(reason.clone());
+        link.give_reason(reason.clone());
         if let Some(key) = link.key() {
             self.io().handle().close(key);
         }
@@ -248,7 +248,7 @@ impl Shard {
         if self.links.borrow_mut().remove(&link.id()).is_none() {
             return;
         }
-        let reason = link.reason.borrow_mut().take().unwrap_or(cause);
+        let reason = link.take_reason().unwrap_or(cause);
         self.tell_link_down(link.connection(), reason);
     }
 

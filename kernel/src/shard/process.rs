@@ -15,10 +15,7 @@ use super::send::sender_key;
 use super::turn::Turn;
 use super::{Body, KernelEvent, LinkEntry, Shard};
 use crate::node::{LaneStats, LinkStats, ShardStats, SpawnError};
-use crate::process::{Owner, Process, ProcessCell, ProcessId, ProcessResult, Pushed, Signal};
-
-/// What a process runs: its future, made on the shard it lives on.
-pub(crate) type ProcessFuture = Pin<Box<dyn Future<Output = ProcessResult>>>;
+use crate::process::{Owner, Process, ProcessCell, ProcessFuture, ProcessId, Pushed, Signal};
 
 impl Shard {
     /// The living process of that id on this shard.
@@ -70,13 +67,64 @@ impl Shard {
         F: FnOnce(Process) -> ProcessFuture,
     {
         let process = Process::new(Rc::clone(self), Rc::clone(cell));
-        let task = ProcessTask {
-            shard: Rc::clone(self),
-            cell: Rc::clone(cell),
-            // A panic while the future is made is the process's, as one inside it is.
-            future: catch_unwind(AssertUnwindSafe(|| body(process))).map_err(|p| panic_reason(&p)),
-        };
+        // A panic while the future is made is the process's, as one inside it is.
+        match catch_unwind(AssertUnwindSafe(|| body(process))) {
+            Ok(future) => *cell.body.borrow_mut() = Some(future),
+            Err(panic) => cell.end(panic_reason(&panic)),
+        }
+        let task = ProcessTask { shard: Rc::clone(self), cell: Rc::clone(cell) };
         glommio::spawn_local(task).detach();
+    }
+
+    /// Runs the processes that were woken, each until it waits again.
+    pub(super) fn run_ready(self: &Rc<Self>) {
+        let mut round = self.ready.take();
+        for cell in round.drain(..) {
+            // What waits was polled by its task, which knows the waker.
+            let Some(task) = cell.task() else { continue };
+            let ended = self.run_turn(&cell, &mut Context::from_waker(&task));
+            if ended.is_ready() || cell.exit.borrow().is_some() {
+                task.wake();
+            }
+        }
+        // Keeps the room, beside what was woken meanwhile.
+        let mut ready = self.ready.borrow_mut();
+        if ready.is_empty() {
+            *ready = round;
+        }
+    }
+
+    /// Lets a process run until it waits, or to its end.
+    fn run_turn(self: &Rc<Self>, cell: &Rc<ProcessCell>, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = cell.exit.borrow_mut().take();
+        let mut body = cell.body.borrow_mut();
+        let outcome = match (ended, body.as_mut()) {
+            (Some(reason), _) => Some(reason),
+            (None, None) => return Poll::Ready(()),
+            (None, Some(future)) => {
+                self.turn.set(Turn::begin());
+                self.io().handle().note_turn();
+                let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+                // The executor's timer spares most turns a second look at the clock.
+                if glommio::executor().need_preempt() {
+                    self.note_turn(cell);
+                }
+                match polled {
+                    Ok(Poll::Pending) => None,
+                    Ok(Poll::Ready(Ok(()))) => Some(Term::Atom(Atom::from_static("normal"))),
+                    Ok(Poll::Ready(Err(error))) => Some(text_reason("error", &error.to_string())),
+                    Err(panic) => Some(panic_reason(&panic)),
+                }
+            }
+        };
+        // An exit signal may have come while the process ran; it ends at the next turn.
+        let Some(reason) = outcome else { return Poll::Pending };
+        // The future goes first: what it holds may still send.
+        *body = None;
+        drop(body);
+        log_end(self, cell, &reason);
+        self.finish(cell, &reason);
+        Poll::Ready(())
     }
 
     /// Puts a signal into the mailbox of a process of this shard.
@@ -89,6 +137,10 @@ impl Shard {
     #[inline]
     pub(super) fn pushed(self: &Rc<Self>, process: &Rc<ProcessCell>, pushed: Pushed) {
         self.io().handle().note_delivery();
+        if process.mailbox.borrow_mut().take_due() {
+            self.ready.borrow_mut().push(Rc::clone(process));
+            self.io().handle().note_ready();
+        }
         match pushed {
             Pushed::Queued | Pushed::Dropped => {}
             Pushed::Over => self.hold_senders(process),
@@ -241,46 +293,25 @@ impl Shard {
     }
 }
 
-/// Polls a process until it returns, panics or is ended from outside.
+/// The executor's task of a process: runs it when something else than its mailbox woke it.
 struct ProcessTask {
     shard: Rc<Shard>,
     cell: Rc<ProcessCell>,
-    future: Result<ProcessFuture, Term>,
 }
 
 impl Future for ProcessTask {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let ended = this.cell.exit.borrow_mut().take();
-        let outcome = match (ended, &mut this.future) {
-            (Some(reason), _) => Some(reason),
-            (None, Err(panic)) => Some(panic.clone()),
-            (None, Ok(future)) => {
-                this.cell.remember_task(cx.waker());
-                this.shard.turn.set(Turn::begin());
-                this.shard.io().handle().note_turn();
-                let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-                // The executor's timer spares most turns a second look at the clock.
-                if glommio::executor().need_preempt() {
-                    this.shard.note_turn(&this.cell);
-                }
-                match polled {
-                    Ok(Poll::Pending) => None,
-                    Ok(Poll::Ready(Ok(()))) => Some(Term::Atom(Atom::from_static("normal"))),
-                    Ok(Poll::Ready(Err(error))) => Some(text_reason("error", &error.to_string())),
-                    Err(panic) => Some(panic_reason(&panic)),
-                }
-            }
-        };
-        // An exit signal may have come while the process ran; it ends at the next poll.
-        let Some(reason) = outcome else { return Poll::Pending };
-        // The future goes first: what it holds may still send.
-        this.future = Err(reason.clone());
-        log_end(&this.shard, &this.cell, &reason);
-        this.shard.finish(&this.cell, &reason);
-        Poll::Ready(())
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.cell.remember_task(cx.waker());
+        self.shard.run_turn(&self.cell, cx)
+    }
+}
+
+impl Drop for ProcessTask {
+    fn drop(&mut self) {
+        // A process keeps its cell, and the cell what the process runs.
+        drop(self.cell.body.take());
     }
 }
 

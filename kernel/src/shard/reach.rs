@@ -19,7 +19,7 @@ const UNIX_BACKLOG: u16 = 1024;
 pub(super) struct Reach {
     tcp: Option<SocketAddr>,
     /// The name of a socket in the abstract namespace, without the leading NUL.
-    unix: Option<Vec<u8>>,
+    unix: Option<Box<[u8]>>,
 }
 
 impl Reach {
@@ -28,7 +28,7 @@ impl Reach {
     pub(super) fn of_acceptor(agreement: &Agreement, dialled: SocketAddr) -> Self {
         Reach {
             tcp: (agreement.peer_port != 0).then_some(dialled),
-            unix: agreement.same_host.then(|| agreement.peer_unix.clone()),
+            unix: agreement.same_host.then(|| agreement.peer_unix.as_slice().into()),
         }
     }
 
@@ -41,7 +41,7 @@ impl Reach {
             _ => None,
         };
         let has_unix = agreement.same_host && !agreement.peer_unix.is_empty();
-        Reach { tcp, unix: has_unix.then(|| agreement.peer_unix.clone()) }
+        Reach { tcp, unix: has_unix.then(|| agreement.peer_unix.as_slice().into()) }
     }
 
     /// Connects to it, over its Unix socket or over TCP.

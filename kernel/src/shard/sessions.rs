@@ -32,31 +32,44 @@ const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// The sessions of a node.
 #[derive(Default)]
 pub(super) struct Sessions {
-    running: RefCell<HashMap<ConnectionId, Running>>,
+    running: RefCell<HashMap<ConnectionId, Box<Running>>>,
     by_id: RefCell<HashMap<SessionId, ConnectionId>>,
     next_join: std::cell::Cell<u64>,
     /// When the next look at the time is due.
     alarm: std::cell::Cell<Option<Instant>>,
 }
 
-/// One session and what is under way for it.
+/// One session and what is under way for it. There are thousands that carry nothing: what few of
+/// them need at one time is boxed.
 struct Running {
     node: Atom,
     version: u8,
     machine: Session,
     credentials: Credentials,
-    reach: Rc<Reach>,
+    reach: Reach,
+    mending: Option<Box<Mending>>,
+    /// Whether a probe that finds nobody means that the peer is gone.
+    trusts_probes: bool,
+    ending: Option<Box<Ending>>,
+    carrying_out: bool,
+}
+
+/// What is under way for lanes that have broken.
+#[derive(Default)]
+struct Mending {
     dials: HashMap<(LaneId, Epoch), Dialled>,
     joins: HashMap<JoinId, Joining>,
     probe: Option<glommio::Task<()>>,
-    /// Whether a probe that finds nobody means that the peer is gone.
-    trusts_probes: bool,
+}
+
+/// What is known of the end of a session that ends.
+#[derive(Default)]
+struct Ending {
     /// What the peer is told over the lanes that have a socket.
     bye: Option<Atom>,
     /// Why this node ends it.
     closing: Option<NodeDownReason>,
     farewell: Option<Farewell>,
-    carrying_out: bool,
 }
 
 /// A connection that the initiator makes for a lane.
@@ -122,19 +135,15 @@ impl KernelShard {
             version: lanes.settled.agreement.version,
             machine,
             credentials: lanes.credentials.clone(),
-            reach: Rc::new(lanes.reach.clone()),
-            dials: HashMap::new(),
-            joins: HashMap::new(),
-            probe: None,
+            reach: lanes.reach.clone(),
+            mending: None,
             trusts_probes: lanes.reach.is_certain(),
-            bye: None,
-            closing: None,
-            farewell: None,
+            ending: None,
             carrying_out: false,
         };
         let asks_ahead = lanes.settled.agreement.role == Role::Acceptor && !running.trusts_probes;
-        let (reach, question) = (Rc::clone(&running.reach), running.question());
-        sessions.running.borrow_mut().insert(connection, running);
+        let (reach, question) = (running.reach.clone(), running.question());
+        sessions.running.borrow_mut().insert(connection, Box::new(running));
         if asks_ahead {
             let probe = try_probe(Rc::clone(self), connection, reach, question);
             glommio::spawn_local(probe).detach();
@@ -148,7 +157,7 @@ impl KernelShard {
         reason: &NodeDownReason,
     ) -> bool {
         self.with_session(connection, |running| {
-            running.closing = Some(reason.clone());
+            running.ending().closing = Some(reason.clone());
             match reason {
                 NodeDownReason::WaitPending => running.machine.replaced(),
                 reason => running.machine.close(reason.atom().as_str()),
@@ -204,7 +213,7 @@ impl KernelShard {
         let (verdict, leash) = (RefCell::default(), Rc::clone(leash));
         let ticket = Rc::new(Ticket { connection, join, verdict, leash });
         self.with_session(connection, |running| {
-            running.joins.insert(join, Joining::Asking(Rc::clone(&ticket)));
+            running.mending().joins.insert(join, Joining::Asking(Rc::clone(&ticket)));
             running.machine.asked(Instant::now(), join, ask);
         })
         .ok_or(Refusal::UnknownSession)?;
@@ -215,12 +224,12 @@ impl KernelShard {
     pub(super) fn join_ended(self: &Rc<Self>, ticket: &Ticket, proven: Option<(Socket, Vec<u8>)>) {
         let join = ticket.join;
         self.with_session(ticket.connection, |running| match proven {
-            Some((socket, leftover)) if running.joins.contains_key(&join) => {
-                running.joins.insert(join, Joining::Proven(socket, leftover));
+            Some((socket, leftover)) if running.mending().joins.contains_key(&join) => {
+                running.mending().joins.insert(join, Joining::Proven(socket, leftover));
                 running.machine.confirmed(Instant::now(), join);
             }
             _ => {
-                running.joins.remove(&join);
+                running.mending().joins.remove(&join);
                 running.machine.join_ended(join);
             }
         });
@@ -245,7 +254,7 @@ impl KernelShard {
         // After a panic in here others have to go on with it.
         let carrying_out = Defer(|| {
             if let Some(session) = self.sessions.running.borrow_mut().get_mut(&connection) {
-                session.carrying_out = false;
+                session.rest();
             }
         });
         loop {
@@ -267,16 +276,16 @@ impl KernelShard {
         match action {
             SessionAction::Dial { lane, epoch, received } => {
                 let dial = running.dial(lane, epoch, received);
-                let reach = Rc::clone(&running.reach);
+                let reach = running.reach.clone();
                 drop(all);
                 let dial = resume(Rc::clone(self), connection, reach, dial);
                 let task = Dialled::Under(glommio::spawn_local(dial));
                 if let Some(running) = self.sessions.running.borrow_mut().get_mut(&connection) {
-                    running.dials.insert((lane, epoch), task);
+                    running.mending().dials.insert((lane, epoch), task);
                 }
             }
             SessionAction::Abort { lane, epoch } => {
-                running.dials.remove(&(lane, epoch));
+                running.mending().dials.remove(&(lane, epoch));
             }
             SessionAction::Attach { lane, epoch, peer_received, join } => {
                 let Some((socket, leftover)) = running.take_socket(lane, epoch, join) else {
@@ -296,30 +305,31 @@ impl KernelShard {
                 self.tell_lane(link, ShardMessage::Detach { link, epoch });
             }
             SessionAction::Admit { join, received } => {
-                if let Some(Joining::Asking(ticket)) = running.joins.get(&join) {
-                    ticket.tell(Verdict::Admit(running.credentials.clone(), received));
+                let credentials = running.credentials.clone();
+                if let Some(Joining::Asking(ticket)) = running.mending().joins.get(&join) {
+                    ticket.tell(Verdict::Admit(credentials, received));
                 }
             }
             SessionAction::Refuse { join, refusal } => {
-                if let Some(Joining::Asking(ticket)) = running.joins.remove(&join) {
+                if let Some(Joining::Asking(ticket)) = running.mending().joins.remove(&join) {
                     ticket.tell(Verdict::Refuse(refusal));
                 }
             }
             SessionAction::Drop { join } => {
-                if let Some(Joining::Asking(ticket)) = running.joins.remove(&join) {
+                if let Some(Joining::Asking(ticket)) = running.mending().joins.remove(&join) {
                     ticket.leash.pull();
                 }
             }
             SessionAction::Probe => {
-                let (reach, question) = (Rc::clone(&running.reach), running.question());
+                let (reach, question) = (running.reach.clone(), running.question());
                 drop(all);
                 let probe = probe(Rc::clone(self), connection, reach, question);
                 let task = glommio::spawn_local(probe);
                 if let Some(running) = self.sessions.running.borrow_mut().get_mut(&connection) {
-                    running.probe = Some(task);
+                    running.mending().probe = Some(task);
                 }
             }
-            SessionAction::Bye { reason, .. } => running.bye = Atom::new(&reason).ok(),
+            SessionAction::Bye { reason, .. } => running.ending().bye = Atom::new(&reason).ok(),
             SessionAction::End(end) => {
                 let ended = all.remove(&connection);
                 drop(all);
@@ -330,22 +340,31 @@ impl KernelShard {
         }
     }
 
-    fn session_over(self: &Rc<Self>, connection: ConnectionId, ended: Running, end: &SessionEnd) {
+    fn session_over(
+        self: &Rc<Self>,
+        connection: ConnectionId,
+        mut ended: Box<Running>,
+        end: &SessionEnd,
+    ) {
         self.sessions.by_id.borrow_mut().remove(&ended.machine.id());
-        let reason = match (&ended.closing, end) {
-            (Some(reason), _) => reason.clone(),
+        let Ending { bye, closing, .. } =
+            ended.ending.take().map(|ending| *ending).unwrap_or_default();
+        let reason = match (closing, end) {
+            (Some(reason), _) => reason,
             (None, SessionEnd::Silent(_)) => NodeDownReason::NetTickTimeout,
             (None, SessionEnd::LaneFailed { .. }) => NodeDownReason::Killed(end.to_string()),
             (None, _) => NodeDownReason::ConnectionClosed,
         };
         tracing::info!(node = %ended.node, why = %end, "a session is over");
         self.with(|machine| machine.falling(connection));
-        self.close_links(connection, &reason, ended.bye);
+        self.close_links(connection, &reason, bye);
     }
 
     /// Has the time looked at when it is due.
     fn arm_sessions(self: &Rc<Self>) {
-        let due = self.sessions.running.borrow().values().filter_map(Running::deadline).min();
+        let all = self.sessions.running.borrow();
+        let due = all.values().filter_map(|session| session.deadline()).min();
+        drop(all);
         let Some(due) = due else { return };
         if self.sessions.alarm.get().is_some_and(|alarm| alarm <= due) {
             return;
@@ -384,12 +403,12 @@ impl KernelShard {
     ) {
         self.with_session(connection, |running| {
             // The task that says so is about to end by itself.
-            if let Some(Dialled::Under(task)) = running.dials.remove(&(lane, epoch)) {
+            if let Some(Dialled::Under(task)) = running.mending().dials.remove(&(lane, epoch)) {
                 task.detach();
             }
             match outcome {
                 Ok((socket, peer_received)) => {
-                    running.dials.insert((lane, epoch), Dialled::Through(socket));
+                    running.mending().dials.insert((lane, epoch), Dialled::Through(socket));
                     running.machine.joined(Instant::now(), lane, epoch, peer_received);
                 }
                 Err(lost) => {
@@ -402,7 +421,7 @@ impl KernelShard {
 
     fn probed(self: &Rc<Self>, connection: ConnectionId, found: Probed) {
         self.with_session(connection, |running| {
-            if let Some(task) = running.probe.take() {
+            if let Some(task) = running.mending().probe.take() {
                 task.detach();
             }
             let found = match found {
@@ -415,6 +434,20 @@ impl KernelShard {
 }
 
 impl Running {
+    fn mending(&mut self) -> &mut Mending {
+        self.mending.get_or_insert_default()
+    }
+
+    fn ending(&mut self) -> &mut Ending {
+        self.ending.get_or_insert_default()
+    }
+
+    /// All that followed from a call of the machine is carried out.
+    fn rest(&mut self) {
+        self.carrying_out = false;
+        self.mending.take_if(|mending| mending.is_over());
+    }
+
     fn dial(&self, lane: LaneId, epoch: Epoch, received: u64) -> Dial {
         let session = self.machine.id();
         let ask = Ask { version: self.version, session, lane, epoch, received };
@@ -436,11 +469,11 @@ impl Running {
         join: Option<JoinId>,
     ) -> Option<(Socket, Vec<u8>)> {
         let Some(join) = join else {
-            let dialled = self.dials.remove(&(lane, epoch))?;
+            let dialled = self.mending().dials.remove(&(lane, epoch))?;
             let Dialled::Through(socket) = dialled else { return None };
             return Some((socket, Vec::new()));
         };
-        match self.joins.remove(&join)? {
+        match self.mending().joins.remove(&join)? {
             Joining::Proven(socket, leftover) => Some((socket, leftover)),
             Joining::Asking(_) => None,
         }
@@ -449,17 +482,21 @@ impl Running {
     /// The peer said `bye` over a lane. It does so over each that has a socket, behind what was
     /// sent before, and the session is over when all of them have brought it.
     fn hear_bye(&mut self, now: Instant, lane: LaneId, reason: Atom) {
-        if self.farewell.is_none() {
+        if self.farewell().is_none() {
             let up = self.machine.lanes().filter(|(_, is_up)| *is_up);
             let missing = up.map(|(lane, _)| lane).collect();
-            self.farewell = Some(Farewell { reason, missing, ends: now + FAREWELL_TIME });
+            let ends = now + FAREWELL_TIME;
+            self.ending().farewell = Some(Farewell { reason, missing, ends });
         }
         self.part_with(lane);
     }
 
     /// Whether the peer has ended the session; the lane then brings nothing more.
     fn part_with(&mut self, lane: LaneId) -> bool {
-        let Some(farewell) = &mut self.farewell else { return false };
+        let ending = self.ending.as_mut();
+        let Some(farewell) = ending.and_then(|ending| ending.farewell.as_mut()) else {
+            return false;
+        };
         farewell.missing.remove(lane);
         if farewell.missing.is_empty() {
             self.machine.bye(farewell.reason.as_str().to_owned());
@@ -467,23 +504,34 @@ impl Running {
         true
     }
 
+    fn farewell(&self) -> Option<&Farewell> {
+        self.ending.as_ref()?.farewell.as_ref()
+    }
+
     fn deadline(&self) -> Option<Instant> {
-        let farewell = self.farewell.as_ref().map(|farewell| farewell.ends);
+        let farewell = self.farewell().map(|farewell| farewell.ends);
         self.machine.deadline().into_iter().chain(farewell).min()
     }
 
     fn expire(&mut self, now: Instant) {
-        if let Some(farewell) = &self.farewell
+        if let Some(farewell) = self.farewell()
             && farewell.ends <= now
         {
-            self.machine.bye(farewell.reason.as_str().to_owned());
+            let reason = farewell.reason.as_str().to_owned();
+            self.machine.bye(reason);
         }
         self.machine.expire(now);
     }
 }
 
+impl Mending {
+    fn is_over(&self) -> bool {
+        self.dials.is_empty() && self.joins.is_empty() && self.probe.is_none()
+    }
+}
+
 /// Connects a lane anew.
-async fn resume(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Rc<Reach>, dial: Dial) {
+async fn resume(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Reach, dial: Dial) {
     // A task is polled as soon as it is spawned, and must not end before it is known.
     yield_once().await;
     let (lane, epoch) = (dial.ask.lane, dial.ask.epoch);
@@ -498,12 +546,7 @@ async fn resume(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Rc<Rea
 }
 
 /// Looks whether the peer's process is still there, and knows the session.
-async fn probe(
-    kernel: Rc<KernelShard>,
-    connection: ConnectionId,
-    reach: Rc<Reach>,
-    question: Dial,
-) {
+async fn probe(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Reach, question: Dial) {
     yield_once().await;
     let found = match join::dial(&kernel, &reach, question).await {
         Err(Lost::Join(FabricError::Refused(Refusal::UnknownSession))) => Probed::UnknownSession,
@@ -521,7 +564,7 @@ async fn probe(
 async fn try_probe(
     kernel: Rc<KernelShard>,
     connection: ConnectionId,
-    reach: Rc<Reach>,
+    reach: Reach,
     question: Dial,
 ) {
     yield_once().await;
@@ -541,5 +584,15 @@ fn failure(lost: Lost) -> DialFailure {
         }
         Lost::Unreachable(_) => DialFailure::Unreachable,
         Lost::Join(error) => DialFailure::Join(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_at_rest_is_small() {
+        assert!(size_of::<Running>() <= 296, "{} bytes", size_of::<Running>());
     }
 }

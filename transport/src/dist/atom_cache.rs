@@ -44,15 +44,17 @@ impl Slot {
 /// What the peer's headers have put into its cache.
 #[derive(Debug, Default)]
 pub struct ReceiveCache {
-    /// Empty until the first atom, then one entry per page.
-    pages: Vec<Option<Box<[Option<Atom>; PAGE_SLOTS]>>>,
+    /// Nothing until the first atom.
+    pages: Option<Box<[Option<Page>; CACHE_SLOTS / PAGE_SLOTS]>>,
 }
+
+type Page = Box<[Option<Atom>; PAGE_SLOTS]>;
 
 impl ReceiveCache {
     /// An empty cache. Allocates nothing.
     #[must_use]
     pub const fn new() -> ReceiveCache {
-        ReceiveCache { pages: Vec::new() }
+        ReceiveCache { pages: None }
     }
 
     /// The atom in a slot, if a header has put one there.
@@ -60,17 +62,16 @@ impl ReceiveCache {
     #[must_use]
     pub fn atom(&self, slot: Slot) -> Option<&Atom> {
         let slot = usize::from(slot.0);
-        self.pages.get(slot / PAGE_SLOTS)?.as_ref()?[slot % PAGE_SLOTS].as_ref()
+        let page = self.pages.as_ref()?.get(slot / PAGE_SLOTS)?.as_ref()?;
+        page[slot % PAGE_SLOTS].as_ref()
     }
 
     /// Puts an atom into a slot in place of what was there.
     pub fn store(&mut self, slot: Slot, atom: Atom) {
-        if self.pages.is_empty() {
-            self.pages.resize_with(CACHE_SLOTS / PAGE_SLOTS, || None);
-        }
+        let pages = self.pages.get_or_insert_with(|| Box::new([const { None }; _]));
         let slot = usize::from(slot.0);
-        let page = self.pages[slot / PAGE_SLOTS]
-            .get_or_insert_with(|| Box::new([const { None }; PAGE_SLOTS]));
+        let page =
+            pages[slot / PAGE_SLOTS].get_or_insert_with(|| Box::new([const { None }; PAGE_SLOTS]));
         page[slot % PAGE_SLOTS] = Some(atom);
     }
 }

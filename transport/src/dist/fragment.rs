@@ -211,8 +211,21 @@ pub struct Assembled<H> {
 pub struct Assembler<H> {
     limits: FragmentLimits,
     term_limits: Limits,
-    open: HashMap<SequenceId, Open<H>>,
-    open_bytes: usize,
+    /// Boxed, for most connections never bring a message in fragments.
+    begun: Option<Box<Begun<H>>>,
+}
+
+/// The messages of which fragments are still to come.
+#[derive(Debug)]
+struct Begun<H> {
+    sequences: HashMap<SequenceId, Open<H>>,
+    bytes: usize,
+}
+
+impl<H> Default for Begun<H> {
+    fn default() -> Begun<H> {
+        Begun { sequences: HashMap::new(), bytes: 0 }
+    }
 }
 
 #[derive(Debug)]
@@ -231,19 +244,30 @@ impl<H> Assembler<H> {
     /// An assembler without open sequences. Allocates nothing.
     #[must_use]
     pub fn new(limits: FragmentLimits, term_limits: Limits) -> Assembler<H> {
-        Assembler { limits, term_limits, open: HashMap::new(), open_bytes: 0 }
+        Assembler { limits, term_limits, begun: None }
     }
 
     /// How many messages are unfinished.
     #[must_use]
     pub fn open_sequences(&self) -> usize {
-        self.open.len()
+        self.begun.as_ref().map_or(0, |begun| begun.sequences.len())
+    }
+
+    /// What one term may cost.
+    #[inline]
+    pub(crate) fn term_limits(&self) -> &Limits {
+        &self.term_limits
+    }
+
+    /// Gives up memory that is kept for reuse.
+    pub(crate) fn trim(&mut self) {
+        self.begun.take_if(|begun| begun.sequences.is_empty());
     }
 
     /// Bytes that the unfinished messages count towards the limits.
     #[must_use]
     pub fn open_bytes(&self) -> usize {
-        self.open_bytes
+        self.begun.as_ref().map_or(0, |begun| begun.bytes)
     }
 
     /// Whether a start frame with these ids would be accepted. Checked before anything of the
@@ -256,10 +280,11 @@ impl<H> Assembler<H> {
         if ids.fragment > limit {
             return Err(FragmentError::TooMany { announced: ids.fragment, limit });
         }
-        if self.open.contains_key(&ids.sequence) {
+        let begun = self.begun.as_ref();
+        if begun.is_some_and(|begun| begun.sequences.contains_key(&ids.sequence)) {
             return Err(FragmentError::Duplicate(ids.sequence));
         }
-        if self.open.len() >= self.limits.sequences_max {
+        if self.open_sequences() >= self.limits.sequences_max {
             return Err(FragmentError::TooManySequences { limit: self.limits.sequences_max });
         }
         Ok(())
@@ -299,10 +324,10 @@ impl<H> Assembler<H> {
         ids: FragmentIds,
         part: Slice,
     ) -> Result<Option<Assembled<H>>, FragmentError> {
-        let Some(open) = self.open.remove(&ids.sequence) else {
-            return Err(FragmentError::Unknown(ids.sequence));
-        };
-        self.open_bytes -= open.bytes;
+        let unknown = FragmentError::Unknown(ids.sequence);
+        let Some(begun) = &mut self.begun else { return Err(unknown) };
+        let Some(open) = begun.sequences.remove(&ids.sequence) else { return Err(unknown) };
+        begun.bytes -= open.bytes;
         if open.expected != ids.fragment {
             return Err(FragmentError::WrongFragment {
                 sequence: ids.sequence,
@@ -324,7 +349,7 @@ impl<H> Assembler<H> {
         if open.bytes > self.limits.sequence_bytes_max {
             return Err(FragmentError::SequenceTooLarge { limit: self.limits.sequence_bytes_max });
         }
-        if self.open_bytes + open.bytes > self.limits.connection_bytes_max {
+        if self.open_bytes() + open.bytes > self.limits.connection_bytes_max {
             let limit = self.limits.connection_bytes_max;
             return Err(FragmentError::ConnectionTooLarge { limit });
         }
@@ -341,8 +366,9 @@ impl<H> Assembler<H> {
         }
         if ids.fragment > 1 {
             open.expected = ids.fragment - 1;
-            self.open_bytes += open.bytes;
-            self.open.insert(ids.sequence, open);
+            let begun = self.begun.get_or_insert_default();
+            begun.bytes += open.bytes;
+            begun.sequences.insert(ids.sequence, open);
             return Ok(None);
         }
         if open.begun && !open.complete {

@@ -15,14 +15,13 @@ use crate::dist::control::{ControlError, Names};
 use crate::dist::fragment::Parts;
 use crate::dist::header::Atoms;
 use crate::link::{Payload, Signal};
-use crate::term::{Atom, Limits, validate};
+use crate::term::{Atom, validate};
 
 /// What a lane knows about what it has received.
 #[derive(Debug)]
 pub(super) struct Inbox {
     layout: Layout,
     payload_max: u32,
-    limits: Limits,
     reassembly: Reassembly,
     /// Bytes of numbered frames that were taken.
     position: u64,
@@ -45,7 +44,6 @@ impl Inbox {
         Inbox {
             layout,
             payload_max: limits.frame_bytes_max,
-            limits: limits.term,
             reassembly: Reassembly::new(limits.fragments, limits.term),
             position: 0,
             unnumbered_bytes: 0,
@@ -75,11 +73,17 @@ impl Inbox {
         self.reassembly.unfinished()
     }
 
+    /// Gives up memory that is kept for reuse.
+    pub(super) fn trim(&mut self) {
+        self.reassembly.trim();
+    }
+
     /// Takes the run at the front of the received bytes, if there is one.
     #[inline]
     pub(super) fn take_run(&mut self, receiver: &mut Receiver) -> Option<Run> {
         let payload_max = self.payload_max as usize;
-        let extent = Extent::find(receiver.unread(), self.layout, payload_max, &self.limits);
+        let limits = self.reassembly.term_limits();
+        let extent = Extent::find(receiver.unread(), self.layout, payload_max, limits);
         if extent.count == 0 {
             return None;
         }
@@ -181,7 +185,7 @@ impl Inbox {
             if payload.is_empty() {
                 return Err(LaneError::MissingPayload);
             }
-            let len = validate(&payload, 0, &self.limits)?.len;
+            let len = validate(&payload, 0, self.reassembly.term_limits())?.len;
             if len < payload.len() {
                 return Err(LaneError::PayloadTooLong { extra: payload.len() - len });
             }
@@ -190,7 +194,7 @@ impl Inbox {
     }
 
     fn control(&self, head: &[u8], names: Names<'_>) -> Result<Control, LaneError> {
-        let decoded = Control::decode(head, &[], names, &self.limits)?;
+        let decoded = Control::decode(head, &[], names, self.reassembly.term_limits())?;
         if decoded.len < head.len() {
             return Err(LaneError::PayloadTooLong { extra: head.len() - decoded.len });
         }

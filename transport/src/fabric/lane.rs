@@ -324,6 +324,7 @@ impl Lane {
         let action = self.ticker.look(now, received_bytes, written_bytes, pending);
         if action == TickAction::Send {
             if !pending {
+                self.inbox.trim();
                 self.outbox.trim();
                 self.scratch = Vec::new();
             }

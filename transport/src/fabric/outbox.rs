@@ -355,6 +355,7 @@ impl Outbox {
     /// Gives up memory that is kept for reuse.
     pub(super) fn trim(&mut self) {
         self.log.trim();
+        self.bulk.trim();
     }
 
     /// Whether large signals may send fragments. They leave room for what needs no turn.

@@ -23,7 +23,14 @@ pub(super) enum Opening {
 pub(super) struct Reassembly {
     limits: FragmentLimits,
     term_limits: Limits,
-    unfinished: HashMap<ProcessNumber, Unfinished>,
+    /// Boxed, for most lanes never bring a signal in fragments.
+    begun: Option<Box<Begun>>,
+}
+
+/// The signals of which fragments are still to come.
+#[derive(Debug, Default)]
+struct Begun {
+    signals: HashMap<ProcessNumber, Unfinished>,
     bytes: usize,
 }
 
@@ -55,12 +62,23 @@ impl Opening {
 
 impl Reassembly {
     pub(super) fn new(limits: FragmentLimits, term_limits: Limits) -> Reassembly {
-        Reassembly { limits, term_limits, unfinished: HashMap::new(), bytes: 0 }
+        Reassembly { limits, term_limits, begun: None }
+    }
+
+    /// What one term may cost.
+    #[inline]
+    pub(super) fn term_limits(&self) -> &Limits {
+        &self.term_limits
     }
 
     /// How many signals are unfinished, and the bytes they count.
     pub(super) fn unfinished(&self) -> (usize, usize) {
-        (self.unfinished.len(), self.bytes)
+        self.begun.as_ref().map_or((0, 0), |begun| (begun.signals.len(), begun.bytes))
+    }
+
+    /// Gives up memory that is kept for reuse.
+    pub(super) fn trim(&mut self) {
+        self.begun.take_if(|begun| begun.signals.is_empty());
     }
 
     /// The first part of a signal that goes on later.
@@ -70,10 +88,11 @@ impl Reassembly {
         opening: Opening,
         part: Slice,
     ) -> Result<(), LaneError> {
-        if self.unfinished.contains_key(&sender) {
+        let begun = self.begun.get_or_insert_default();
+        if begun.signals.contains_key(&sender) {
             return Err(LaneError::AlreadyUnfinished(sender));
         }
-        if self.unfinished.len() >= self.limits.sequences_max {
+        if begun.signals.len() >= self.limits.sequences_max {
             return Err(LaneError::TooManyUnfinished { limit: self.limits.sequences_max });
         }
         let term = (opening.form() == Form::Term).then(|| {
@@ -82,8 +101,8 @@ impl Reassembly {
         });
         let parts = PartList::default();
         let mut signal = Unfinished { opening, parts, payload_bytes: 0, bytes: 0, term };
-        self.add(&mut signal, part)?;
-        self.unfinished.insert(sender, signal);
+        begun.add(&mut signal, part, &self.limits)?;
+        begun.signals.insert(sender, signal);
         Ok(())
     }
 
@@ -94,29 +113,37 @@ impl Reassembly {
         part: Slice,
         has_more: bool,
     ) -> Result<Option<(Opening, Parts)>, LaneError> {
-        let mut signal = self.unfinished.remove(&sender).ok_or(LaneError::NotBegun(sender))?;
-        self.add(&mut signal, part)?;
+        let begun = self.begun.as_mut().ok_or(LaneError::NotBegun(sender))?;
+        let mut signal = begun.signals.remove(&sender).ok_or(LaneError::NotBegun(sender))?;
+        begun.add(&mut signal, part, &self.limits)?;
         if has_more {
-            self.unfinished.insert(sender, signal);
+            begun.signals.insert(sender, signal);
             return Ok(None);
         }
-        self.bytes -= signal.bytes;
+        begun.bytes -= signal.bytes;
         if signal.term.is_some_and(|term| !term.complete) {
             return Err(LaneError::PayloadTruncated(sender));
         }
         Ok(Some((signal.opening, signal.parts.finish())))
     }
+}
 
-    fn add(&mut self, signal: &mut Unfinished, part: Slice) -> Result<(), LaneError> {
+impl Begun {
+    fn add(
+        &mut self,
+        signal: &mut Unfinished,
+        part: Slice,
+        limits: &FragmentLimits,
+    ) -> Result<(), LaneError> {
         let bytes = part.len() + PART_OVERHEAD_BYTES;
         signal.payload_bytes += part.len();
         signal.bytes += bytes;
         self.bytes += bytes;
-        if signal.payload_bytes > self.limits.sequence_bytes_max {
-            return Err(LaneError::MessageTooLarge { limit: self.limits.sequence_bytes_max });
+        if signal.payload_bytes > limits.sequence_bytes_max {
+            return Err(LaneError::MessageTooLarge { limit: limits.sequence_bytes_max });
         }
-        if self.bytes > self.limits.connection_bytes_max {
-            return Err(LaneError::UnfinishedTooLarge { limit: self.limits.connection_bytes_max });
+        if self.bytes > limits.connection_bytes_max {
+            return Err(LaneError::UnfinishedTooLarge { limit: limits.connection_bytes_max });
         }
         if part.is_empty() {
             return Ok(());

@@ -6,10 +6,11 @@ use super::frame::{CHECKSUM_BYTES, HEADER_BYTES, Header, Layout, checksum};
 
 /// Waiting unnumbered frames and where in the stream they go: at frame boundaries.
 ///
-/// There are three at most: one that is partly written, an acknowledgement and a tick.
+/// There are three at most, one that is partly written, an acknowledgement and a tick, and rarely
+/// more than one.
 #[derive(Debug, Default)]
 pub(super) struct Unnumbered {
-    frames: SmallVec<[Insert; 3]>,
+    frames: SmallVec<[Insert; 1]>,
 }
 
 #[derive(Debug)]

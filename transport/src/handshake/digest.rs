@@ -4,6 +4,7 @@
 //! `gen_digest/2`.
 
 use std::fmt;
+use std::sync::Arc;
 
 use md5::{Digest as _, Md5};
 use subtle::ConstantTimeEq;
@@ -16,7 +17,8 @@ pub const COOKIE_CHARS_MAX: usize = 255;
 /// The secret that two nodes share. Nothing prints it but [`Cookie::reveal`].
 #[derive(Clone)]
 pub struct Cookie {
-    latin1: Box<[u8]>,
+    /// Shared, because every session keeps the one it was proven with.
+    latin1: Arc<[u8]>,
 }
 
 impl Cookie {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Most characters a node name may have: it is an atom at the peer.
 pub const NAME_CHARS_MAX: usize = 255;
@@ -16,7 +17,8 @@ pub const NAME_CHARS_MAX: usize = 255;
 /// name, which decides simultaneous connects.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeName {
-    text: Box<str>,
+    /// Shared, because every session keeps the names of both its nodes.
+    text: Arc<str>,
 }
 
 impl NodeName {

@@ -8,6 +8,7 @@
 
 pub mod probe;
 
+mod bell;
 mod listener;
 mod options;
 mod readiness;
@@ -17,6 +18,7 @@ mod tests;
 mod wait;
 mod watch;
 
+pub use bell::Bell;
 pub use listener::{ListenConfig, ListenError, Listener};
 pub use options::{Keepalive, SocketOptions};
 pub use readiness::{Event, Events, Interest, Readiness};

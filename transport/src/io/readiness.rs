@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// A set of sockets and what has happened to them since it was asked last.
 ///
@@ -104,11 +105,22 @@ impl Readiness {
     /// # Errors
     /// Those of `epoll_wait`, which are programming errors.
     pub fn poll(&self, events: &mut Events) -> io::Result<usize> {
+        self.wait(events, Duration::ZERO)
+    }
+
+    /// Collects what has happened, and waits for it if nothing has, for up to `patience`, which is
+    /// rounded down to milliseconds. Returns how many events there are.
+    ///
+    /// # Errors
+    /// Those of `epoll_wait`, which are programming errors.
+    pub fn wait(&self, events: &mut Events, patience: Duration) -> io::Result<usize> {
+        let patience_ms = libc::c_int::try_from(patience.as_millis()).unwrap_or(libc::c_int::MAX);
         events.filled = 0;
         let room = libc::c_int::try_from(events.list.len()).unwrap_or(libc::c_int::MAX);
         // SAFETY: the list has room for as many events as stated.
-        let result =
-            unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.list.as_mut_ptr(), room, 0) };
+        let result = unsafe {
+            libc::epoll_wait(self.0.as_raw_fd(), events.list.as_mut_ptr(), room, patience_ms)
+        };
         match check(result) {
             Ok(filled) => {
                 events.filled = usize::try_from(filled).unwrap_or(0);

@@ -1,12 +1,14 @@
 //! A connected stream socket, TCP or Unix.
 
 use std::fmt;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, SockAddr, Type};
 
 use super::options::SocketOptions;
@@ -144,11 +146,12 @@ impl Socket {
     /// [`io::ErrorKind::WouldBlock`] when nothing is there; otherwise the connection has failed.
     #[inline]
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Not the C library's, whose calls are points where a thread may be cancelled: that costs
+        // a process with several threads some 30 ns each.
         loop {
-            // The descriptor is non-blocking, so this is `recv` with MSG_DONTWAIT.
-            match (&self.socket).read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
+            match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+                Err(Errno::INTR) => {}
+                result => return result.map(|(received, _)| received).map_err(io::Error::from),
             }
         }
     }
@@ -159,15 +162,18 @@ impl Socket {
     /// [`io::ErrorKind::WouldBlock`] when it takes nothing; otherwise the connection has failed.
     #[inline]
     pub fn try_sendv(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         loop {
             let result = match slices {
-                [one] => self.socket.send_with_flags(one, FLAGS),
-                many => self.socket.send_vectored_with_flags(many, FLAGS),
+                [one] => rustix::net::send(&self.socket, one, flags),
+                many => {
+                    let nothing = &mut SendAncillaryBuffer::default();
+                    rustix::net::sendmsg(&self.socket, many, nothing, flags)
+                }
             };
             match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
+                Err(Errno::INTR) => {}
+                result => return result.map_err(io::Error::from),
             }
         }
     }

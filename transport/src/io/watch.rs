@@ -11,10 +11,14 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use super::bell::Bell;
 use super::readiness::{Event, Interest, Readiness};
 
 /// Set in the keys of waits; links never have it.
 const WAIT: u64 = 1 << 63;
+
+/// The key of the bell. No wait has it: there are never so many.
+const BELL: u64 = u64::MAX;
 
 /// A readiness set with tasks that wait for descriptors in it.
 pub struct Watch {
@@ -69,6 +73,14 @@ impl Watch {
     #[must_use]
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
+    }
+
+    /// Has a bell end the waiting for this set, for as long as the bell exists.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`.
+    pub fn hear(&self, bell: &Bell) -> io::Result<()> {
+        self.readiness.add(bell, BELL, Interest::Read)
     }
 
     /// Makes this the set that waits of this thread use. The caller promises to look at it often,

@@ -103,16 +103,30 @@ impl Waiting for Item {
 /// turn is next.
 #[derive(Debug)]
 pub(crate) struct Bulk<I> {
-    queues: FxHashMap<SenderKey, VecDeque<I>>,
-    turns: VecDeque<SenderKey>,
+    /// Boxed, for most links never send a large message.
+    queues: Option<Box<Queues<I>>>,
+    /// How many queues wait for a turn.
+    waiting: usize,
     bytes: usize,
     /// Those of them that are of messages.
     message_bytes: usize,
 }
 
+#[derive(Debug)]
+struct Queues<I> {
+    by_sender: FxHashMap<SenderKey, VecDeque<I>>,
+    turns: VecDeque<SenderKey>,
+}
+
 impl<I> Default for Bulk<I> {
     fn default() -> Bulk<I> {
-        Bulk { queues: FxHashMap::default(), turns: VecDeque::new(), bytes: 0, message_bytes: 0 }
+        Bulk { queues: None, waiting: 0, bytes: 0, message_bytes: 0 }
+    }
+}
+
+impl<I> Default for Queues<I> {
+    fn default() -> Queues<I> {
+        Queues { by_sender: FxHashMap::default(), turns: VecDeque::new() }
     }
 }
 
@@ -120,7 +134,7 @@ impl<I: Waiting> Bulk<I> {
     /// Whether nothing waits.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.turns.is_empty()
+        self.waiting == 0
     }
 
     /// Bytes that wait.
@@ -149,7 +163,7 @@ impl<I: Waiting> Bulk<I> {
 
     #[inline(never)]
     fn has_queue(&self, sender: SenderKey) -> bool {
-        self.queues.contains_key(&sender)
+        self.queues.as_ref().is_some_and(|queues| queues.by_sender.contains_key(&sender))
     }
 
     /// Queues a signal behind what its sender has here already.
@@ -158,9 +172,11 @@ impl<I: Waiting> Bulk<I> {
         if item.is_message() {
             self.message_bytes += item.bytes();
         }
-        let queue = self.queues.entry(sender).or_default();
+        let Queues { by_sender, turns } = &mut **self.queues.get_or_insert_default();
+        let queue = by_sender.entry(sender).or_default();
         if queue.is_empty() {
-            self.turns.push_back(sender);
+            turns.push_back(sender);
+            self.waiting += 1;
         }
         queue.push_back(item);
     }
@@ -168,8 +184,10 @@ impl<I: Waiting> Bulk<I> {
     /// The queue whose turn it is. It must be given back with [`Bulk::end_turn`], and what was
     /// taken from it told to [`Bulk::took`].
     pub(crate) fn begin_turn(&mut self) -> Option<(SenderKey, VecDeque<I>)> {
-        let sender = self.turns.pop_front()?;
-        let queue = self.queues.remove(&sender)?;
+        let queues = self.queues.as_mut()?;
+        let sender = queues.turns.pop_front()?;
+        self.waiting -= 1;
+        let queue = queues.by_sender.remove(&sender)?;
         Some((sender, queue))
     }
 
@@ -184,8 +202,17 @@ impl<I: Waiting> Bulk<I> {
     /// Puts a queue back behind the others; an empty one is forgotten.
     pub(crate) fn end_turn(&mut self, sender: SenderKey, queue: VecDeque<I>) {
         if !queue.is_empty() {
-            self.queues.insert(sender, queue);
-            self.turns.push_back(sender);
+            let queues = self.queues.get_or_insert_default();
+            queues.by_sender.insert(sender, queue);
+            queues.turns.push_back(sender);
+            self.waiting += 1;
+        }
+    }
+
+    /// Gives up memory that is kept for reuse.
+    pub(crate) fn trim(&mut self) {
+        if self.is_empty() {
+            self.queues = None;
         }
     }
 }

@@ -20,7 +20,6 @@ pub(super) struct Inbound {
     fragments: bool,
     header: HeaderReader,
     assembler: Assembler<Head>,
-    limits: Limits,
 }
 
 /// What is kept of a fragmented message until its last fragment comes.
@@ -41,12 +40,17 @@ impl Inbound {
         limits: Limits,
     ) -> Inbound {
         let assembler = Assembler::new(fragment_limits, limits);
-        Inbound { shape, fragments, header: HeaderReader::new(), assembler, limits }
+        Inbound { shape, fragments, header: HeaderReader::new(), assembler }
     }
 
     /// Messages of which fragments are still to come, and the bytes they hold.
     pub(super) fn unfinished(&self) -> (usize, usize) {
         (self.assembler.open_sequences(), self.assembler.open_bytes())
+    }
+
+    /// Gives up memory that is kept for reuse.
+    pub(super) fn trim(&mut self) {
+        self.assembler.trim();
     }
 
     /// Takes the body of one frame, which is not empty.
@@ -98,8 +102,8 @@ impl Inbound {
             _ => return None,
         };
         let send = PlainSend::read(&frame[control_at..], self.header.atoms(), names)?;
-        let [from, to] = [send.from, send.to].map(|pid| PlainPid::of(pid, names));
-        let (from, to) = (from?, to?);
+        let from = PlainPid::of(send.from, names)?;
+        let to = PlainPid::of(send.to, names)?;
         let term = self.payload_behind(frame, control_at + send.len).ok()?;
         let payload = term.at..term.at + term.len;
         (!term.uses_atom_cache).then_some(PlainMessage { from, to, payload })
@@ -139,7 +143,8 @@ impl Inbound {
         names: Names<'_>,
     ) -> Result<Option<Signal>, LinkError> {
         let atoms = self.header.atoms();
-        let decoded = Control::decode(&frame[control_at..], atoms, names, &self.limits)?;
+        let limits = self.assembler.term_limits();
+        let decoded = Control::decode(&frame[control_at..], atoms, names, limits)?;
         let control = decoded.control;
         if !control.has_payload() {
             return Ok(Some(Signal { control, payload: None }));
@@ -166,7 +171,8 @@ impl Inbound {
             }
             at += 1;
         }
-        let valid = term::validate_with(&frame[at..], self.header.atoms(), &self.limits)
+        let limits = self.assembler.term_limits();
+        let valid = term::validate_with(&frame[at..], self.header.atoms(), limits)
             .map_err(LinkError::Payload)?;
         Ok(TermIn { at, len: valid.len, uses_atom_cache: valid.uses_atom_cache })
     }
@@ -188,7 +194,8 @@ impl Inbound {
         let control_at = FRAGMENT_HEADER_BYTES + header;
         let atoms = self.header.atoms();
         let entries = atoms.len();
-        let decoded = Control::decode(&frame[control_at..], atoms, names, &self.limits)?;
+        let limits = self.assembler.term_limits();
+        let decoded = Control::decode(&frame[control_at..], atoms, names, limits)?;
         let reason = decoded
             .reason
             .map(|reason| self.payload(frame.clone(), &TermIn::control(control_at, reason)));

@@ -436,6 +436,7 @@ impl Link {
         let action = self.ticker.look(now, received_bytes, written_bytes, pending);
         if action == TickAction::Send {
             if !pending {
+                self.inbound.trim();
                 self.outbound.trim();
             }
             self.queue_tick();

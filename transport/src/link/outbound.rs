@@ -272,6 +272,7 @@ impl Outbound {
 
     pub(super) fn trim(&mut self) {
         self.queue.trim();
+        self.bulk.trim();
         self.scratch = Vec::new();
     }
 

@@ -335,7 +335,7 @@ fn ticks_wait_for_no_budget_and_keep_frames_whole() {
 
 #[test]
 fn a_link_is_small() {
-    assert!(size_of::<Link>() <= 1024, "{}", size_of::<Link>());
+    assert!(size_of::<Link>() <= 792, "{}", size_of::<Link>());
     assert!(size_of::<Control>() <= 144, "{}", size_of::<Control>());
     assert!(size_of::<Signal>() <= 224, "{}", size_of::<Signal>());
 }

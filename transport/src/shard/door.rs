@@ -2,21 +2,30 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::kick;
+use crate::io::Bell;
+
+/// The driver runs.
+const AWAKE: u8 = 0;
+
+/// The driver's task waits, and with it the executor's thread.
+const PARKED: u8 = 1;
+
+/// The driver holds the thread in a wait of its own, where only the bell is heard.
+const NAPPING: u8 = 2;
 
 /// The part of a shard that other threads may touch.
 ///
-/// A shard that is about to park sets `parked` and then looks at its queues once more; whoever
-/// pushes something looks at `parked` after pushing. Between the two steps of each side stands a
+/// A shard that is about to park says so in `rest` and then looks at its queues once more; whoever
+/// pushes something looks at `rest` after pushing. Between the two steps of each side stands a
 /// sequentially consistent fence, so at least one of them sees the other's.
 #[repr(align(128))]
 pub struct Door {
-    /// The driver waits to be woken.
-    parked: AtomicBool,
+    /// How the driver waits, if it does.
+    rest: AtomicU8,
     /// The driver has ended.
     closed: AtomicBool,
     /// Passes of the driver: the sign of life that the kick watches.
@@ -27,6 +36,8 @@ pub struct Door {
     kicks: AtomicU64,
     /// Wakes the driver's task.
     driver: OnceLock<Waker>,
+    /// Ends a nap of the driver.
+    bell: OnceLock<Bell>,
     /// Wakes a task whose foreign wake always interrupts the executor's sleep.
     rescue: OnceLock<Waker>,
     epoch: Instant,
@@ -35,12 +46,13 @@ pub struct Door {
 impl Default for Door {
     fn default() -> Door {
         Door {
-            parked: AtomicBool::new(false),
+            rest: AtomicU8::new(AWAKE),
             closed: AtomicBool::new(false),
             passes: AtomicU64::new(0),
             due_ms: AtomicU64::new(u64::MAX),
             kicks: AtomicU64::new(0),
             driver: OnceLock::new(),
+            bell: OnceLock::new(),
             rescue: OnceLock::new(),
             epoch: Instant::now(),
         }
@@ -54,7 +66,7 @@ impl Door {
     pub fn ring(&self) {
         // Pairs with the fence in `park`.
         fence(Ordering::SeqCst);
-        if self.parked.load(Ordering::Relaxed) {
+        if self.is_parked() {
             self.unpark();
         }
     }
@@ -62,44 +74,37 @@ impl Door {
     /// Wakes the shard if it is parked, from its own thread or with the fence done.
     #[cold]
     pub(super) fn unpark(&self) {
-        if self.parked.swap(false, Ordering::AcqRel) {
-            // Should the executor not get as far as the driver, the kick must notice soon.
-            kick::awake();
-            self.wake_driver();
+        match self.rest.swap(AWAKE, Ordering::AcqRel) {
+            PARKED => self.driver.get().map_or((), Waker::wake_by_ref),
+            NAPPING => self.bell.get().map_or((), Bell::ring),
+            _ => {}
         }
     }
 
-    /// Wakes the shard for its clock, if it is parked. Not worth an attentive kick: should the
-    /// shard not get as far as its tick, it is seen to be overdue.
-    pub(super) fn unpark_for_clock(&self) {
-        if self.parked.swap(false, Ordering::AcqRel) {
-            self.wake_driver();
-        }
-    }
-
-    fn wake_driver(&self) {
-        if let Some(driver) = self.driver.get() {
-            driver.wake_by_ref();
-        }
-    }
-
-    /// Says that the driver is going to wait. It must look at its queues once more after this.
+    /// Says that the driver's task is going to wait. It must look at its queues once more after
+    /// this.
     pub(super) fn park(&self) {
-        self.parked.store(true, Ordering::Relaxed);
+        self.rest.store(PARKED, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The same for a wait for the set that hears the bell.
+    pub(super) fn nap(&self) {
+        self.rest.store(NAPPING, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
     /// Says that the driver runs.
     pub(super) fn leave(&self) {
-        if self.parked.load(Ordering::Relaxed) {
-            self.parked.store(false, Ordering::Relaxed);
+        if self.is_parked() {
+            self.rest.store(AWAKE, Ordering::Relaxed);
         }
     }
 
     /// Whether the driver waits to be woken.
     #[must_use]
     pub fn is_parked(&self) -> bool {
-        self.parked.load(Ordering::Relaxed)
+        self.rest.load(Ordering::Relaxed) != AWAKE
     }
 
     /// Whether the driver has ended.
@@ -128,6 +133,10 @@ impl Door {
         // A second driver behind one door would be a programming error; the first one stays.
         let first = self.driver.set(waker).is_ok();
         debug_assert!(first, "one driver per shard");
+    }
+
+    pub(super) fn set_bell(&self, bell: Bell) {
+        let _ = self.bell.set(bell);
     }
 
     pub(super) fn set_rescue(&self, waker: Waker) {

@@ -4,8 +4,8 @@
 //! links that are active, and gives what came to the [`Host`]. If anything came it yields, so that
 //! the tasks that were woken answer before anything else is done. Then it empties the mesh, keeps
 //! its clock, and writes again. A pass that found nothing to read yields at its end: every task
-//! that was woken runs before the next one. When passes find nothing for a while the driver parks:
-//! one poll for all links, in glommio's ring.
+//! that was woken runs before the next one. When passes find nothing for a while the driver sleeps,
+//! first for a moment in a wait of its own, then it parks: one poll for all links, in glommio's ring.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -22,22 +22,20 @@ use super::door::Door;
 use super::executors::processors;
 use super::host::Host;
 use super::kick;
-use super::links::Handle;
+use super::links::{Handle, Keep};
 use super::mesh::{Incoming, Seat};
 use super::slots::Slot;
+use super::spin::Spin;
 use crate::buffer::SLAB_BYTES;
-use crate::io::{Events, Wait, sleep};
+use crate::io::{Bell, Events, Wait, sleep};
 
 /// Links that are read in every pass while the driver spins; with more of them, only those that
 /// were told to have something.
 const HOT_LINKS_MAX: usize = 8;
 
-/// So few active links are read several times in a pass that found nothing: what comes next is most
-/// likely an answer on one of them, and the rest of a pass takes longer than asking for it.
-const EAGER_LINKS_MAX: usize = 2;
-
-/// How often they are.
-const EAGER_READS: usize = 12;
+/// How often a lone active link is read in a pass, until something comes: most likely that is the
+/// next thing to happen, and the rest of a pass takes longer than asking for it.
+const EAGER_READS: u32 = 12;
 
 /// Time between two looks at all other links, while nothing happens.
 const LOOK_INTERVAL_IDLE: Duration = Duration::from_micros(10);
@@ -45,6 +43,16 @@ const LOOK_INTERVAL_IDLE: Duration = Duration::from_micros(10);
 /// Time between two looks at all other links, while something happens in every pass, or while other
 /// tasks run and nothing happens.
 const LOOK_INTERVAL: Duration = Duration::from_micros(20);
+
+/// How long a driver holds the thread in a sleep of its own before it parks. The executor's way into
+/// its sleep and out of it costs ten system calls, which a message that comes soon need not wait
+/// for. The executor's timers and wakes from other threads may be late by this, as they are while
+/// the shard is busy.
+const NAP: Duration = Duration::from_millis(1);
+
+/// How often the shard's other tasks may run before a nap: one that wakes another must not find the
+/// thread asleep.
+const YIELDS_BEFORE_NAP: usize = 3;
 
 /// Links that one look can tell about; the rest is told by the next.
 const EVENTS_MAX: usize = 256;
@@ -54,7 +62,8 @@ const EVENTS_MAX: usize = 256;
 pub struct DriverConfig {
     /// How long to look for more after something came, before parking.
     pub spin: Duration,
-    /// The same after something was sent, which may be answered.
+    /// The same after something was sent, which may be answered, as long as answers come in such a
+    /// time.
     pub spin_after_send: Duration,
     /// How often [`Host::tick`] is called.
     pub tick: Duration,
@@ -104,8 +113,7 @@ pub struct Driver<H: Host> {
     events: Events,
     scratch: Vec<Rc<Slot<H::Link>>>,
     next_tick: Instant,
-    /// Until when to spin if nothing comes.
-    spin_until: Instant,
+    spin: Spin,
     last_look: Instant,
 }
 
@@ -115,16 +123,21 @@ impl<H: Host> Driver<H> {
     /// # Errors
     /// When the host is out of descriptors.
     pub fn new(seat: Seat<H::Message>, host: Rc<H>, config: DriverConfig) -> io::Result<Driver<H>> {
+        let handle = Handle::new(seat.outgoing, config.clone())?;
+        let bell = Bell::new()?;
+        handle.shared().watch.hear(&bell)?;
+        handle.door().set_bell(bell);
         let now = Instant::now();
         let next_tick = now + config.tick;
+        let spin = Spin::new(config.spin, config.spin_after_send, now);
         Ok(Driver {
             host,
-            handle: Handle::new(seat.outgoing, config)?,
+            handle,
             incoming: seat.incoming,
             events: Events::with_capacity(EVENTS_MAX),
             scratch: Vec::new(),
             next_tick,
-            spin_until: now,
+            spin,
             last_look: now,
         })
     }
@@ -161,9 +174,9 @@ impl<H: Host> Driver<H> {
             if read {
                 continue;
             }
-            if worked || now < self.spin_until || !self.is_quiet() {
+            if worked || self.spin.goes_on(now) || !self.is_quiet() {
                 self.let_tasks_run().await;
-            } else if !self.doze().await {
+            } else if !self.doze().await && !self.nap(&door) {
                 self.park(&mut parking, &door).await;
             }
         }
@@ -173,9 +186,12 @@ impl<H: Host> Driver<H> {
         door.close();
     }
 
-    /// Lets every task that was woken run. What many of them sent leaves at once.
+    /// Lets all that is ready run. What many of them sent leaves at once.
     async fn let_tasks_run(&mut self) {
         self.handle.begin_turns();
+        if self.handle.take_ready() {
+            let _ = self.handle.caught(|| self.host.run_ready(&self.handle));
+        }
         Yield::default().await;
         if self.handle.end_turns() {
             self.handle.write_dirty();
@@ -192,21 +208,17 @@ impl<H: Host> Driver<H> {
         });
         self.handle.door().set_passes(passes);
         let wrote = self.handle.write_dirty();
-        let mut read = self.read_hot(u32::MAX);
-        if !wrote && !read && now < self.spin_until {
-            for _ in 1..EAGER_READS {
-                let links = self.handle.hot_links();
-                if links == 0 || links > EAGER_LINKS_MAX || !self.incoming.is_empty() {
-                    break;
-                }
-                read = self.read_hot(u32::MAX);
-                if read {
-                    break;
-                }
-            }
-        }
+        let is_eager = !wrote && self.handle.hot_links() == 1 && self.spin.goes_on(now);
+        let mut reads = if is_eager { EAGER_READS } else { 1 };
+        let incoming = &self.incoming;
+        let again = || {
+            reads = u32::saturating_sub(reads, 1);
+            reads > 0 && incoming.is_empty()
+        };
+        let keep = self.keep(Keep::All);
+        let read = self.handle.read_hot(&self.host, &mut self.scratch, keep, again);
         if wrote {
-            self.spin_until = self.spin_until.max(now + self.handle.config().spin);
+            self.spin.extend(now);
         }
         read
     }
@@ -223,10 +235,13 @@ impl<H: Host> Driver<H> {
         if look {
             self.last_look = now;
             if self.look() {
-                worked |= self.read_hot(u32::MAX);
+                worked |= self.read_hot(Keep::All);
             }
         }
         worked |= self.drain_mesh();
+        if worked {
+            self.spin.came(now);
+        }
         if now >= self.next_tick {
             self.tick(now);
             worked = true;
@@ -236,21 +251,30 @@ impl<H: Host> Driver<H> {
         // Also what the tasks sent since the last pass.
         if self.handle.take_sent() {
             worked = true;
-            self.spin_until = self.spin_until.max(now + self.handle.config().spin_after_send);
+            self.spin.sent(now);
         } else if worked || self.handle.take_woke() {
-            self.spin_until = self.spin_until.max(now + self.handle.config().spin);
+            self.spin.extend(now);
         }
         worked
     }
 
-    fn read_hot(&mut self, keep_passes: u32) -> bool {
-        let keep_passes = if self.handle.hot_links() > HOT_LINKS_MAX { 0 } else { keep_passes };
-        self.handle.read_hot(&self.host, &mut self.scratch, keep_passes)
+    fn read_hot(&mut self, keep: Keep) -> bool {
+        let keep = self.keep(keep);
+        self.handle.read_hot(&self.host, &mut self.scratch, keep, || false)
+    }
+
+    fn keep(&self, keep: Keep) -> Keep {
+        if self.handle.hot_links() > HOT_LINKS_MAX { Keep::Told } else { keep }
     }
 
     /// Asks which links have something to do. Returns whether any has.
     fn look(&mut self) -> bool {
-        match self.handle.shared().watch.readiness().poll(&mut self.events) {
+        self.wait(Duration::ZERO)
+    }
+
+    /// The same, after waiting for one for so long.
+    fn wait(&mut self, patience: Duration) -> bool {
+        match self.handle.shared().watch.readiness().wait(&mut self.events, patience) {
             Ok(0) => false,
             Ok(_) => {
                 for event in self.events.iter() {
@@ -277,6 +301,7 @@ impl<H: Host> Driver<H> {
     fn tick(&mut self, now: Instant) {
         self.next_tick = now + self.handle.config().tick;
         self.handle.door().set_due(self.next_tick);
+        self.spin.forgive();
         self.handle.trim();
         let _ = self.handle.caught(|| self.host.tick(&self.handle, now));
     }
@@ -284,8 +309,7 @@ impl<H: Host> Driver<H> {
     /// Lets go of the links that were read in every pass. Returns whether there is nothing left to
     /// do.
     fn is_quiet(&mut self) -> bool {
-        let worked = self.read_hot(0);
-        !worked && !self.look() && !self.handle.has_work()
+        !self.read_hot(Keep::Told) && !self.handle.has_work()
     }
 
     /// Lets the shard's other tasks run, as long as there are some, until it is time to look again.
@@ -298,7 +322,9 @@ impl<H: Host> Driver<H> {
         let turns = self.handle.turns();
         loop {
             let before = self.handle.turns();
-            Yield::default().await;
+            for _ in 0..YIELDS_BEFORE_NAP {
+                Yield::default().await;
+            }
             let is_alone = self.handle.turns() == before;
             if is_alone || self.handle.has_work() || !self.incoming.is_empty() {
                 break;
@@ -308,6 +334,20 @@ impl<H: Host> Driver<H> {
             }
         }
         self.handle.turns() != turns
+    }
+
+    /// Waits for the links and other threads for a moment. Returns whether anything came.
+    fn nap(&mut self, door: &Door) -> bool {
+        door.nap();
+        // Whoever pushed before seeing that is found here; whoever pushes later sees it.
+        let mut came = self.drain_mesh() || self.handle.has_work() || self.handle.is_stopping();
+        if !came {
+            self.handle.count(|counters| counters.naps += 1);
+            self.spin.gave_up();
+            came = self.wait(NAP);
+        }
+        door.leave();
+        came
     }
 
     /// Waits until something comes.
@@ -353,7 +393,7 @@ pub(super) fn rescue(door: &Arc<Door>) -> Option<glommio::Task<()>> {
 async fn clock(door: Arc<Door>) {
     while !door.is_closed() {
         sleep(door.until_due(Instant::now())).await;
-        door.unpark_for_clock();
+        door.unpark();
         // The driver makes its pass, and says when it wants the next.
         Yield::default().await;
     }

@@ -55,6 +55,11 @@ pub trait Host: Sized + 'static {
     /// The shard's clock: once per [`DriverConfig::tick`].
     fn tick(&self, shard: &Handle<Self>, now: Instant);
 
+    /// Runs what [`Handle::note_ready`] spoke of, once each.
+    fn run_ready(&self, shard: &Handle<Self>) {
+        let _ = shard;
+    }
+
     /// The end of every pass, before what was queued on links is written. Passes follow each other
     /// within less than a microsecond while the driver spins, so this must cost nothing when there
     /// is nothing to do.
@@ -118,8 +123,10 @@ pub enum Reading {
 pub struct Counters {
     /// Passes of the driver.
     pub passes: u64,
-    /// Times it went to sleep.
+    /// Times it slept until something came.
     pub parks: u64,
+    /// Times it slept for a millisecond at most.
+    pub naps: u64,
     /// Times it was woken from outside because it stood still with work to do.
     pub kicks: u64,
     /// Successful receive calls.

@@ -31,6 +31,10 @@ pub struct LinkRef<H: Host> {
 /// other is made. Below it a second write costs more than that gives.
 const GATHER_IN_HALVES_MIN: u32 = 48;
 
+/// A link that brought something so often without a sleep between is busy. Going out of the readiness
+/// set and back costs as much as some ten arrivals in it.
+const BUSY_RECEIVES_MIN: u32 = 64;
+
 pub(super) struct Shared<H: Host> {
     id: ShardId,
     config: DriverConfig,
@@ -60,7 +64,18 @@ pub(super) struct Shared<H: Host> {
     gathered_turns: Cell<u32>,
     /// After so many it is written again.
     gather_turns: Cell<u32>,
+    /// The host has something to run.
+    ready: Cell<bool>,
     pub(super) counters: Cell<Counters>,
+}
+
+/// Which links a pass goes on to read in every pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// All that are read now.
+    All,
+    /// Those that may have more.
+    Told,
 }
 
 /// What one attempt to receive came to.
@@ -97,6 +112,7 @@ impl<H: Host> Handle<H> {
             gathering: Cell::new(false),
             gathered_turns: Cell::new(0),
             gather_turns: Cell::new(u32::MAX),
+            ready: Cell::new(false),
             counters: Cell::default(),
         })))
     }
@@ -168,7 +184,8 @@ impl<H: Host> Handle<H> {
             written_in: Cell::new(0),
             dirty: Cell::new(false),
             hot: Cell::new(false),
-            idle_passes: Cell::new(0),
+            receives: Cell::new(0),
+            watched: Cell::new(true),
             unread: Cell::new(true),
             leftover: Cell::new(!received.is_empty()),
             paused: Cell::new(reading == Reading::Paused),
@@ -369,6 +386,20 @@ impl<H: Host> Handle<H> {
         self.0.deliveries.set(self.0.deliveries.get().saturating_add(1));
     }
 
+    /// Says that the host has something to run: the driver calls [`Host::run_ready`] where it lets
+    /// tasks run, which costs less than waking a task.
+    #[inline]
+    pub fn note_ready(&self) {
+        if !self.0.ready.replace(true) {
+            self.wake();
+        }
+    }
+
+    /// Whether the host has something to run.
+    pub(super) fn take_ready(&self) -> bool {
+        self.0.ready.take()
+    }
+
     /// The tasks have their turn now.
     pub(super) fn begin_turns(&self) {
         let deliveries = self.0.deliveries.take();
@@ -497,6 +528,7 @@ impl<H: Host> Handle<H> {
     fn block(&self, slot: &Rc<Slot<H::Link>>) {
         self.count(|counters| counters.blocked += 1);
         slot.blocked.set(true);
+        self.watch(slot);
         if !slot.write_interest.replace(true) {
             let changed = self.0.watch.readiness().change(
                 &slot.socket,
@@ -529,17 +561,18 @@ impl<H: Host> Handle<H> {
         }
         if event.readable {
             slot.unread.set(true);
-            slot.idle_passes.set(0);
             self.heat(&slot);
         }
     }
 
-    /// Reads all hot links once. Returns whether anything came.
+    /// Reads all hot links once, those that have nothing again as long as `again` says so. Returns
+    /// whether anything came.
     pub(super) fn read_hot(
         &self,
         host: &H,
         scratch: &mut Vec<Rc<Slot<H::Link>>>,
-        keep_passes: u32,
+        keep: Keep,
+        mut again: impl FnMut() -> bool,
     ) -> bool {
         std::mem::swap(scratch, &mut *self.0.hot.borrow_mut());
         let mut any = false;
@@ -550,31 +583,66 @@ impl<H: Host> Handle<H> {
             if slot.paused.get() || self.0.paused.get() {
                 // Comes back when reading is resumed.
                 slot.hot.set(false);
+                self.watch(&slot);
                 continue;
             }
-            match self.read(&slot, host) {
+            let is_told = slot.unread.get() || slot.leftover.get();
+            if keep == Keep::Told && !is_told {
+                self.cool(&slot);
+                continue;
+            }
+            match self.read(&slot, host, &mut again) {
                 Received::Bytes => {
                     any = true;
-                    slot.idle_passes.set(0);
+                    slot.receives.set(slot.receives.get().saturating_add(1));
+                    if keep == Keep::All && slot.receives.get() >= BUSY_RECEIVES_MIN {
+                        self.unwatch(&slot);
+                    }
                 }
-                Received::Nothing => slot.idle_passes.set(slot.idle_passes.get() + 1),
+                Received::Nothing => {}
                 Received::Over(end) => {
                     any = true;
                     self.end(&slot, host, end);
                     continue;
                 }
             }
-            if slot.unread.get() || slot.idle_passes.get() < keep_passes {
+            if keep == Keep::All || slot.unread.get() {
                 self.0.hot.borrow_mut().push(slot);
             } else {
-                slot.hot.set(false);
-                if let Some(mut inbox) = slot.inbox.take() {
-                    inbox.park();
-                    slot.inbox.set(Some(inbox));
-                }
+                self.cool(&slot);
             }
         }
         any
+    }
+
+    /// Has a link no longer read in every pass.
+    fn cool(&self, slot: &Rc<Slot<H::Link>>) {
+        slot.cool();
+        self.watch(slot);
+    }
+
+    /// Takes a busy link out of the readiness set: each arrival would enter it there, at the cost
+    /// of whoever sends.
+    fn unwatch(&self, slot: &Slot<H::Link>) {
+        // One that is blocked waits there for room to send.
+        if slot.watched.get() && !slot.blocked.get() {
+            slot.watched.set(false);
+            slot.write_interest.set(false);
+            self.0.watch.readiness().remove(&slot.socket);
+        }
+    }
+
+    /// Puts a link into the readiness set, which tells what is there already.
+    fn watch(&self, slot: &Rc<Slot<H::Link>>) {
+        slot.receives.set(0);
+        if slot.watched.replace(true) {
+            return;
+        }
+        let key = slot.key.to_u64();
+        if let Err(error) = self.0.watch.readiness().add(&slot.socket, key, Interest::Read) {
+            slot.failed.set(Some(error));
+            self.reheat(slot);
+        }
     }
 
     /// How many links are read in every pass.
@@ -584,7 +652,7 @@ impl<H: Host> Handle<H> {
 
     /// Whether a pass would find something to do at once.
     pub(super) fn has_work(&self) -> bool {
-        !self.0.dirty.borrow().is_empty() || !self.0.hot.borrow().is_empty()
+        self.0.ready.get() || !self.0.dirty.borrow().is_empty() || !self.0.hot.borrow().is_empty()
     }
 
     /// Closes every link. The host is not told.
@@ -597,7 +665,12 @@ impl<H: Host> Handle<H> {
     }
 
     /// Receives once from a link and gives what came to the host.
-    fn read(&self, slot: &Rc<Slot<H::Link>>, host: &H) -> Received<H::Error> {
+    fn read(
+        &self,
+        slot: &Rc<Slot<H::Link>>,
+        host: &H,
+        again: &mut impl FnMut() -> bool,
+    ) -> Received<H::Error> {
         let Some(mut inbox) = slot.inbox.take() else { return Received::Nothing };
         let mut result = Received::Nothing;
         if slot.leftover.take() {
@@ -610,7 +683,14 @@ impl<H: Host> Handle<H> {
         if matches!(result, Received::Nothing | Received::Bytes) {
             let spare = inbox.spare();
             let room = spare.len().min(self.0.config.receive_bytes_max);
-            match slot.socket.try_recv(&mut spare[..room]) {
+            let is_nothing = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+            let received = loop {
+                match slot.socket.try_recv(&mut spare[..room]) {
+                    Err(error) if is_nothing(&error) && again() => {}
+                    received => break received,
+                }
+            };
+            match received {
                 Ok(0) => {
                     result = Received::Over(slot.failed.take().map_or(End::Closed, End::Failed))
                 }
@@ -625,7 +705,7 @@ impl<H: Host> Handle<H> {
                     });
                     result = self.offer(slot, host, &mut inbox);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if is_nothing(&error) => {
                     slot.unread.set(false);
                     if let Some(error) = slot.failed.take() {
                         result = Received::Over(End::Failed(error));
@@ -698,7 +778,6 @@ impl<H: Host> Handle<H> {
 
     /// Has a link read in every pass for a while.
     fn heat(&self, slot: &Rc<Slot<H::Link>>) {
-        slot.idle_passes.set(0);
         if !slot.paused.get() && !self.0.paused.get() && !slot.hot.replace(true) {
             self.0.hot.borrow_mut().push(slot.clone());
         }

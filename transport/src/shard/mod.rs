@@ -17,6 +17,7 @@ mod host;
 mod links;
 mod mesh;
 mod slots;
+mod spin;
 #[cfg(test)]
 mod tests;
 

@@ -24,8 +24,10 @@ pub(super) struct Slot<L> {
     pub(super) dirty: Cell<bool>,
     /// In the list of links to read.
     pub(super) hot: Cell<bool>,
-    /// Passes in a row that found nothing to read.
-    pub(super) idle_passes: Cell<u32>,
+    /// Receives that brought something since it came into that list.
+    pub(super) receives: Cell<u32>,
+    /// In the readiness set. A busy link is not: it is read in every pass anyway.
+    pub(super) watched: Cell<bool>,
     /// There may be something to read: an edge was told and not yet followed to its end.
     pub(super) unread: Cell<bool>,
     /// The inbox holds bytes that the host has not been offered since reading was resumed.
@@ -63,6 +65,15 @@ impl<L> Slot<L> {
     pub(super) fn keep(&self, mut inbox: Receiver) {
         if !self.closed.get() {
             inbox.rest();
+            self.inbox.set(Some(inbox));
+        }
+    }
+
+    /// Lets go of what a link that is read in every pass holds.
+    pub(super) fn cool(&self) {
+        self.hot.set(false);
+        if let Some(mut inbox) = self.inbox.take() {
+            inbox.park();
             self.inbox.set(Some(inbox));
         }
     }

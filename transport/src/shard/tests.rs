@@ -260,6 +260,11 @@ fn pair() -> (Socket, UnixStream) {
     (Socket::from_fd(ours.into()).unwrap(), theirs)
 }
 
+/// A driver that never sleeps.
+fn always_spinning() -> DriverConfig {
+    DriverConfig { spin: Duration::from_secs(3600), ..DriverConfig::default() }
+}
+
 fn framed(body: &[u8]) -> Vec<u8> {
     let mut frame = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
     frame.extend_from_slice(body);
@@ -284,6 +289,62 @@ fn frames_arrive_and_are_answered_in_order() {
         peer.write_all(&framed(&body)).unwrap();
         assert_eq!(shards.next(), Seen::Frame(link, body.clone()));
         assert_eq!(read_frame(&mut peer), body);
+    }
+}
+
+/// A busy link leaves the readiness set. It must be back there before the shard sleeps, when it is
+/// paused, and when it waits for room.
+#[test]
+fn a_busy_link_is_heard_whatever_becomes_of_it() {
+    let shards = Shards::start_with(1, always_spinning(), &MeshConfig::default());
+    let (socket, mut peer) = pair();
+    let link = shards.add(0, socket);
+    let mut rounds = 0..;
+    let mut talk = |shards: &Shards, peer: &mut UnixStream, times: usize| {
+        for round in rounds.by_ref().take(times) {
+            let body = [b"echo".as_slice(), &i32::to_be_bytes(round)].concat();
+            peer.write_all(&framed(&body)).unwrap();
+            assert_eq!(shards.next(), Seen::Frame(link, body.clone()));
+            assert_eq!(read_frame(peer), body);
+        }
+    };
+    talk(&shards, &mut peer, 200);
+
+    shards.order(0, Order::Pause(link, true));
+    let pauses = shards.counters(0);
+    peer.write_all(&framed(b"kept")).unwrap();
+    assert_eq!(shards.counters(0).receives, pauses.receives, "reads nothing while paused");
+    shards.order(0, Order::Pause(link, false));
+    assert_eq!(shards.next(), Seen::Frame(link, b"kept".to_vec()));
+    talk(&shards, &mut peer, 200);
+
+    // More than the socket takes, then read to the end.
+    let large = framed(&vec![7; 4_000_000]);
+    shards.order(0, Order::Send(link, large.clone()));
+    assert!(shards.counters(0).blocked > 0);
+    let mut all = vec![0; large.len()];
+    peer.read_exact(&mut all).unwrap();
+    assert!(all == large);
+    talk(&shards, &mut peer, 200);
+}
+
+#[test]
+fn a_busy_link_is_heard_after_a_sleep() {
+    let config = DriverConfig { spin: Duration::from_millis(20), ..DriverConfig::default() };
+    let shards = Shards::start_with(1, config, &MeshConfig::default());
+    let (socket, mut peer) = pair();
+    let link = shards.add(0, socket);
+    for _ in 0..5 {
+        for _ in 0..200 {
+            peer.write_all(&framed(b"busy")).unwrap();
+            assert_eq!(shards.next(), Seen::Frame(link, b"busy".to_vec()));
+        }
+        let before = shards.counters(0).parks;
+        let deadline = Instant::now() + PATIENCE;
+        while shards.counters(0).parks == before {
+            assert!(Instant::now() < deadline, "still running");
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 
@@ -531,12 +592,34 @@ fn an_idle_shard_parks() {
     shards.add(0, socket);
     let before = shards.counters(0);
     let deadline = Instant::now() + PATIENCE;
-    while !shards.remotes[0].door().is_parked() {
+    // The question wakes the shard, which then parks again.
+    let parks_since = |after: Counters| after.parks - before.parks;
+    while parks_since(shards.counters(0)) == 0 {
         assert!(Instant::now() < deadline, "still running");
-        thread::yield_now();
+        thread::sleep(Duration::from_millis(5));
     }
-    let after = shards.counters(0);
-    assert!(after.parks > before.parks, "{after:?}");
+    assert!(shards.counters(0).naps > before.naps);
+}
+
+#[test]
+fn a_napping_shard_is_woken_by_other_threads() {
+    let config = DriverConfig {
+        spin: Duration::ZERO,
+        spin_after_send: Duration::ZERO,
+        ..DriverConfig::default()
+    };
+    let shards = Shards::start_with(2, config, &MeshConfig::default());
+    let before = shards.counters(1);
+    for round in 0..2000 {
+        let to = ShardId::at(1).unwrap();
+        shards.order(0, Order::Forward(to, round));
+        let from = Origin::Shard(ShardId::at(0).unwrap());
+        assert_eq!(shards.log.recv_timeout(PATIENCE), Ok((to, Seen::Word(from, round))));
+    }
+    let after = shards.counters(1);
+    assert!(after.naps > before.naps, "{after:?}");
+    // Nobody outside had to help, but where the machine has no time for the shard.
+    assert!(after.kicks - before.kicks < 100, "{after:?}");
 }
 
 #[test]
@@ -555,7 +638,7 @@ fn the_clock_goes_on_while_everything_is_idle() {
 /// A wait in a shard must not depend on the executor's preempt timer, which is far away here.
 #[test]
 fn other_descriptors_are_heard_while_the_driver_spins() {
-    let config = DriverConfig { spin: Duration::from_secs(3600), ..DriverConfig::default() };
+    let config = always_spinning();
     let executors = ExecutorsConfig { preempt: Duration::from_secs(3600), ..Default::default() };
     let seats = mesh::<Order>(1, &MeshConfig::default()).seats;
     let (log, _seen) = mpsc::channel();

@@ -74,7 +74,7 @@ impl SmallText {
     pub(super) const fn from_static(text: &'static str) -> Self {
         let length = text.len();
         if length > INLINE_BYTES_MAX {
-            return Self { kind: Kind::Static, head: [0; 7], tail: Tail { text } };
+            return Self::elsewhere(Kind::Static, text);
         }
         let mut bytes = [0; 1 + INLINE_BYTES_MAX];
         // At most 23.
@@ -92,7 +92,14 @@ impl SmallText {
     #[cold]
     fn shared(text: &str) -> Self {
         let text = Arc::into_raw(Arc::<str>::from(text));
-        Self { kind: Kind::Shared, head: [0; 7], tail: Tail { text } }
+        Self::elsewhere(Kind::Shared, text)
+    }
+
+    /// Text that is not in place. No byte is left undefined, whatever a pointer takes up.
+    const fn elsewhere(kind: Kind, text: *const str) -> Self {
+        let mut tail = Tail { inline: [0; 2] };
+        tail.text = text;
+        Self { kind, head: [0; 7], tail }
     }
 
     #[inline]
@@ -114,12 +121,19 @@ impl SmallText {
     /// Of text in place, the number of its bytes, the bytes, and zeros.
     #[inline]
     pub(super) fn inline_bytes(&self) -> Option<[u8; 1 + INLINE_BYTES_MAX]> {
-        match self.kind {
-            Kind::Static | Kind::Shared => None,
-            // SAFETY: the sizes are the same, there is no padding, and all of text in place is
-            // initialized.
-            _ => Some(unsafe { std::ptr::from_ref(self).cast::<[u8; 24]>().read() }),
-        }
+        self.is_inline().then(|| self.bytes())
+    }
+
+    #[inline]
+    fn is_inline(&self) -> bool {
+        !matches!(self.kind, Kind::Static | Kind::Shared)
+    }
+
+    #[inline]
+    fn bytes(&self) -> [u8; 1 + INLINE_BYTES_MAX] {
+        // SAFETY: the sizes are the same, there is no padding, and every constructor defines every
+        // byte.
+        unsafe { std::ptr::from_ref(self).cast::<[u8; 24]>().read() }
     }
 }
 
@@ -173,10 +187,10 @@ impl Drop for SmallText {
 impl PartialEq for SmallText {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
-        match (self.inline_bytes(), other.inline_bytes()) {
-            (Some(a), Some(b)) => a == b,
-            _ => self.as_str() == other.as_str(),
-        }
+        // Text in place is the same if all bytes are, and is no longer text. Of other text the same
+        // bytes are the same memory, but it may be in two places.
+        self.bytes() == other.bytes()
+            || (!self.is_inline() && !other.is_inline() && self.as_str() == other.as_str())
     }
 }
 

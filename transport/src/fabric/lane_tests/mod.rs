@@ -35,6 +35,11 @@ fn config() -> LaneConfig {
     LaneConfig::new(local, peer)
 }
 
+#[test]
+fn a_lane_is_small() {
+    assert!(size_of::<Lane>() <= 712, "{} bytes", size_of::<Lane>());
+}
+
 /// One end of a lane with its received bytes.
 struct End {
     lane: Lane,

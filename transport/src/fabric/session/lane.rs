@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
-
 use super::super::{Epoch, LaneId, Role};
 use super::types::{Broken, JoinId};
 use super::{RESUME_TIME, STABLE_TIME, STALLED_RESUMES_MAX};
@@ -24,14 +22,25 @@ pub(super) struct Lane {
     pub(super) peer_received: u64,
     /// How many resumes in a row found that unchanged.
     pub(super) stalled: u8,
-    pub(super) joins: SmallVec<[Join; 1]>,
+    pub(super) joins: Vec<Join>,
 }
 
 #[derive(Debug)]
 pub(super) enum LaneState {
     Up,
-    Detaching { deadline: Deadline },
-    Down { deadline: Deadline, broken: Broken, dial: Dialling },
+    Detaching {
+        deadline: Deadline,
+    },
+    /// Boxed, for most lanes never are.
+    Down(Box<Outage>),
+}
+
+/// A lane without a connection.
+#[derive(Debug)]
+pub(super) struct Outage {
+    pub(super) deadline: Deadline,
+    pub(super) broken: Broken,
+    pub(super) dial: Dialling,
 }
 
 /// What the initiator does about a lane that is down; an acceptor only waits.
@@ -97,15 +106,18 @@ impl Lane {
             received: 0,
             peer_received: 0,
             stalled: 0,
-            joins: SmallVec::new(),
+            joins: Vec::new(),
         }
     }
 
     /// The dial that is under way.
     pub(super) fn dials(&self) -> Option<Epoch> {
         match self.state {
-            LaneState::Down { dial: Dialling::Under(epoch), .. } => Some(epoch),
-            _ => None,
+            LaneState::Down(ref outage) => match outage.dial {
+                Dialling::Under(epoch) => Some(epoch),
+                Dialling::No | Dialling::At(_) => None,
+            },
+            LaneState::Up | LaneState::Detaching { .. } => None,
         }
     }
 
@@ -133,7 +145,8 @@ impl Lane {
 
     /// The lane is up again; `false` if it has been so too many times in vain.
     pub(super) fn attach(&mut self, now: Instant, epoch: Epoch, peer_received: u64) -> bool {
-        let LaneState::Down { broken, .. } = &self.state else { return false };
+        let LaneState::Down(outage) = &self.state else { return false };
+        let broken = outage.broken;
         let progress = peer_received != self.peer_received;
         self.stalled = if progress || !broken.unacknowledged { 0 } else { self.stalled + 1 };
         if let Some(trouble) = self.trouble.as_mut().filter(|_| progress) {
@@ -145,5 +158,15 @@ impl Lane {
         self.attached_at = now;
         self.state = LaneState::Up;
         self.stalled < STALLED_RESUMES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_that_is_up_is_small() {
+        assert!(size_of::<Lane>() <= 120, "{} bytes", size_of::<Lane>());
     }
 }

@@ -47,7 +47,7 @@ use super::{Epoch, LaneId, Role};
 mod lane;
 mod types;
 
-use lane::{Deadline, Dialling, Join, Lane, LaneState};
+use lane::{Deadline, Dialling, Join, Lane, LaneState, Outage};
 pub use types::{Broken, DialFailure, JoinId, Probed, SessionAction, SessionEnd};
 
 /// Longest time a lane that broke may be without a connection; more where only a tick can tell.
@@ -78,7 +78,8 @@ pub struct Session {
     resumable: bool,
     can_probe: bool,
     tick_time: Duration,
-    lanes: Vec<Lane>,
+    /// The list stays as it is.
+    lanes: Box<[Lane]>,
     probe: Option<Probe>,
     actions: VecDeque<SessionAction>,
     ended: bool,
@@ -166,7 +167,7 @@ impl Session {
     pub fn broken(&mut self, now: Instant, lane: LaneId, epoch: Epoch, report: Broken) {
         let (role, tick_time) = (self.role, self.tick_time);
         let Some(entry) = self.live_lane(lane).filter(|entry| entry.epoch == epoch) else { return };
-        if matches!(entry.state, LaneState::Down { .. }) {
+        if matches!(entry.state, LaneState::Down(_)) {
             return;
         }
         let trouble = entry.trouble(role, now, &report, tick_time);
@@ -177,7 +178,7 @@ impl Session {
         };
         entry.trouble = Some(trouble);
         let deadline = trouble.deadline;
-        entry.state = LaneState::Down { deadline, broken: report, dial };
+        entry.state = LaneState::Down(Box::new(Outage { deadline, broken: report, dial }));
         let received = report.received;
         let waiting: SmallVec<[JoinId; 1]> = entry.joins.iter().map(|join| join.id).collect();
         if !self.resumable {
@@ -211,8 +212,8 @@ impl Session {
         let entry = self.live_lane(lane).filter(|entry| entry.dials() == Some(epoch));
         let Some(entry) = entry else { return };
         let tries = entry.trouble.map_or(0, |trouble| trouble.tries);
-        if let LaneState::Down { dial, .. } = &mut entry.state {
-            *dial = Dialling::At(now + back_off(tries.saturating_sub(1)));
+        if let LaneState::Down(outage) = &mut entry.state {
+            outage.dial = Dialling::At(now + back_off(tries.saturating_sub(1)));
         }
         match failure {
             DialFailure::ConnectionRefused => self.end(SessionEnd::PeerGone),
@@ -249,8 +250,8 @@ impl Session {
                 Some(SessionAction::Detach { lane, epoch })
             }
             LaneState::Detaching { .. } => None,
-            LaneState::Down { broken, .. } => {
-                Some(SessionAction::Admit { join, received: broken.received })
+            LaneState::Down(outage) => {
+                Some(SessionAction::Admit { join, received: outage.broken.received })
             }
         };
         self.actions.extend(oldest.map(|join| SessionAction::Drop { join }));
@@ -261,7 +262,7 @@ impl Session {
     pub fn confirmed(&mut self, now: Instant, join: JoinId) {
         let found = self.lanes.iter_mut().find_map(|entry| {
             let index = entry.joins.iter().position(|known| known.id == join)?;
-            matches!(entry.state, LaneState::Down { .. }).then_some((entry, index))
+            matches!(entry.state, LaneState::Down(_)).then_some((entry, index))
         });
         let Some((entry, index)) = found.filter(|_| !self.ended) else {
             self.actions.push_back(SessionAction::Drop { join });
@@ -335,10 +336,13 @@ impl Session {
         let lanes = self.lanes.iter().flat_map(|entry| match &entry.state {
             LaneState::Up => [None, None],
             LaneState::Detaching { deadline } => [Some(deadline.at), None],
-            LaneState::Down { deadline, dial: Dialling::At(at), .. } => {
-                [Some(deadline.at), Some(*at)]
+            LaneState::Down(outage) => {
+                let dial_at = match outage.dial {
+                    Dialling::At(at) => Some(at),
+                    Dialling::No | Dialling::Under(_) => None,
+                };
+                [Some(outage.deadline.at), dial_at]
             }
-            LaneState::Down { deadline, .. } => [Some(deadline.at), None],
         });
         lanes.chain([self.probe.and_then(|probe| probe.at)]).flatten().min()
     }
@@ -353,7 +357,8 @@ impl Session {
             let lane = entry.id;
             let deadline = match &entry.state {
                 LaneState::Up => continue,
-                LaneState::Detaching { deadline } | LaneState::Down { deadline, .. } => *deadline,
+                LaneState::Detaching { deadline } => *deadline,
+                LaneState::Down(outage) => outage.deadline,
             };
             if now >= deadline.at {
                 let end = match deadline.silent {
@@ -362,8 +367,8 @@ impl Session {
                 };
                 return self.end_with_bye(end);
             }
-            let LaneState::Down { broken, dial, .. } = &mut entry.state else { continue };
-            let Dialling::At(at) = *dial else { continue };
+            let LaneState::Down(outage) = &mut entry.state else { continue };
+            let Dialling::At(at) = outage.dial else { continue };
             if now < at {
                 continue;
             }
@@ -373,8 +378,8 @@ impl Session {
             };
             trouble.epoch = epoch;
             trouble.tries += 1;
-            *dial = Dialling::Under(epoch);
-            let received = broken.received;
+            outage.dial = Dialling::Under(epoch);
+            let received = outage.broken.received;
             self.actions.push_back(SessionAction::Dial { lane, epoch, received });
         }
         if let Some(probe) = &mut self.probe
