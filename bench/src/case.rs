@@ -17,6 +17,9 @@ pub(crate) struct Case {
     pub(crate) size: Size,
     /// How many at once: pairs, clients, links, nodes.
     pub(crate) count: u32,
+    /// Whether the nodes of a mesh connect to each other at once.
+    #[serde(skip_serializing_if = "is_not")]
+    pub(crate) at_once: bool,
     /// Messages per second that are due, for an open loop.
     #[serde(rename = "rate_per_s", skip_serializing_if = "Option::is_none")]
     pub(crate) rate: Option<u32>,
@@ -46,6 +49,7 @@ impl Case {
             peer,
             size: Size(16),
             count: 1,
+            at_once: false,
             rate: None,
             names: None,
             term: None,
@@ -93,6 +97,9 @@ impl Case {
         if self.count > 1 {
             tag.push_str(&format!("-x{}", self.count));
         }
+        if self.at_once {
+            tag.push_str("-at-once");
+        }
         if let Some(rate) = self.rate {
             tag.push_str(&format!("-at{rate}"));
         }
@@ -107,6 +114,11 @@ impl Case {
         }
         tag
     }
+}
+
+/// For what is told only where it holds.
+fn is_not(it: &bool) -> bool {
+    !it
 }
 
 fn bytes<S: serde::Serializer>(size: &Size, serializer: S) -> Result<S::Ok, S::Error> {

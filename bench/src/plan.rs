@@ -97,8 +97,11 @@ impl Plan {
         if asked.nodes.contains(&Count(1)) {
             return Err(Error::Usage("a mesh has at least 2 --nodes".into()));
         }
-        let settings =
-            asked.nodes.iter().map(|&Count(count)| move |case: Case| Case { count, ..case });
+        let at_once = asked.at_once;
+        let settings = asked
+            .nodes
+            .iter()
+            .map(|&Count(count)| move |case: Case| Case { count, at_once, ..case });
         Plan::new(Work::Mesh, &asked.options, releases, settings)
     }
 

@@ -16,6 +16,7 @@ pub use krarup_transport::buffer::Slice;
 pub use krarup_transport::handshake::Cookie;
 pub use krarup_transport::io::SocketOptions;
 pub use krarup_transport::term;
+pub use net_kernel::ConnectError;
 pub use node::{
     AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LinkStats, NameType, Node,
     NodeConfig, Reply, SendError, ShardStats, SpawnError, StartError, Stopped,

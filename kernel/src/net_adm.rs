@@ -34,7 +34,7 @@ async fn ask(me: &mut Process, own: &Atom, node: &Atom, deadline: Instant) -> Op
     let connect = std::pin::pin!(me.node().connect(node.as_str()));
     let timer = std::pin::pin!(krarup_transport::io::sleep(left()));
     match futures_util::future::select(connect, timer).await {
-        futures_util::future::Either::Left((true, _)) => {}
+        futures_util::future::Either::Left((Ok(()), _)) => {}
         _ => return Some(false),
     }
     me.monitor_nodes(true);

@@ -295,7 +295,7 @@ fn a_peer_that_stops_reading_costs_no_more_than_the_budgets() {
     let to = b.spawn_on(0, None, counts).wait().expect("a process");
     let other = c.spawn_on(0, None, echo).wait().expect("a process");
     round_trips(&a, 0, &other, 10);
-    assert!(a.connect("b@127.0.0.1").wait());
+    a.connect("b@127.0.0.1").wait().expect("a connection");
     // The one shard of the node stands still: nothing of it reads, ticks or answers.
     let gate = Arc::new(AtomicBool::new(false));
     let held_up = Arc::clone(&gate);

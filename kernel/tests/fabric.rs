@@ -102,7 +102,7 @@ fn talk(a: &Node, b: &Node) {
 #[test]
 fn as_many_lanes_as_the_node_with_more_shards_has_each_on_its_shard() {
     let (a, b) = pair(|a| a.shards(3), |b| b.shards(2));
-    assert!(a.connect("b@127.0.0.1").wait());
+    a.connect("b@127.0.0.1").wait().expect("a connection");
     expect_lanes(&a, &[(0, 0), (1, 1), (2, 2)]);
     expect_lanes(&b, &[(0, 0), (1, 1), (2, 0)]);
     talk(&a, &b);
@@ -119,7 +119,7 @@ fn as_many_lanes_as_the_node_with_more_shards_has_each_on_its_shard() {
 #[test]
 fn either_node_may_want_fewer_lanes() {
     let (a, b) = pair(|a| a.shards(3), |b| b.shards(3).lanes(2));
-    assert!(b.connect("a@127.0.0.1").wait());
+    b.connect("a@127.0.0.1").wait().expect("a connection");
     expect_lanes(&a, &[(0, 0), (1, 1)]);
     expect_lanes(&b, &[(0, 0), (1, 1)]);
     talk(&a, &b);
@@ -130,7 +130,7 @@ fn either_node_may_want_fewer_lanes() {
 fn lanes_use_tcp_when_a_node_has_no_unix_socket_and_checksums_when_one_asks() {
     let tcp = |node: Builder| node.shards(2).unix_lanes(false).checksum(Checksum::On);
     let (a, b) = pair(tcp, |b| b.shards(2));
-    assert!(b.connect("a@127.0.0.1").wait());
+    b.connect("a@127.0.0.1").wait().expect("a connection");
     expect_lanes(&a, &[(0, 0), (1, 1)]);
     talk(&a, &b);
     talk(&b, &a);
@@ -141,7 +141,7 @@ fn lanes_use_tcp_when_a_node_has_no_unix_socket_and_checksums_when_one_asks() {
 #[test]
 fn a_node_without_lanes_is_linked_to_as_an_erlang_node_is() {
     let (a, b) = pair(|a| a.shards(2), |b| b.shards(2).fabric(false));
-    assert!(a.connect("b@127.0.0.1").wait());
+    a.connect("b@127.0.0.1").wait().expect("a connection");
     for node in [&a, &b] {
         let started = Instant::now();
         while links(node).is_empty() {
@@ -182,7 +182,7 @@ fn a_disconnect_ends_every_lane_and_the_nodes_find_each_other_again() {
     let (a, b) = pair(|a| a.shards(2), |b| b.shards(2));
     let (seen_by_a, seen_by_b) = (watcher(&a), watcher(&b));
     for _ in 0..3 {
-        assert!(a.connect("b@127.0.0.1").wait());
+        a.connect("b@127.0.0.1").wait().expect("a connection");
         assert_eq!(next(&seen_by_a), "up 'b@127.0.0.1'");
         assert_eq!(next(&seen_by_b), "up 'a@127.0.0.1'");
         talk(&a, &b);
@@ -199,7 +199,7 @@ fn what_was_sent_before_a_node_stops_arrives_before_it_is_down() {
     for unix in [true, false] {
         let (a, b) = pair(|a| a.shards(2).unix_lanes(unix), |b| b.shards(3).unix_lanes(unix));
         let events = watcher(&a);
-        assert!(a.connect("b@127.0.0.1").wait());
+        a.connect("b@127.0.0.1").wait().expect("a connection");
         assert_eq!(next(&events), "up 'b@127.0.0.1'");
         let (done, sent) = mpsc::channel();
         for shard in 0..3 {
@@ -233,9 +233,9 @@ fn a_node_that_stops_is_down_at_once_on_both_kinds_of_lanes() {
             let (a, b) = pair(with, with);
             let events = watcher(&a);
             if a_dials {
-                assert!(a.connect("b@127.0.0.1").wait());
+                a.connect("b@127.0.0.1").wait().expect("a connection");
             } else {
-                assert!(b.connect("a@127.0.0.1").wait());
+                b.connect("a@127.0.0.1").wait().expect("a connection");
             }
             assert_eq!(next(&events), "up 'b@127.0.0.1'");
             let stopping = Instant::now();
@@ -252,7 +252,7 @@ fn two_nodes_that_connect_to_each_other_at_once_have_one_session() {
     let (a, b) = pair(|a| a.shards(2), |b| b.shards(2));
     for _ in 0..20 {
         let (from_a, from_b) = (a.connect("b@127.0.0.1"), b.connect("a@127.0.0.1"));
-        assert!(from_a.wait() && from_b.wait());
+        assert_eq!([from_a.wait(), from_b.wait()], [Ok(()), Ok(())]);
         expect_lanes(&a, &[(0, 0), (1, 1)]);
         expect_lanes(&b, &[(0, 0), (1, 1)]);
         talk(&a, &b);
@@ -266,9 +266,30 @@ fn two_nodes_that_connect_to_each_other_at_once_have_one_session() {
 }
 
 #[test]
+fn a_node_connects_while_the_other_one_is_at_it() {
+    for fabric in [true, false] {
+        let with = |node: Builder| node.shards(2).fabric(fabric);
+        let (a, b) = pair(with, with);
+        // From at once to when the other one is through.
+        for delay in (0..2000).step_by(20).map(Duration::from_micros) {
+            let from_a = a.connect("b@127.0.0.1");
+            let later = Instant::now() + delay;
+            while Instant::now() < later {
+                std::hint::spin_loop();
+            }
+            let from_b = b.connect("a@127.0.0.1");
+            assert_eq!([from_a.wait(), from_b.wait()], [Ok(()), Ok(())], "{delay:?} later");
+            a.disconnect("b@127.0.0.1").wait();
+            b.disconnect("a@127.0.0.1").wait();
+        }
+        stop([a, b]);
+    }
+}
+
+#[test]
 fn names_and_aliases_are_reached_over_lanes_from_any_shard() {
     let (a, b) = pair(|a| a.shards(2), |b| b.shards(2));
-    assert!(a.connect("b@127.0.0.1").wait());
+    a.connect("b@127.0.0.1").wait().expect("a connection");
     let mut mailbox = b.mailbox(Some("box")).wait().expect("a mailbox");
     for shard in 0..2 {
         let run = |me: Process| async move {

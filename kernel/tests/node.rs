@@ -1,16 +1,20 @@
 //! A node as a program uses it: processes, mailboxes, connections between two nodes.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use krarup::epmd::EpmdMode;
+use krarup::epmd::client::register;
 use krarup::net_kernel::NodeDownReason;
 use krarup::term::{Atom, Pid, Term};
 use krarup::{
-    AutoConnect, Builder, Cookie, Encoded, Mailbox, MailboxLimits, Node, Overflow, Process,
-    ProcessResult, SendError, Signal, SpawnError, StartError,
+    AutoConnect, Builder, ConnectError, Cookie, Encoded, Mailbox, MailboxLimits, Node, NodeConfig,
+    Overflow, Process, ProcessResult, SendError, Signal, SpawnError, StartError,
 };
+use krarup_transport::epmd::message::NodeEntry;
+use krarup_transport::handshake::message::MessageKind;
+use krarup_transport::handshake::{Fault, HandshakeErrorKind, Stage};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -268,10 +272,60 @@ fn sends_do_not_connect_when_told_so() {
     let a = builder("a@127.0.0.1", epmd).auto_connect(AutoConnect::Never).start().expect("a node");
     let b = builder("b@127.0.0.1", epmd).start().expect("a node");
     let to_b = ("nobody", "b@127.0.0.1");
-    assert!(matches!(a.send(to_b, &1).wait(), Err(SendError::NoConnection { .. })));
-    assert!(a.connect("b@127.0.0.1").wait());
+    let Err(SendError::NoConnection { why: Some(why), .. }) = a.send(to_b, &1).wait() else {
+        panic!("it must not connect")
+    };
+    assert_eq!(*why, ConnectError::NotAutomatic);
+    a.connect("b@127.0.0.1").wait().expect("a connection");
     a.send(to_b, &1).wait().expect("connected now");
     stop([a, b]);
+}
+
+#[test]
+fn a_connect_that_fails_says_at_which_step_and_why() {
+    let epmd = free_port();
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let setup_time = Duration::from_millis(200);
+    let config = NodeConfig { setup_time, ..builder("a@127.0.0.1", epmd).config().clone() };
+    let a = Builder::from_config(config).start().expect("a node");
+    let connect = |to: &str| a.connect(to).wait().expect_err("nobody is there");
+
+    assert!(matches!(connect("b@short"), ConnectError::Name(_)));
+    let unknown = ConnectError::Unknown { epmd: address(epmd), name: "b".to_owned() };
+    assert_eq!(connect("b@127.0.0.1"), unknown);
+
+    // Registered, and nobody listens.
+    let refuses = free_port();
+    let register = |name: &str, port| {
+        let entry = NodeEntry::new(name, port);
+        register(address(epmd), &entry, PATIENCE).expect("the name is free")
+    };
+    let _gone = register("gone", refuses);
+    let ConnectError::Unreachable { address: at, error } = connect("gone@127.0.0.1") else {
+        panic!("nobody listens")
+    };
+    assert_eq!((at, error.kind), (address(refuses), std::io::ErrorKind::ConnectionRefused));
+
+    // Somebody listens, and never says a word; or closes.
+    let mute = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let _mute = register("mute", mute.local_addr().expect("an address").port());
+    let silent = connect("mute@127.0.0.1");
+    assert!(silent.is_timeout(), "{silent}");
+    let ConnectError::Handshake(why) = silent else { panic!("{silent}") };
+    assert_eq!(why.stage, Stage::Message(MessageKind::Status));
+    assert_eq!(why.kind, HandshakeErrorKind::Timeout { limit: setup_time });
+    let rude = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let _rude = register("rude", rude.local_addr().expect("an address").port());
+    std::thread::spawn(move || drop(rude.accept()));
+    let ConnectError::Handshake(why) = connect("rude@127.0.0.1") else { panic!("it closes") };
+    assert_eq!(why.stage, Stage::Message(MessageKind::Status));
+    a.stop().wait();
+
+    // No epmd at all.
+    let a = builder("a@127.0.0.1", free_port()).epmd(EpmdMode::None).start().expect("a node");
+    let refused = a.connect("b@127.0.0.1").wait().expect_err("nobody is there");
+    assert!(matches!(refused, ConnectError::Epmd { .. }), "{refused:?}");
+    a.stop().wait();
 }
 
 #[test]
@@ -280,8 +334,12 @@ fn another_cookie_is_no_way_in() {
     let a = builder("a@127.0.0.1", epmd).start().expect("a node");
     let other = Cookie::new("other").expect("a cookie");
     let b = builder("b@127.0.0.1", epmd).cookie(other).start().expect("a node");
-    assert!(!b.connect("a@127.0.0.1").wait());
-    assert!(!a.connect("b@127.0.0.1").wait());
+    for (from, to) in [(&b, "a@127.0.0.1"), (&a, "b@127.0.0.1")] {
+        let refused = from.connect(to).wait().expect_err("the cookies differ");
+        let ConnectError::Handshake(why) = &refused else { panic!("{refused:?}") };
+        assert_eq!(why.fault(), Fault::Configuration);
+        assert!(refused.to_string().contains("give both nodes the same cookie"), "{refused}");
+    }
     stop([a, b]);
 }
 

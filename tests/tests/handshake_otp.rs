@@ -50,6 +50,7 @@ fn acceptor(local: &str) -> Acceptor {
         challenge: Challenge(0x89ab_cdef),
         timeouts: Timeouts::default(),
         prefix: LengthPrefix::Two,
+        holds_ack: false,
     };
     Acceptor::new(config, Instant::now())
 }
@@ -311,7 +312,7 @@ fn an_old_link_is_replaced_once_the_peer_has_proven_itself() {
                 }
                 AcceptorStep::ReplaceOldLink => {
                     assert_eq!(acceptor.stage(), Stage::OldLink);
-                    break acceptor.old_link_gone(Instant::now()).expect("it was asked");
+                    break acceptor.acknowledge(Instant::now()).expect("it was asked");
                 }
                 step => assert!(matches!(step, AcceptorStep::Continue), "{step:?}"),
             }

@@ -219,6 +219,58 @@ fn ten_thousand_idle_connections() {
     });
 }
 
+/// No hostile peers, but as many.
+#[test]
+fn three_hundred_nodes_that_start_at_once_get_in() {
+    if Release::R29.is_missing() {
+        return;
+    }
+    let mut siege = Siege::begin();
+    let mut peers: Vec<(PeerIdentity, RawPeer)> = (0..300)
+        .map(|number| (identity(&format!("start{number}@127.0.0.1")), siege.dial()))
+        .collect();
+    // All have to wait for the slowest of them, so none gets through before all are let in.
+    for (identity, peer) in &mut peers {
+        peer.send_name(identity).expect("it listens");
+    }
+    for (identity, peer) in &mut peers {
+        assert_eq!(peer.read_status().expect("a status"), "ok");
+        let challenge = peer.read_challenge().expect("a challenge");
+        peer.answer_challenge(identity, challenge).expect("a link");
+    }
+    siege.expect_well("three hundred new links");
+}
+
+#[test]
+fn a_node_whose_links_are_all_it_has_descriptors_for_refuses_at_once() {
+    if Release::R29.is_missing() {
+        return;
+    }
+    let mut siege = Siege::begin();
+    let process = siege.krarup.process();
+    let limit = format!("--nofile={}:", process.descriptors());
+    let pid = process.pid().to_string();
+    let limited = std::process::Command::new("prlimit").args([&limit, "--pid", &pid]).status();
+    assert!(limited.is_ok_and(|status| status.success()), "prlimit cannot limit the node");
+    // Some numbers below the limit may be free.
+    let log_start = siege.krarup.process().lines_printed();
+    let mut links = Vec::new();
+    let refused = loop {
+        let start = Instant::now();
+        let name = format!("link{}@127.0.0.1", links.len());
+        match RawPeer::connect(siege.krarup.port(), &identity(&name)) {
+            Ok(link) => links.push(link),
+            Err(_) => break start.elapsed(),
+        }
+        assert!(links.len() < 100, "the node finds more and more descriptors");
+    };
+    assert!(refused < Duration::from_secs(1), "it has waited {refused:?}");
+    siege.krarup.process().line_after(log_start, "why it was refused", SOON, |line| {
+        line.contains("raise its limit").then_some(())
+    });
+    siege.expect_well("no descriptor left for another link");
+}
+
 #[test]
 fn a_node_out_of_descriptors_serves_those_it_has() {
     if Release::R29.is_missing() {

@@ -166,6 +166,11 @@ pub(crate) struct Mesh {
     #[arg(long, value_delimiter = ',', value_name = "NODES,…", default_value = "2,10,50,100,200")]
     pub(crate) nodes: Vec<Count>,
 
+    /// Every node connects to all others at once, as when a cluster starts; without it each has one
+    /// attempt under way
+    #[arg(long)]
+    pub(crate) at_once: bool,
+
     #[command(flatten)]
     pub(crate) options: Options,
 }

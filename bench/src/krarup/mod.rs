@@ -50,9 +50,7 @@ pub(crate) fn work(config: &WorkerConfig) -> Result<(), Error> {
     loop {
         match next_order()? {
             Order::Dial { node: other, .. } => {
-                if !node.connect(&other).wait() {
-                    return Err(Error::Broken(format!("no connection to {other}")));
-                }
+                node.connect(&other).wait().map_err(|error| failed("no connection", &error))?;
                 tell(&Event::Connected)?;
             }
             Order::Go { node: other } => go(&node, config, other)?,

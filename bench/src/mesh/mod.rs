@@ -1,14 +1,15 @@
 //! A full mesh of nodes on this host, each on a loopback address of its own.
 //!
-//! All nodes live in a few worker processes, one for each core: what is measured is what nodes
-//! cost each other, not what processes cost the host. They do not poll, since there are more
-//! of them than cores.
+//! All nodes live in a few worker processes, one for each core, or as many for each as it takes for
+//! none to run out of descriptors: what is measured is what nodes cost each other, not what processes
+//! cost the host. They do not poll, since there are more of them than cores.
 
 mod nodes;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use nodes::work;
@@ -27,6 +28,11 @@ use crate::worker;
 
 /// Longest wait for all nodes to start, and for all of them to be connected.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(300);
+/// Descriptors of a node beside its links, with room to spare: rings, listeners, its registration,
+/// connections that are not links yet.
+const DESCRIPTORS_OF_NODE: u64 = 32;
+/// Descriptors of a worker beside its nodes.
+const DESCRIPTORS_OF_WORKER: u64 = 64;
 /// Time for a mesh to come to rest.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
 
@@ -37,6 +43,8 @@ struct MeshConfig {
     first: u32,
     workers: u32,
     nodes: u32,
+    /// Whether every node connects to all others at once.
+    at_once: bool,
     lanes: Lanes,
     epmd_port: u16,
     cookie: String,
@@ -48,7 +56,7 @@ struct MeshConfig {
 /// What a worker is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Connect to every node with a greater number.
+    /// Connect to every node with a greater number, or to all others.
     Connect,
     /// Wait until all nodes see all others.
     Whole,
@@ -86,10 +94,12 @@ pub(crate) fn measure(case: &Case, bench: &mut Bench) -> Result<Figures, Error> 
     let addresses = (0..case.count).map(|number| address(number).into()).collect();
     let _epmd = Epmd::krarup_at(port, bench.pinning.server, addresses)?;
     let cores = [bench.pinning.client, bench.pinning.server];
+    let count = workers_for(case.count, cores.len() as u32, descriptors())?;
     let config = MeshConfig {
         first: 0,
-        workers: cores.len() as u32,
+        workers: count,
         nodes: case.count,
+        at_once: case.at_once,
         lanes: case.peer.system.lanes(),
         epmd_port: port,
         cookie: cookie(),
@@ -98,7 +108,7 @@ pub(crate) fn measure(case: &Case, bench: &mut Bench) -> Result<Figures, Error> 
         core: None,
     };
     let mut workers = Vec::new();
-    for (first, core) in (0..).zip(cores) {
+    for (first, core) in (0..count).zip(cores.into_iter().cycle()) {
         let config = MeshConfig { first, core, ..config.clone() };
         let wrap = if first == 0 { &bench.wrap_client } else { &bench.wrap_server };
         let name = format!("{} mesh {first}", case.peer);
@@ -115,6 +125,29 @@ pub(crate) fn measure(case: &Case, bench: &mut Bench) -> Result<Figures, Error> 
         worker.finish(PATIENCE);
     }
     figures
+}
+
+/// Descriptors that a process of this host may have. Workers raise their limit to it.
+fn descriptors() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
+/// How many workers the nodes are spread over: one for each core, or as many for each that every
+/// one has the descriptors its nodes need. Each link is a descriptor at either end.
+fn workers_for(nodes: u32, cores: u32, limit: u64) -> Result<u32, Error> {
+    let each = u64::from(nodes) - 1 + DESCRIPTORS_OF_NODE;
+    let nodes_max = limit.saturating_sub(DESCRIPTORS_OF_WORKER) / each;
+    (1..)
+        .map(|times| times * cores)
+        .take_while(|workers| workers - cores < nodes)
+        .find(|workers| u64::from(nodes.div_ceil(*workers)) <= nodes_max)
+        .ok_or_else(|| {
+            Error::Usage(format!(
+                "a node of this mesh needs {} descriptors, and a process may have {limit}: raise \
+                 the hard limit (ulimit -Hn)",
+                each + DESCRIPTORS_OF_WORKER
+            ))
+        })
 }
 
 fn phases(case: &Case, workers: &mut [WorkerProcess]) -> Result<Figures, Error> {
@@ -174,4 +207,21 @@ fn total<T: std::iter::Sum>(
 ) -> Result<T, Error> {
     let all: Option<T> = workers.iter().map(|worker| usage(worker.id())).sum();
     all.ok_or_else(|| Error::Broken("this kernel does not tell what processes use".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_worker_runs_out_of_descriptors() {
+        let workers = |nodes, limit| workers_for(nodes, 2, limit).ok();
+        assert_eq!(workers(2, 1024), Some(2));
+        assert_eq!(workers(100, 20_000), Some(2));
+        // 100 nodes with 199 links each would need 19,900, and more for themselves.
+        assert_eq!(workers(200, 20_000), Some(4));
+        assert_eq!(workers(200, u64::MAX), Some(2));
+        assert_eq!(workers(200, 295), Some(200));
+        assert_eq!(workers(200, 294), None);
+    }
 }

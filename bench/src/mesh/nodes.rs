@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use krarup::epmd::EpmdMode;
 use krarup::term::Pid;
-use krarup::{Cookie, Node, Process};
+use krarup::{ConnectError, Cookie, Node, Process};
 
 use super::{MeshConfig, Phase, name};
 use crate::epmd::allow_many_descriptors;
@@ -46,6 +46,7 @@ pub(crate) fn work() -> Result<(), Error> {
     loop {
         let Order::Go { node: phase } = worker::next_order()? else { return Ok(()) };
         match Phase::ALL.into_iter().find(|known| known.name() == phase) {
+            Some(Phase::Connect) if mesh.config.at_once => mesh.connect_at_once()?,
             Some(Phase::Connect) => mesh.connect()?,
             Some(Phase::Whole) => mesh.wait_until_whole()?,
             Some(Phase::Alone) => mesh.round_trips(1, 1)?,
@@ -83,6 +84,10 @@ async fn echo(mut me: Process) -> Result<(), Failure> {
     Ok(())
 }
 
+fn refused(from: u32, to: u32, error: &ConnectError) -> Error {
+    Error::Broken(format!("{} cannot connect to {}: {error}", name(from), name(to)))
+}
+
 struct Mesh {
     config: MeshConfig,
     nodes: Vec<(u32, Node)>,
@@ -101,14 +106,36 @@ impl Mesh {
                 .map(|(number, node)| (number, node.connect(&name(number + distance))))
                 .collect();
             for (number, connected) in dialled {
-                if !connected.wait() {
-                    let (from, to) = (name(*number), name(number + distance));
-                    return Err(Error::Broken(format!("{from} cannot connect to {to}")));
-                }
+                connected.wait().map_err(|error| refused(*number, number + distance, &error))?;
                 links += 1;
             }
         }
         self.tell(Latencies::new(), links, start.elapsed())
+    }
+
+    /// Connects every node to all others, as if all had started at this moment.
+    fn connect_at_once(&self) -> Result<(), Error> {
+        let start = Instant::now();
+        let mut dialled = Vec::new();
+        for (number, node) in &self.nodes {
+            for other in (0..self.config.nodes).filter(|other| other != number) {
+                dialled.push((*number, other, node.connect(&name(other))));
+            }
+        }
+        let mut links = 0;
+        let mut failures = Vec::new();
+        for (number, other, connected) in dialled {
+            match connected.wait() {
+                // Both ends count it.
+                Ok(()) => links += u64::from(number < other),
+                Err(error) => failures.push(refused(number, other, &error)),
+            }
+        }
+        let count = failures.len();
+        match failures.into_iter().next() {
+            None => self.tell(Latencies::new(), links, start.elapsed()),
+            Some(first) => Err(Error::Broken(format!("{count} connections failed; {first}"))),
+        }
     }
 
     /// Waits until every node knows every other.

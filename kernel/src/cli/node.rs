@@ -76,8 +76,8 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     for peer in settings.connect {
         let node = node.clone();
         std::thread::spawn(move || {
-            if !node.connect(&peer).wait() {
-                tracing::warn!(%peer, "not connected");
+            if let Err(why) = node.connect(&peer).wait() {
+                tracing::warn!(%peer, %why, "not connected");
             }
         });
     }

@@ -1,10 +1,14 @@
 //! The node table and the order in which nodes come up and go down.
 //!
 //! One [`Peer`] per node name holds at most one connection and any number of attempts. Inbound
-//! attempts are strangers until their handshake is complete, so they never disturb a connection or
+//! attempts are strangers until they have proven the cookie, so they never disturb a connection or
 //! an attempt of ours before that: the first attempt that completes its handshake wins and the
 //! others are aborted. What both sides still have to settle after the handshake is done with the
 //! winner alone.
+//!
+//! Two nodes may each complete an attempt at the same time, and both must keep the same one. The
+//! acceptor's ack is what completes an attempt, so the node with the greater name, whose attempt
+//! goes first, holds it back for as long as the peer may be completing that one.
 //!
 //! Up: record, routes on all shards, `nodeup` on all shards, then frames are read. Down: everything
 //! read has been delivered, routes removed on all shards, links and monitors and `nodedown` on all
@@ -15,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use krarup_transport::term::Atom;
 
-use super::peer::{Connection, Peer, Stage};
+use super::ConnectError;
+use super::peer::{Awaited, Connection, Peer, Stage};
 use super::types::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NodeDownReason, NodeInfo, Order,
     PeerLink, WaiterId,
@@ -45,7 +50,8 @@ struct Barrier {
 impl NetKernel {
     /// A table for a node with `shard_count` shards, not alive yet.
     ///
-    /// `setup_time` is the time a refused attempt waits for the peer's own (OTP: `net_setuptime`).
+    /// `setup_time` is the time a refused attempt waits for the peer's own (OTP: `net_setuptime`),
+    /// and each step of a handshake may take.
     pub fn new(shard_count: usize, setup_time: Duration) -> Self {
         NetKernel {
             local: None,
@@ -100,21 +106,25 @@ impl NetKernel {
             .collect()
     }
 
-    /// Connects to `node`; the waiter is resolved `true` when it is up, `false` when it cannot be.
+    /// Connects to `node`; the waiter is told when it is up, or why it cannot be.
     pub fn connect(&mut self, node: &Atom, hidden: bool, waiter: Option<WaiterId>) {
         if self.local.as_ref() == Some(node) {
-            self.resolve(waiter, true);
+            self.tell_connected(waiter, Ok(()));
+            return;
+        }
+        if self.local.is_none() {
+            self.tell_connected(waiter, Err(ConnectError::NotAlive));
             return;
         }
         let exact = |allowed: &HashSet<String>| allowed.contains(node.as_str());
-        if self.local.is_none() || self.allowed.as_ref().is_some_and(|list| !exact(list)) {
-            self.resolve(waiter, false);
+        if self.allowed.as_ref().is_some_and(|list| !exact(list)) {
+            self.tell_connected(waiter, Err(ConnectError::NotAllowed));
             return;
         }
         let attempt = AttemptId(self.fresh_id());
         let peer = self.peers.entry(node.clone()).or_default();
         if peer.connection.as_ref().is_some_and(|c| c.stage == Stage::Up && !c.closing) {
-            self.resolve(waiter, true);
+            self.tell_connected(waiter, Ok(()));
             return;
         }
         let coming = peer.connection.as_ref().is_some_and(Connection::is_coming);
@@ -124,11 +134,12 @@ impl NetKernel {
             || efforts.outbound.is_some()
             || efforts.settling.is_some()
             || efforts.ready.is_some()
-            || efforts.awaits_peer_until.is_some()
+            || efforts.awaits_peer.is_some()
         {
             return;
         }
         efforts.outbound = Some(attempt);
+        efforts.called = false;
         self.attempts.insert(attempt, node.clone());
         self.actions.push_back(Action::Dial { attempt, node: node.clone(), hidden });
     }
@@ -136,7 +147,7 @@ impl NetKernel {
     /// Disconnects `node`; resolved `true` when it was up (OTP: `disconnect_node/1`).
     pub fn disconnect(&mut self, node: &Atom, waiter: Option<WaiterId>) {
         let Some(peer) = self.peers.get_mut(node) else {
-            self.resolve(waiter, false);
+            self.tell_disconnected(waiter, false);
             return;
         };
         match &mut peer.connection {
@@ -144,7 +155,7 @@ impl NetKernel {
                 peer.efforts.get_or_insert_default().disconnecting.extend(waiter);
                 Self::close(&mut self.actions, connection, NodeDownReason::Disconnect);
             }
-            _ => self.resolve(waiter, false),
+            _ => self.tell_disconnected(waiter, false),
         }
     }
 
@@ -162,14 +173,16 @@ impl NetKernel {
                     self.attempts.remove(&attempt);
                     self.actions.push_back(Action::Abort { attempt });
                 }
-                efforts.awaits_peer_until = None;
+                efforts.held.clear();
+                efforts.awaits_peer = None;
                 waiters.append(&mut efforts.waiters);
             }
             if let Some(connection) = &mut peer.connection {
                 Self::close(&mut self.actions, connection, NodeDownReason::NetKernelTerminated);
             }
             for waiter in waiters {
-                self.actions.push_back(Action::Resolve { waiter, result: false });
+                let result = Err(ConnectError::NotAlive);
+                self.actions.push_back(Action::Connected { waiter, result });
             }
         }
         self.peers.retain(|_, peer| peer.connection.is_some());
@@ -206,8 +219,10 @@ impl NetKernel {
                 Decision::Alive
             }
             // OTP: erl_distribution, "simultaneous connect": the attempt of the greater name wins.
-            Some(peer) if peer.is_dialled() && local.as_str() > node.as_str() => Decision::Nok,
-            Some(peer) if peer.is_dialled() => Decision::OkSimultaneous,
+            // One of ours that has not come as far as to state our name does not count, as in OTP
+            // from 29 on: who knows when it will, and the peer is here.
+            Some(peer) if peer.is_called() && local.as_str() > node.as_str() => Decision::Nok,
+            Some(peer) if peer.is_called() => Decision::OkSimultaneous,
             _ => Decision::Ok,
         }
     }
@@ -220,8 +235,45 @@ impl NetKernel {
         allowed.contains(node) || allowed.contains(host) || allowed.contains(&format!("{head}@"))
     }
 
+    /// Our name is about to go out in an attempt of ours: from now on the peer may complete it.
+    pub fn called(&mut self, attempt: AttemptId) {
+        let Some(node) = self.attempts.get(&attempt) else { return };
+        let peer = self.peers.get_mut(node);
+        if let Some(efforts) = peer.and_then(|peer| peer.efforts.as_mut())
+            && efforts.outbound == Some(attempt)
+        {
+            efforts.called = true;
+        }
+    }
+
+    /// An inbound attempt that replaces no link proved the cookie: [`Action::Acknowledge`] or
+    /// [`Action::Abort`] follows, at once or when it is known what becomes of an attempt of ours.
+    pub fn asks(&mut self, attempt: AttemptId) {
+        let Some(node) = self.attempts.get(&attempt) else {
+            self.actions.push_back(Action::Abort { attempt });
+            return;
+        };
+        let goes_first = self.local.as_ref().is_some_and(|own| own.as_str() > node.as_str());
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        if goes_first && peer.is_called() {
+            peer.efforts.get_or_insert_default().held.push(attempt);
+        } else {
+            self.let_in(attempt);
+        }
+    }
+
+    /// Lets an attempt of the peer win, unless another one has won already.
+    fn let_in(&mut self, attempt: AttemptId) {
+        self.proven(attempt);
+        let node = self.attempts.get(&attempt);
+        let peer = node.and_then(|node| self.peers.get(node));
+        if peer.is_some_and(|peer| peer.settles(attempt)) {
+            self.actions.push_back(Action::Acknowledge { attempt });
+        }
+    }
+
     /// An `alive` attempt proved the cookie: the old link gives way now, the acknowledgement waits
-    /// for [`Action::OldLinkGone`].
+    /// for [`Action::Acknowledge`].
     pub fn verified(&mut self, attempt: AttemptId) {
         let Some(node) = self.attempts.get(&attempt) else { return };
         let Some(peer) = self.peers.get_mut(node) else { return };
@@ -236,7 +288,7 @@ impl NetKernel {
             }
             Self::close(&mut self.actions, connection, NodeDownReason::WaitPending);
         } else {
-            self.actions.push_back(Action::OldLinkGone { attempt });
+            self.actions.push_back(Action::Acknowledge { attempt });
         }
     }
 
@@ -248,6 +300,9 @@ impl NetKernel {
             return;
         };
         let Some(peer) = self.peers.get_mut(&node) else { return };
+        if peer.settles(attempt) {
+            return;
+        }
         let is_late =
             peer.is_settling() || peer.connection.as_ref().is_some_and(Connection::is_coming);
         if is_late {
@@ -256,7 +311,7 @@ impl NetKernel {
             return;
         }
         let efforts = peer.efforts.get_or_insert_default();
-        efforts.awaits_peer_until = None;
+        efforts.awaits_peer = None;
         let others: Vec<AttemptId> = efforts
             .outbound
             .iter()
@@ -300,21 +355,41 @@ impl NetKernel {
         }
     }
 
-    /// An attempt failed, at any stage. `peer_wins` says that the peer refused it (`nok`) because
-    /// its own attempt survives.
-    pub fn failed(&mut self, attempt: AttemptId, peer_wins: bool, now: Instant) {
+    /// An attempt failed, at any stage, for a reason that those who wait are told if there is no
+    /// other hope for them.
+    pub fn failed(&mut self, attempt: AttemptId, why: ConnectError) {
+        let Some(node) = self.attempts.get(&attempt).cloned() else { return };
+        self.forget_attempt(attempt);
+        self.let_in_held(&node);
+        self.settle(&node, why);
+    }
+
+    /// The peer refused an attempt of ours (`nok`), because its own survives.
+    pub fn gave_way(&mut self, attempt: AttemptId, now: Instant) {
         let Some(node) = self.attempts.get(&attempt).cloned() else { return };
         let outbound = self.forget_attempt(attempt);
-        let setup_time = self.setup_time;
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        if let Some(efforts) = &mut peer.efforts
+        self.let_in_held(&node);
+        let until = now + self.setup_time;
+        let peer = self.peers.get_mut(&node);
+        if let Some(efforts) = peer.and_then(|peer| peer.efforts.as_mut())
             && outbound
-            && peer_wins
+            && efforts.settling.is_none()
             && !efforts.waiters.is_empty()
         {
-            efforts.awaits_peer_until = Some(now + setup_time);
+            efforts.awaits_peer = Some(Awaited { since: now, until });
         }
-        self.settle(&node);
+        self.settle(&node, ConnectError::PeersAttempt { waited: Duration::ZERO });
+    }
+
+    /// Our own attempt is over: who waited for that is let in. Of several the first one wins.
+    fn let_in_held(&mut self, node: &Atom) {
+        let efforts = self.peers.get(node).and_then(|peer| peer.efforts.as_ref());
+        if let Some(efforts) = efforts
+            && efforts.outbound.is_none()
+            && let Some(first) = efforts.held.first().copied()
+        {
+            self.let_in(first);
+        }
     }
 
     /// The earliest time at which [`NetKernel::expire`] has something to do.
@@ -322,17 +397,24 @@ impl NetKernel {
         self.peers.values().filter_map(Peer::awaits_until).min()
     }
 
-    /// Gives up waiting for peers whose own attempt never arrived.
+    /// Gives up waiting for peers whose own attempt never arrived, or takes too long.
     pub fn expire(&mut self, now: Instant) {
         let due = |peer: &Peer| peer.awaits_until().is_some_and(|until| until <= now);
         let names: Vec<Atom> =
             self.peers.iter().filter(|(_, p)| due(p)).map(|(name, _)| name.clone()).collect();
         for name in names {
             let peer = self.peers.get_mut(&name);
-            if let Some(efforts) = peer.and_then(|peer| peer.efforts.as_mut()) {
-                efforts.awaits_peer_until = None;
+            let Some(efforts) = peer.and_then(|peer| peer.efforts.as_mut()) else { continue };
+            let Some(awaited) = &mut efforts.awaits_peer else { continue };
+            let waited = now.saturating_duration_since(awaited.since);
+            // One that has arrived gets as long as a handshake may take. Only a claim, it must not
+            // keep anybody waiting for ever.
+            if !efforts.inbound.is_empty() && waited < self.setup_time * 3 {
+                awaited.until = now + self.setup_time;
+                continue;
             }
-            self.settle(&name);
+            efforts.awaits_peer = None;
+            self.settle(&name, ConnectError::PeersAttempt { waited });
         }
     }
 
@@ -378,7 +460,7 @@ impl NetKernel {
         self.forget_attempt(attempt);
         let Some(peer) = self.peers.get_mut(node) else { return };
         if let Some(efforts) = &mut peer.efforts {
-            efforts.awaits_peer_until = None;
+            efforts.awaits_peer = None;
         }
         peer.connection =
             Some(Connection { id, link, stage: Stage::Routing, closing: false, down: None });
@@ -413,7 +495,7 @@ impl NetKernel {
                 connection.stage = Stage::Up;
                 let fell = connection.down.is_some();
                 for waiter in peer.take_waiters() {
-                    self.actions.push_back(Action::Resolve { waiter, result: true });
+                    self.actions.push_back(Action::Connected { waiter, result: Ok(()) });
                 }
                 peer.rest();
                 if fell {
@@ -439,31 +521,34 @@ impl NetKernel {
     fn gone(&mut self, node: &Atom, id: ConnectionId) {
         self.connections.remove(&id);
         let Some(peer) = self.peers.get_mut(node) else { return };
-        peer.connection = None;
-        let Some(efforts) = &mut peer.efforts else { return self.settle(node) };
+        let ended = peer.connection.take().and_then(|connection| connection.down);
+        let ended = ended.map_or(NodeDownReason::ConnectionClosed, |reason| *reason);
+        let ended = ConnectError::Ended(ended);
+        let Some(efforts) = &mut peer.efforts else { return self.settle(node, ended) };
         for waiter in std::mem::take(&mut efforts.disconnecting) {
-            self.actions.push_back(Action::Resolve { waiter, result: true });
+            self.actions.push_back(Action::Disconnected { waiter, was_up: true });
         }
         let replacing = efforts.replacing.take();
         if let Some(attempt) = replacing {
-            self.actions.push_back(Action::OldLinkGone { attempt });
+            self.actions.push_back(Action::Acknowledge { attempt });
         }
         match (efforts.ready.take(), replacing) {
             (Some((attempt, link)), _) => self.raise(node, attempt, link),
             // The replacement comes up next, for the waiters too.
             (None, Some(_)) => {}
-            (None, None) => self.settle(node),
+            (None, None) => self.settle(node, ended),
         }
     }
 
     /// Answers those who wait in vain and forgets a peer of which nothing is left.
-    fn settle(&mut self, node: &Atom) {
+    fn settle(&mut self, node: &Atom, why: ConnectError) {
         let Some(peer) = self.peers.get_mut(node) else { return };
         let hopeful = peer.efforts.as_ref().is_some_and(|efforts| efforts.are_hopeful())
             || peer.connection.as_ref().is_some_and(Connection::is_coming);
         if !hopeful {
             for waiter in peer.take_waiters() {
-                self.actions.push_back(Action::Resolve { waiter, result: false });
+                let result = Err(why.clone());
+                self.actions.push_back(Action::Connected { waiter, result });
             }
         }
         peer.rest();
@@ -478,6 +563,7 @@ impl NetKernel {
         let Some(peer) = self.peers.get_mut(&node) else { return false };
         let Some(efforts) = &mut peer.efforts else { return false };
         efforts.inbound.retain(|other| *other != attempt);
+        efforts.held.retain(|other| *other != attempt);
         efforts.replacing.take_if(|replacing| *replacing == attempt);
         efforts.settling.take_if(|settling| *settling == attempt);
         efforts.ready.take_if(|(ready, _)| *ready == attempt);
@@ -496,9 +582,15 @@ impl NetKernel {
         self.actions.push_back(Action::Broadcast { barrier, order });
     }
 
-    fn resolve(&mut self, waiter: Option<WaiterId>, result: bool) {
+    fn tell_connected(&mut self, waiter: Option<WaiterId>, result: Result<(), ConnectError>) {
         if let Some(waiter) = waiter {
-            self.actions.push_back(Action::Resolve { waiter, result });
+            self.actions.push_back(Action::Connected { waiter, result });
+        }
+    }
+
+    fn tell_disconnected(&mut self, waiter: Option<WaiterId>, was_up: bool) {
+        if let Some(waiter) = waiter {
+            self.actions.push_back(Action::Disconnected { waiter, was_up });
         }
     }
 

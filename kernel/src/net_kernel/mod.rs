@@ -4,12 +4,16 @@
 //! acknowledgements of the shards come in as calls, [`Action`]s go out. The shards' runtime
 //! (`crate::shard`) carries them out.
 
+mod connect_error;
 mod machine;
 mod peer;
+#[cfg(test)]
+mod simultaneous;
 #[cfg(test)]
 mod tests;
 mod types;
 
+pub use connect_error::{ConnectError, EpmdFailure, SystemError};
 pub use machine::NetKernel;
 pub use types::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NodeDownReason, NodeInfo, NodeType,

@@ -16,7 +16,11 @@ pub(super) struct Peer {
 #[derive(Debug, Default)]
 pub(super) struct Efforts {
     pub(super) outbound: Option<AttemptId>,
+    /// The peer may know of `outbound`: our name went out.
+    pub(super) called: bool,
     pub(super) inbound: Vec<AttemptId>,
+    /// Those of `inbound` that have proven the cookie, and wait for what becomes of `outbound`.
+    pub(super) held: Vec<AttemptId>,
     /// Finished its handshake first, and settles what there is to settle.
     pub(super) settling: Option<AttemptId>,
     /// Finished its handshake while the previous connection was still going down.
@@ -25,8 +29,16 @@ pub(super) struct Efforts {
     pub(super) replacing: Option<AttemptId>,
     pub(super) waiters: Vec<WaiterId>,
     pub(super) disconnecting: Vec<WaiterId>,
-    /// Our attempt was refused because the peer's own wins; until then it may still arrive.
-    pub(super) awaits_peer_until: Option<Instant>,
+    /// Our attempt was refused because the peer's own wins.
+    pub(super) awaits_peer: Option<Awaited>,
+}
+
+/// The peer's own attempt, which may still arrive or be on its way through the handshake.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Awaited {
+    pub(super) since: Instant,
+    /// When to look what has become of it.
+    pub(super) until: Instant,
 }
 
 /// A connection, from its first route to its last trace.
@@ -59,12 +71,13 @@ impl Peer {
         self.efforts.as_ref().is_some_and(|efforts| efforts.settling == Some(attempt))
     }
 
-    pub(super) fn is_dialled(&self) -> bool {
-        self.efforts.as_ref().is_some_and(|efforts| efforts.outbound.is_some())
+    /// Whether the peer may know of an attempt of ours, and complete it.
+    pub(super) fn is_called(&self) -> bool {
+        self.efforts.as_ref().is_some_and(|efforts| efforts.outbound.is_some() && efforts.called)
     }
 
     pub(super) fn awaits_until(&self) -> Option<Instant> {
-        self.efforts.as_ref()?.awaits_peer_until
+        self.efforts.as_ref()?.awaits_peer.map(|awaited| awaited.until)
     }
 
     pub(super) fn take_waiters(&mut self) -> Vec<WaiterId> {
@@ -87,7 +100,7 @@ impl Efforts {
             || self.settling.is_some()
             || self.ready.is_some()
             || self.replacing.is_some()
-            || self.awaits_peer_until.is_some()
+            || self.awaits_peer.is_some()
     }
 
     /// Whether nothing is left of them.

@@ -16,6 +16,10 @@ fn peer() -> PeerLink {
     PeerLink { creation: Creation(9), node_type: NodeType::Visible }
 }
 
+fn not_connected(waiter: u64, why: ConnectError) -> Action {
+    Action::Connected { waiter: WaiterId(waiter), result: Err(why) }
+}
+
 fn drain(kernel: &mut NetKernel) -> Vec<Action> {
     std::iter::from_fn(|| kernel.next_action()).collect()
 }
@@ -80,7 +84,7 @@ fn frames_are_read_only_after_every_shard_saw_nodeup() {
     let up = acknowledge(&mut kernel, &announcing, 2);
     assert!(matches!(
         up[..],
-        [Action::Resolve { waiter: WaiterId(1), result: true }, Action::StartReading { .. }]
+        [Action::Connected { waiter: WaiterId(1), result: Ok(()) }, Action::StartReading { .. }]
     ));
 }
 
@@ -115,7 +119,7 @@ fn nobody_is_sent_to_a_connection_that_falls() {
     assert!(matches!(after[..], [Action::Attach { .. }, Action::Broadcast { .. }]), "{after:?}");
     let announcing = acknowledge(&mut kernel, &after, 1);
     let up = acknowledge(&mut kernel, &announcing, 1);
-    assert!(up.contains(&Action::Resolve { waiter: WaiterId(1), result: true }));
+    assert!(up.contains(&Action::Connected { waiter: WaiterId(1), result: Ok(()) }));
 }
 
 #[test]
@@ -124,6 +128,9 @@ fn the_greater_name_wins_a_simultaneous_connect() {
     for (name, expected) in [("a@h", Decision::Nok), ("z@h", Decision::OkSimultaneous)] {
         let node = Atom::new(name).unwrap();
         kernel.connect(&node, false, None);
+        let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+        assert_eq!(kernel.inbound(&node).1, Decision::Ok, "{name} knows nothing of ours");
+        kernel.called(attempt);
         assert_eq!(kernel.inbound(&node).1, expected, "against {name}");
     }
 }
@@ -146,11 +153,88 @@ fn a_refused_attempt_waits_for_the_peers_own() {
     let (node, now) = (Atom::from_static("z@h"), Instant::now());
     kernel.connect(&node, false, Some(WaiterId(1)));
     let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
-    kernel.failed(attempt, true, now);
+    kernel.gave_way(attempt, now);
     assert!(drain(&mut kernel).is_empty(), "still hopeful");
     assert_eq!(kernel.deadline(), Some(now + SETUP));
     kernel.expire(now + SETUP);
-    assert_eq!(drain(&mut kernel), [Action::Resolve { waiter: WaiterId(1), result: false }]);
+    let why = ConnectError::PeersAttempt { waited: SETUP };
+    assert_eq!(drain(&mut kernel), [not_connected(1, why)]);
+}
+
+#[test]
+fn the_peers_own_attempt_may_take_as_long_as_a_handshake() {
+    let mut kernel = machine(1);
+    let (node, now) = (Atom::from_static("z@h"), Instant::now());
+    kernel.connect(&node, false, Some(WaiterId(1)));
+    let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+    kernel.gave_way(attempt, now);
+    let (slow, _) = kernel.inbound(&node);
+    kernel.expire(now + SETUP);
+    assert!(drain(&mut kernel).is_empty(), "it has arrived");
+    assert_eq!(kernel.deadline(), Some(now + SETUP * 2));
+    kernel.asks(slow);
+    assert_eq!(drain(&mut kernel), [Action::Acknowledge { attempt: slow }]);
+    kernel.failed(slow, ConnectError::GivenUp);
+    assert_eq!(drain(&mut kernel), [not_connected(1, ConnectError::GivenUp)]);
+
+    // Whoever only claims the name holds nobody up for longer than that.
+    kernel.connect(&node, false, Some(WaiterId(2)));
+    let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+    kernel.gave_way(attempt, now);
+    kernel.inbound(&node);
+    for times in 1..3 {
+        kernel.expire(now + SETUP * times);
+        assert!(drain(&mut kernel).is_empty());
+    }
+    kernel.expire(now + SETUP * 3);
+    let why = ConnectError::PeersAttempt { waited: SETUP * 3 };
+    assert_eq!(drain(&mut kernel), [not_connected(2, why)]);
+}
+
+#[test]
+fn an_ack_is_held_while_the_peer_may_complete_our_own_attempt() {
+    let node = Atom::from_static("a@h");
+    // Our name is the greater one: our attempt goes first, once the peer may know of it.
+    for called in [true, false] {
+        let mut kernel = machine(1);
+        let (theirs, _) = kernel.inbound(&node);
+        kernel.connect(&node, false, Some(WaiterId(1)));
+        let [Action::Dial { attempt: ours, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+        if called {
+            kernel.called(ours);
+        }
+        kernel.asks(theirs);
+        let won = [Action::Abort { attempt: ours }, Action::Acknowledge { attempt: theirs }];
+        assert_eq!(drain(&mut kernel), if called { &[][..] } else { &won });
+        if !called {
+            continue;
+        }
+        // When ours fails, theirs gets through.
+        kernel.failed(ours, ConnectError::GivenUp);
+        assert_eq!(drain(&mut kernel), [Action::Acknowledge { attempt: theirs }]);
+        kernel.proven(theirs);
+        kernel.established(theirs, peer());
+        settle_up(&mut kernel);
+    }
+    // And when ours is through, theirs ends.
+    let mut kernel = machine(1);
+    let (theirs, _) = kernel.inbound(&node);
+    kernel.connect(&node, false, Some(WaiterId(1)));
+    let [Action::Dial { attempt: ours, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+    kernel.called(ours);
+    kernel.asks(theirs);
+    kernel.proven(ours);
+    assert_eq!(drain(&mut kernel), [Action::Abort { attempt: theirs }]);
+    // The other node acknowledges at once: it has promised that ours goes first.
+    let node = Atom::from_static("z@h");
+    kernel.connect(&node, false, None);
+    let [Action::Dial { attempt: ours, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+    kernel.called(ours);
+    let (theirs, decision) = kernel.inbound(&node);
+    assert_eq!(decision, Decision::OkSimultaneous);
+    kernel.asks(theirs);
+    let won = [Action::Abort { attempt: ours }, Action::Acknowledge { attempt: theirs }];
+    assert_eq!(drain(&mut kernel), won);
 }
 
 #[test]
@@ -167,7 +251,7 @@ fn an_alive_attempt_replaces_the_link_only_once_verified() {
         [Action::CloseLink { reason: NodeDownReason::WaitPending, .. }]
     ));
     kernel.link_down(first, NodeDownReason::WaitPending);
-    assert_eq!(settle_down(&mut kernel), [Action::OldLinkGone { attempt }]);
+    assert_eq!(settle_down(&mut kernel), [Action::Acknowledge { attempt }]);
     kernel.established(attempt, peer());
     assert_ne!(settle_up(&mut kernel), first);
 }
@@ -181,7 +265,7 @@ fn one_attempt_serves_all_who_wait_and_a_failure_answers_all() {
     }
     let dials = drain(&mut kernel);
     let [Action::Dial { attempt, .. }] = dials[..] else { panic!("one dial: {dials:?}") };
-    kernel.failed(attempt, false, Instant::now());
+    kernel.failed(attempt, ConnectError::GivenUp);
     assert_eq!(drain(&mut kernel).len(), 3);
 }
 
@@ -194,7 +278,7 @@ fn a_disconnect_is_answered_after_the_nodedown() {
     assert!(matches!(drain(&mut kernel)[..], [Action::CloseLink { .. }]));
     kernel.link_down(id, NodeDownReason::Disconnect);
     let after = settle_down(&mut kernel);
-    assert_eq!(after, [Action::Resolve { waiter: WaiterId(4), result: true }]);
+    assert_eq!(after, [Action::Disconnected { waiter: WaiterId(4), was_up: true }]);
 }
 
 #[test]
@@ -223,7 +307,7 @@ fn allow_matches_full_names_hosts_and_heads_inbound_but_only_names_outbound() {
         assert_eq!(!refused, allowed, "{name}");
     }
     kernel.connect(&Atom::from_static("x@lan"), false, Some(WaiterId(1)));
-    assert_eq!(drain(&mut kernel), [Action::Resolve { waiter: WaiterId(1), result: false }]);
+    assert_eq!(drain(&mut kernel), [not_connected(1, ConnectError::NotAllowed)]);
 }
 
 #[test]
@@ -270,9 +354,8 @@ fn whoever_waits_is_answered_when_settling_fails() {
     let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
     kernel.proven(attempt);
     assert!(drain(&mut kernel).is_empty());
-    kernel.failed(attempt, false, Instant::now());
-    let no = Action::Resolve { waiter: WaiterId(1), result: false };
-    assert_eq!(drain(&mut kernel), [no]);
+    kernel.failed(attempt, ConnectError::GivenUp);
+    assert_eq!(drain(&mut kernel), [not_connected(1, ConnectError::GivenUp)]);
     kernel.connect(&node, false, None);
     assert!(matches!(drain(&mut kernel)[..], [Action::Dial { .. }]), "it may be tried again");
 }
@@ -289,7 +372,7 @@ fn a_peer_that_starts_anew_ends_what_was_being_settled_with_it() {
     kernel.verified(second);
     assert_eq!(
         drain(&mut kernel),
-        [Action::Abort { attempt: first }, Action::OldLinkGone { attempt: second }]
+        [Action::Abort { attempt: first }, Action::Acknowledge { attempt: second }]
     );
     kernel.established(second, peer());
     settle_up(&mut kernel);
@@ -313,7 +396,6 @@ fn what_settles_while_the_last_connection_goes_down_comes_up_after_it() {
     kernel.proven(attempt);
     kernel.connect(&node, false, Some(WaiterId(3)));
     settle_down(&mut kernel);
-    kernel.failed(attempt, false, Instant::now());
-    let no = Action::Resolve { waiter: WaiterId(3), result: false };
-    assert_eq!(drain(&mut kernel), [no]);
+    kernel.failed(attempt, ConnectError::GivenUp);
+    assert_eq!(drain(&mut kernel), [not_connected(3, ConnectError::GivenUp)]);
 }

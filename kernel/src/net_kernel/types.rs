@@ -4,6 +4,8 @@ use std::fmt;
 
 use krarup_transport::term::{Atom, Creation};
 
+use super::ConnectError;
+
 /// One try to set up a connection, inbound or outbound. Never reused within a node's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AttemptId(pub u64);
@@ -198,16 +200,24 @@ pub enum Action {
         /// What to do.
         order: Order,
     },
-    /// The link that an `alive` attempt replaces is gone: its challenge may be acknowledged.
-    OldLinkGone {
+    /// Acknowledge the challenge of an inbound attempt: the link it replaces is gone, or no attempt
+    /// of ours goes first.
+    Acknowledge {
         /// The attempt.
         attempt: AttemptId,
     },
-    /// Answer one who waits.
-    Resolve {
+    /// Answer one who waits for a connection.
+    Connected {
         /// Who.
         waiter: WaiterId,
-        /// The value of `connect_node` or `disconnect_node`.
-        result: bool,
+        /// Whether it is up, or why not.
+        result: Result<(), ConnectError>,
+    },
+    /// Answer one who waits for the end of a connection.
+    Disconnected {
+        /// Who.
+        waiter: WaiterId,
+        /// Whether there was one (OTP: the value of `disconnect_node/1`).
+        was_up: bool,
     },
 }

@@ -8,6 +8,8 @@ use krarup_transport::io::probe::IoUringUnavailable;
 use krarup_transport::shard::StartError as ShardStartError;
 use krarup_transport::term::{Atom, ConvertError};
 
+use crate::net_kernel::ConnectError;
+
 /// Why a message was not sent.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -25,6 +27,8 @@ pub enum SendError {
     NoConnection {
         /// The node.
         node: Atom,
+        /// Why none could be made; nothing if none was tried.
+        why: Option<Box<ConnectError>>,
     },
     /// The value has no external form.
     Encode(ConvertError),
@@ -45,11 +49,12 @@ impl fmt::Display for SendError {
             SendError::Busy { queued_bytes, limit_bytes } => {
                 write!(f, "busy: {queued_bytes} bytes queued of {limit_bytes} allowed")
             }
-            SendError::NoConnection { node } => write!(
-                f,
-                "no connection to {node}: check that it runs, that its epmd is reachable and that \
-                 the cookies are the same"
-            ),
+            SendError::NoConnection { node, why: Some(why) } => {
+                write!(f, "no connection to {node}: {why}")
+            }
+            SendError::NoConnection { node, why: None } => {
+                write!(f, "no connection to {node}: connect first, or send and wait")
+            }
             SendError::Encode(error) => write!(f, "the message cannot be encoded: {error}"),
             SendError::TooLarge { bytes, limit_bytes } => write!(
                 f,
@@ -61,7 +66,15 @@ impl fmt::Display for SendError {
     }
 }
 
-impl std::error::Error for SendError {}
+impl std::error::Error for SendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            SendError::NoConnection { why: Some(why), .. } => Some(why),
+            SendError::Encode(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 impl From<ConvertError> for SendError {
     fn from(error: ConvertError) -> Self {

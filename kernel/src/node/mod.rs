@@ -30,7 +30,7 @@ pub use reply::Reply;
 pub(crate) use reply::block_on;
 pub use stats::{LaneStats, LinkStats, ShardStats};
 
-use crate::net_kernel::NodeInfo;
+use crate::net_kernel::{ConnectError, NodeInfo};
 use crate::process::{
     AsDestination, Destination, ExternalQueue, Identity, Mailbox, Owner, Process, ProcessId,
     ProcessResult,
@@ -454,20 +454,29 @@ impl Node {
 
 /// Connections (Erlang: `net_kernel` and the distribution BIFs).
 impl Node {
-    /// Connects to a node (OTP: `net_kernel:connect_node/1`); true when it is up, also if it was
-    /// before.
-    pub fn connect(&self, node: &str) -> Reply<bool> {
+    /// Connects to a node (OTP: `net_kernel:connect_node/1`); answered when it is up, also if it
+    /// was before.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the step that failed, and why.
+    pub fn connect(&self, node: &str) -> Reply<Result<(), ConnectError>> {
         self.connect_as(node, false)
     }
 
     /// Connects without showing in each other's `nodes()` (OTP: `hidden_connect_node/1`).
-    pub fn connect_hidden(&self, node: &str) -> Reply<bool> {
+    ///
+    /// # Errors
+    /// As [`Node::connect`].
+    pub fn connect_hidden(&self, node: &str) -> Reply<Result<(), ConnectError>> {
         self.connect_as(node, true)
     }
 
-    fn connect_as(&self, node: &str, hidden: bool) -> Reply<bool> {
-        let Ok(node) = Atom::new(node) else { return Reply::known(false) };
-        let (done, reply) = Reply::pair(|| false);
+    fn connect_as(&self, node: &str, hidden: bool) -> Reply<Result<(), ConnectError>> {
+        let node = match Atom::new(node) {
+            Ok(node) => node,
+            Err(error) => return Reply::known(Err(ConnectError::Name(error.to_string()))),
+        };
+        let (done, reply) = Reply::pair(|| Err(ConnectError::Stopped));
         self.on_kernel(move |shard| {
             if let Some(kernel) = shard.kernel() {
                 kernel.connect(&node, hidden, done);
@@ -476,9 +485,9 @@ impl Node {
         reply
     }
 
-    pub(crate) fn auto_connect(&self, node: &Atom) -> Reply<bool> {
+    pub(crate) fn auto_connect(&self, node: &Atom) -> Reply<Result<(), ConnectError>> {
         let node = node.clone();
-        let (done, reply) = Reply::pair(|| false);
+        let (done, reply) = Reply::pair(|| Err(ConnectError::Stopped));
         self.on_kernel(move |shard| {
             if let Some(kernel) = shard.kernel() {
                 kernel.auto_connect(&node, done);

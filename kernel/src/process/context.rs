@@ -207,7 +207,7 @@ impl Process {
             Outcome::Busy { queued_bytes, limit_bytes, .. } => {
                 Err(SendError::Busy { queued_bytes, limit_bytes })
             }
-            Outcome::NoRoute(node) => Err(SendError::NoConnection { node }),
+            Outcome::NoRoute(node) => Err(SendError::NoConnection { node, why: None }),
         }
     }
 

@@ -19,7 +19,7 @@ use super::message::Setup;
 use super::reach::this_host;
 use super::settle::{Carrier, Finished, Lanes};
 use super::{Gauges, KernelShard, NewLink, Shard, ShardMessage};
-use crate::net_kernel::ConnectionId;
+use crate::net_kernel::{ConnectError, ConnectionId};
 use crate::node::Checksum;
 use crate::process::Identity;
 
@@ -28,12 +28,12 @@ const TICK_PHASES: u32 = 16;
 
 impl KernelShard {
     /// What this node says first on a link to a Krarup node.
-    pub(super) fn hello(&self, socket: &Socket) -> Result<Hello, String> {
+    pub(super) fn hello(&self, socket: &Socket) -> Result<Hello, ConnectError> {
         let life = self.life.borrow();
-        let life = life.as_ref().ok_or("the node is not alive")?;
+        let life = life.as_ref().ok_or(ConnectError::NotAlive)?;
         let fabric = &self.config.fabric;
         let mut session_half = [0; 16];
-        getrandom::fill(&mut session_half).map_err(|error| error.to_string())?;
+        getrandom::fill(&mut session_half).map_err(std::io::Error::from)?;
         Ok(Hello {
             versions: VERSIONS,
             shards: u16::try_from(self.config.shards).unwrap_or(u16::MAX),

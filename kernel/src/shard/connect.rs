@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
-use krarup_transport::epmd::client::{ClientError as EpmdError, Found, Location, Lookup};
+use krarup_transport::epmd::client::{Found, Location, Lookup};
 use krarup_transport::fabric::{Role, Settling, is_join};
 use krarup_transport::handshake::{
     Acceptor, AcceptorStep, Challenge, Claim, Established, Flags, Initiator, InitiatorConfig,
@@ -27,13 +27,14 @@ use super::join;
 use super::settle::Finished;
 use super::settle::{Side, begin_settling, settle};
 use super::wake::answered;
-use crate::net_kernel::AttemptId;
+use crate::net_kernel::{AttemptId, ConnectError, EpmdFailure, SystemError};
+use crate::process::yield_once;
 
 /// By which the kernel holds a running attempt.
 #[derive(Debug, Default)]
 pub(super) struct Leash {
     pulled: Cell<bool>,
-    old_link_gone: Cell<bool>,
+    released: Cell<bool>,
     told: Cell<bool>,
     waiting: RefCell<Option<Waker>>,
 }
@@ -45,10 +46,14 @@ impl Leash {
         self.wake();
     }
 
-    /// The link that this attempt replaces is gone.
+    /// Nothing is in the attempt's way any more: it may be acknowledged.
     pub(super) fn release(&self) {
-        self.old_link_gone.set(true);
+        self.released.set(true);
         self.wake();
+    }
+
+    fn is_pulled(&self) -> bool {
+        self.pulled.get()
     }
 
     /// There is something for the attempt to look at.
@@ -64,7 +69,7 @@ impl Leash {
     }
 
     async fn event(&self) {
-        self.until(|| self.pulled.get() || self.old_link_gone.get() || self.told.get()).await;
+        self.until(|| self.pulled.get() || self.released.get() || self.told.get()).await;
     }
 
     async fn end(&self) {
@@ -110,7 +115,8 @@ impl Drop for Outstanding {
 pub(super) enum Event {
     Bytes(usize),
     Closed,
-    OldLinkGone,
+    /// See [`Leash::release`].
+    Released,
     Pulled,
     Timeout,
     /// See [`Leash::tell`].
@@ -129,19 +135,25 @@ pub(super) async fn next_event(
     let left = deadline.saturating_duration_since(Instant::now());
     let received = std::pin::pin!(within(left, socket.recv(buffer)));
     let event = std::pin::pin!(leash.event());
-    match select(received, event).await {
-        Either::Left((Ok(0), _)) => Ok(Event::Closed),
-        Either::Left((Ok(n), _)) => Ok(Event::Bytes(n)),
-        Either::Left((Err(error), _)) if error.kind() == io::ErrorKind::TimedOut => {
-            Ok(Event::Timeout)
-        }
-        Either::Left((Err(error), _)) => Err(error),
-        Either::Right(_) if leash.pulled.get() => Ok(Event::Pulled),
-        Either::Right(_) if leash.old_link_gone.take() => Ok(Event::OldLinkGone),
-        Either::Right(_) => {
+    // The leash is looked at first: an attempt that is given up must not answer what came last,
+    // since the peer would take that for its success.
+    match select(event, received).await {
+        Either::Left(_) if leash.is_pulled() => Ok(Event::Pulled),
+        Either::Left(_) if leash.released.take() => Ok(Event::Released),
+        Either::Left(_) => {
             leash.told.set(false);
             Ok(Event::Told)
         }
+        Either::Right((Ok(0), _)) => Ok(Event::Closed),
+        Either::Right((Ok(n), _)) => Ok(Event::Bytes(n)),
+        Either::Right((Err(error), _)) if error.kind() == io::ErrorKind::TimedOut => {
+            Ok(Event::Timeout)
+        }
+        // So it looks when the peer closes and has not read everything.
+        Either::Right((Err(error), _)) if error.kind() == io::ErrorKind::ConnectionReset => {
+            Ok(Event::Closed)
+        }
+        Either::Right((Err(error), _)) => Err(error),
     }
 }
 
@@ -162,11 +174,16 @@ pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Listener, stop: Rc
         match select(accepted, stopped).await {
             Either::Left((Ok((socket, address)), _)) => {
                 let leash = kernel.admit();
-                let kernel = Rc::clone(&kernel);
-                glommio::spawn_local(answer(kernel, socket, address, leash)).detach();
+                let admitted = Rc::clone(&kernel);
+                glommio::spawn_local(answer(admitted, socket, address, leash)).detach();
+                // When many come at once, those that are let in go on meanwhile and make room.
+                yield_once().await;
             }
             Either::Left((Err(error), _)) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                let error = SystemError::from(error);
+                let makes_room = kernel.make_room();
+                let refused = !makes_room && error.is_out_of_descriptors() && listener.refuse();
+                kernel.note_crowd(&error, refused);
             }
             Either::Right(_) => return,
         }
@@ -216,7 +233,7 @@ async fn first_bytes(
             Event::Bytes(n) => received.extend_from_slice(&buffer[..n]),
             Event::Closed if received.is_empty() => return Ok(None),
             Event::Closed | Event::Timeout | Event::Pulled => break,
-            Event::OldLinkGone | Event::Told => {}
+            Event::Released | Event::Told => {}
         }
     }
     Ok(Some(received))
@@ -243,13 +260,16 @@ async fn answer_handshake(
         (Ok(_), _) => Ok(None),
         (Err(error), _) => Err(error),
     };
-    match (outcome, attempt) {
+    let why = match (outcome, attempt) {
         (Ok(Some(finished)), Some(attempt)) => return kernel.finished(attempt, finished),
-        (Ok(_), _) => {}
-        (Err(error), _) => kernel.note_refusal(address, &error),
-    }
+        (Ok(_), _) => ConnectError::GivenUp,
+        (Err(error), _) => {
+            kernel.note_refusal(address, &error.to_string());
+            error
+        }
+    };
     if let Some(attempt) = attempt {
-        kernel.attempt_failed(attempt, false);
+        kernel.attempt_failed(attempt, why);
     }
 }
 
@@ -260,7 +280,7 @@ async fn drive_acceptor(
     received: &[u8],
     started: Instant,
     attempt: &mut Option<AttemptId>,
-) -> Result<Option<Box<Established>>, String> {
+) -> Result<Option<Box<Established>>, ConnectError> {
     let Some(config) = kernel.acceptor_config() else { return Ok(None) };
     let _outstanding = Outstanding::new(kernel, config.challenge);
     let mut machine = Acceptor::new(config, started);
@@ -280,10 +300,20 @@ async fn drive_acceptor(
         }
         let output = machine.take_output();
         if !output.is_empty() {
-            kernel.say(socket, &output).await.map_err(|error| error.to_string())?;
+            kernel.say(socket, &output).await?;
         }
         match step {
             Ok(AcceptorStep::Continue | AcceptorStep::Decide(_)) => {}
+            Ok(AcceptorStep::Proven) => {
+                if let Some(attempt) = *attempt {
+                    kernel.with(|machine| machine.asks(attempt));
+                }
+                // As a rule there is nothing to wait for.
+                if !leash.is_pulled() && leash.released.take() {
+                    step = machine.acknowledge(Instant::now());
+                    continue;
+                }
+            }
             Ok(AcceptorStep::ReplaceOldLink) => {
                 if let Some(attempt) = *attempt {
                     kernel.with(|machine| machine.verified(attempt));
@@ -291,15 +321,13 @@ async fn drive_acceptor(
             }
             Ok(AcceptorStep::Close) => return Ok(None),
             Ok(AcceptorStep::Established(established)) => return Ok(Some(established)),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
-        let event = next_event(socket, leash, machine.deadline(), &mut buffer)
-            .await
-            .map_err(|error| error.to_string())?;
+        let event = next_event(socket, leash, machine.deadline(), &mut buffer).await?;
         let now = Instant::now();
         step = match event {
             Event::Bytes(n) => machine.receive(now, &buffer[..n], is_ours),
-            Event::OldLinkGone => machine.old_link_gone(now),
+            Event::Released => machine.acknowledge(now),
             Event::Closed => Err(machine.closed()),
             Event::Timeout => machine.expire(now).map(|()| AcceptorStep::Continue),
             Event::Told => Ok(AcceptorStep::Continue),
@@ -308,7 +336,20 @@ async fn drive_acceptor(
     }
 }
 
-/// Dials a node: look-up, connect, handshake.
+/// How a dial ended without a connection.
+enum Unconnected {
+    /// The peer answered `nok`: its own attempt survives.
+    PeersGoesFirst,
+    Failed(ConnectError),
+}
+
+impl<E: Into<ConnectError>> From<E> for Unconnected {
+    fn from(error: E) -> Self {
+        Unconnected::Failed(error.into())
+    }
+}
+
+/// Dials a node when it is its turn: look-up, connect, handshake.
 pub(super) async fn dial(
     kernel: Rc<KernelShard>,
     attempt: AttemptId,
@@ -316,10 +357,9 @@ pub(super) async fn dial(
     hidden: bool,
     leash: Rc<Leash>,
 ) {
-    let mut peer_wins = false;
     let outcome = {
-        let work =
-            std::pin::pin!(dial_socket(&kernel, attempt, &node, hidden, &leash, &mut peer_wins));
+        let dial = || dial_socket(&kernel, attempt, &node, hidden, &leash);
+        let work = std::pin::pin!(kernel.pace.run(dial));
         let pulled = std::pin::pin!(leash.end());
         match select(work, pulled).await {
             Either::Left((outcome, _)) => outcome,
@@ -328,13 +368,13 @@ pub(super) async fn dial(
     };
     match outcome {
         Ok(finished) => kernel.finished(attempt, finished),
-        Err(why) => {
-            if peer_wins {
-                tracing::debug!(%node, %why, "the peer's own attempt goes first");
-            } else {
-                tracing::info!(%node, %why, "a connection could not be set up");
-            }
-            kernel.attempt_failed(attempt, peer_wins);
+        Err(Unconnected::PeersGoesFirst) => {
+            tracing::debug!(%node, "the peer's own attempt goes first");
+            kernel.attempt_gave_way(attempt);
+        }
+        Err(Unconnected::Failed(why)) => {
+            tracing::info!(%node, %why, "a connection could not be set up");
+            kernel.attempt_failed(attempt, why);
         }
     }
 }
@@ -345,8 +385,7 @@ async fn dial_socket(
     node: &Atom,
     hidden: bool,
     leash: &Rc<Leash>,
-    peer_wins: &mut bool,
-) -> Result<Finished, String> {
+) -> Result<Finished, Unconnected> {
     let peer = kernel.check_peer_name(node)?;
     let started = Instant::now();
     let limit = kernel.setup_time();
@@ -355,22 +394,33 @@ async fn dial_socket(
         Some(port) => port,
         None => look_up(kernel, &addresses, peer.head(), limit).await?,
     };
-    let mut refused = String::from("the host has no address");
+    let mut refused = no_address(peer.host());
     for address in addresses {
         let left = limit.saturating_sub(started.elapsed());
         let at = SocketAddr::new(address, port);
         match Socket::connect(at, &kernel.socket_options(), left).await {
             Ok(socket) => {
+                // From the name on the peer may complete this attempt, so it must still be wanted.
+                if leash.is_pulled() {
+                    return Err(ConnectError::GivenUp.into());
+                }
+                kernel.with(|machine| machine.called(attempt));
                 let (established, greeting) =
-                    drive_initiator(kernel, &socket, peer, hidden, leash, peer_wins).await?;
+                    drive_initiator(kernel, &socket, peer, hidden, leash).await?;
                 kernel.with(|machine| machine.proven(attempt));
                 let side = Side::Dialled(at);
-                return settle(kernel, socket, established, side, greeting, leash).await;
+                return Ok(settle(kernel, socket, established, side, greeting, leash).await?);
             }
-            Err(error) => refused = format!("{at}: {error}"),
+            Err(error) => {
+                refused = ConnectError::Unreachable { address: at, error: error.into() };
+            }
         }
     }
-    Err(refused)
+    Err(refused.into())
+}
+
+fn no_address(host: &str) -> ConnectError {
+    ConnectError::Host(format!("host {host} has no address"))
 }
 
 async fn drive_initiator(
@@ -379,11 +429,10 @@ async fn drive_initiator(
     peer: NodeName,
     hidden: bool,
     leash: &Leash,
-    peer_wins: &mut bool,
-) -> Result<(Box<Established>, Option<Settling>), String> {
-    let config = kernel.initiator_config(peer, hidden).ok_or("the node is not alive")?;
+) -> Result<(Box<Established>, Option<Settling>), Unconnected> {
+    let config = kernel.initiator_config(peer, hidden).ok_or(ConnectError::NotAlive)?;
     let _outstanding = Outstanding::new(kernel, config.challenge);
-    initiate(kernel, socket, config, leash, peer_wins).await
+    initiate(kernel, socket, config, leash).await
 }
 
 async fn initiate(
@@ -391,10 +440,9 @@ async fn initiate(
     socket: &Socket,
     config: InitiatorConfig,
     leash: &Leash,
-    peer_wins: &mut bool,
-) -> Result<(Box<Established>, Option<Settling>), String> {
+) -> Result<(Box<Established>, Option<Settling>), Unconnected> {
     let mut greeting = None;
-    let mut machine = Initiator::new(config, Instant::now()).map_err(|error| error.to_string())?;
+    let mut machine = Initiator::new(config, Instant::now())?;
     let mut buffer = [0; BUFFER_BYTES];
     loop {
         let mut output = machine.take_output();
@@ -404,11 +452,9 @@ async fn initiate(
             output.append(&mut settling.take_output());
         }
         if !output.is_empty() {
-            kernel.say(socket, &output).await.map_err(|error| error.to_string())?;
+            kernel.say(socket, &output).await?;
         }
-        let event = next_event(socket, leash, machine.deadline(), &mut buffer)
-            .await
-            .map_err(|error| error.to_string())?;
+        let event = next_event(socket, leash, machine.deadline(), &mut buffer).await?;
         let now = Instant::now();
         let mut step = match event {
             Event::Bytes(n) => {
@@ -416,8 +462,8 @@ async fn initiate(
             }
             Event::Closed => Err(machine.closed()),
             Event::Timeout => machine.expire(now).map(|()| InitiatorStep::Continue),
-            Event::OldLinkGone | Event::Told => Ok(InitiatorStep::Continue),
-            Event::Pulled => return Err("given up".to_owned()),
+            Event::Released | Event::Told => Ok(InitiatorStep::Continue),
+            Event::Pulled => return Err(ConnectError::GivenUp.into()),
         };
         if matches!(step, Ok(InitiatorStep::Alive)) {
             // The peer has not noticed yet that the connection before this one is gone.
@@ -425,13 +471,10 @@ async fn initiate(
         }
         match step {
             Ok(InitiatorStep::Continue | InitiatorStep::Alive) => {}
-            Ok(InitiatorStep::Nok) => {
-                *peer_wins = true;
-                return Err("the peer's own attempt goes first".to_owned());
-            }
-            Ok(InitiatorStep::Close) => return Err("given up".to_owned()),
+            Ok(InitiatorStep::Nok) => return Err(Unconnected::PeersGoesFirst),
+            Ok(InitiatorStep::Close) => return Err(ConnectError::GivenUp.into()),
             Ok(InitiatorStep::Established(established)) => return Ok((established, greeting)),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -442,17 +485,26 @@ async fn look_up(
     hosts: &[IpAddr],
     name: &str,
     limit: Duration,
-) -> Result<u16, String> {
-    let mut refused = String::from("the host has no address");
+) -> Result<u16, ConnectError> {
+    let mut refused = None;
     for host in hosts {
         let epmd = SocketAddr::new(*host, kernel.epmd_port());
-        match within(limit, ask_epmd(kernel, epmd, name, limit)).await {
+        let mut answered = Ok(None);
+        let asked = within(limit, async {
+            answered = ask_epmd(kernel, epmd, name, limit).await;
+            Ok(())
+        });
+        let answered = match asked.await {
+            Ok(()) => answered,
+            Err(error) => Err(EpmdFailure::System(error.into())),
+        };
+        match answered {
             Ok(Some(location)) => return Ok(location.port),
-            Ok(None) => return Err(format!("epmd at {epmd} knows no node of the name {name}")),
-            Err(error) => refused = format!("epmd at {epmd}: {error}"),
+            Ok(None) => return Err(ConnectError::Unknown { epmd, name: name.to_owned() }),
+            Err(error) => refused = Some(ConnectError::Epmd { address: epmd, error }),
         }
     }
-    Err(refused)
+    Err(refused.unwrap_or_else(|| no_address(name)))
 }
 
 async fn ask_epmd(
@@ -460,16 +512,16 @@ async fn ask_epmd(
     epmd: SocketAddr,
     name: &str,
     limit: Duration,
-) -> io::Result<Option<Location>> {
-    let wrong = |error: EpmdError| io::Error::other(error.to_string());
-    let mut lookup = Lookup::new(name, Instant::now(), limit).map_err(wrong)?;
-    let socket = Socket::connect(epmd, &SocketOptions::default(), limit).await?;
-    kernel.say(&socket, &lookup.take_output()).await?;
+) -> Result<Option<Location>, EpmdFailure> {
+    let system = |error: io::Error| EpmdFailure::System(error.into());
+    let mut lookup = Lookup::new(name, Instant::now(), limit).map_err(EpmdFailure::Answer)?;
+    let socket = Socket::connect(epmd, &SocketOptions::default(), limit).await.map_err(system)?;
+    kernel.say(&socket, &lookup.take_output()).await.map_err(system)?;
     let mut buffer = [0; BUFFER_BYTES];
     loop {
-        let answer = match socket.recv(&mut buffer).await? {
-            0 => return Err(wrong(lookup.closed())),
-            n => lookup.receive(Instant::now(), &buffer[..n]).map_err(wrong)?,
+        let answer = match socket.recv(&mut buffer).await.map_err(system)? {
+            0 => return Err(EpmdFailure::Answer(lookup.closed())),
+            n => lookup.receive(Instant::now(), &buffer[..n]).map_err(EpmdFailure::Answer)?,
         };
         match answer {
             Some(Found::Node(location)) => return Ok(Some(location)),
@@ -480,7 +532,7 @@ async fn ask_epmd(
 }
 
 /// The addresses of a host, without blocking the shard.
-async fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
+async fn resolve(host: &str) -> Result<Vec<IpAddr>, ConnectError> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
@@ -490,11 +542,12 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
             .to_socket_addrs()
             .map(|found| found.map(|at| at.ip()).collect::<Vec<_>>())
     })
-    .await?;
+    .await
+    .map_err(ConnectError::Host)?;
     match found {
         Ok(addresses) if !addresses.is_empty() => Ok(addresses),
-        Ok(_) => Err(format!("host {host} has no address")),
-        Err(error) => Err(format!("host {host} cannot be resolved: {error}")),
+        Ok(_) => Err(no_address(host)),
+        Err(error) => Err(ConnectError::Host(format!("host {host} cannot be resolved: {error}"))),
     }
 }
 

@@ -208,7 +208,7 @@ async fn accept(
             Event::Closed => Err(machine.closed()),
             Event::Timeout => machine.expire(now).map(|()| AcceptStep::Continue),
             Event::Pulled => return Err(NotJoined::Usual("it was dropped".to_owned())),
-            Event::OldLinkGone | Event::Told => Ok(AcceptStep::Continue),
+            Event::Released | Event::Told => Ok(AcceptStep::Continue),
         };
     }
 }

@@ -13,26 +13,28 @@ use futures_channel::oneshot;
 use krarup_transport::fabric::SessionId;
 use krarup_transport::handshake::{
     Accept, AcceptorConfig, Challenge, Cookie, Decision as Verdict, Flags, InitiatorConfig,
-    LengthPrefix, LocalName, NameMode, NodeName, Timeouts,
+    LengthPrefix, LocalName, NameError, NameMode, NodeName, Timeouts,
 };
 use krarup_transport::io::{Listener, PeerAddress, SocketOptions, sleep};
 use krarup_transport::term::{Atom, Creation};
 
 use super::bundle::{Bundle, LinkId};
 use super::connect::{self, Leash};
+use super::pace::Pace;
 use super::sessions::Sessions;
 use super::settle::{Carrier, Finished, Talk};
 use super::throttle::Throttle;
 use super::{KernelEvent, Shard, ShardMessage};
 use crate::net_kernel::{
-    Action, AttemptId, BarrierId, ConnectionId, Decision, NetKernel, NodeDownReason, NodeInfo,
-    NodeType, Order, PeerLink, WaiterId,
+    Action, AttemptId, BarrierId, ConnectError, ConnectionId, Decision, NetKernel, NodeDownReason,
+    NodeInfo, NodeType, Order, PeerLink, SystemError, WaiterId,
 };
 use crate::node::{AutoConnect, NameType, NodeConfig, SpawnError};
 use crate::process::ProcessId;
 
-/// Sockets that have not proven the cookie; beyond it the oldest is closed.
-const STRANGERS_MAX: usize = 128;
+/// Sockets that have not proven the cookie; beyond it the oldest is closed. It lets in a cluster
+/// whose nodes all start at once, each with a first link and a lane.
+const STRANGERS_MAX: usize = 1024;
 
 /// Lines a second about connections that were refused, each for a reason of its own.
 const REFUSAL_LINES_MAX: u32 = 100;
@@ -62,13 +64,15 @@ pub(crate) struct KernelShard {
     /// Bounds the log lines about refused connections.
     refusal_log: Throttle,
     attempts: RefCell<HashMap<AttemptId, Rc<Leash>>>,
+    /// When attempts of this node begin.
+    pub(super) pace: Pace,
     /// What is being settled on first links that were accepted.
     pub(super) settling: RefCell<HashMap<SessionId, Rc<Talk>>>,
     pub(super) sessions: Sessions,
     finished: RefCell<HashMap<AttemptId, Finished>>,
     /// What carries each connection, until it has ended.
     pub(super) bundles: RefCell<HashMap<ConnectionId, Bundle>>,
-    waiters: RefCell<HashMap<WaiterId, oneshot::Sender<bool>>>,
+    waiters: RefCell<HashMap<WaiterId, Waiter>>,
     next_waiter: Cell<u64>,
     names: RefCell<HashMap<Atom, ProcessId>>,
     name_barriers: RefCell<HashMap<BarrierId, NameBarrier>>,
@@ -86,6 +90,12 @@ impl<F: Fn()> Drop for Defer<F> {
     fn drop(&mut self) {
         (self.0)();
     }
+}
+
+/// Where somebody waits for what becomes of a connection.
+enum Waiter {
+    Connect(oneshot::Sender<Result<(), ConnectError>>),
+    Disconnect(oneshot::Sender<bool>),
 }
 
 struct NameBarrier {
@@ -106,6 +116,7 @@ impl KernelShard {
             crowd_log: Throttle::new(1),
             refusal_log: Throttle::new(REFUSAL_LINES_MAX),
             attempts: RefCell::default(),
+            pace: Pace::default(),
             settling: RefCell::default(),
             sessions: Sessions::default(),
             finished: RefCell::default(),
@@ -234,16 +245,22 @@ impl KernelShard {
                     shard.tell(other, ShardMessage::Order { barrier, order, lanes });
                 }
             }
-            Action::OldLinkGone { attempt } => {
+            Action::Acknowledge { attempt } => {
                 if let Some(leash) = self.attempts.borrow().get(&attempt) {
                     leash.release();
                 }
             }
-            Action::Resolve { waiter, result } => {
+            // Whoever asked may have stopped waiting.
+            Action::Connected { waiter, result } => {
                 let waiter = self.waiters.borrow_mut().remove(&waiter);
-                if let Some(waiter) = waiter {
-                    // Whoever asked may have stopped waiting.
-                    let _ = waiter.send(result);
+                if let Some(Waiter::Connect(done)) = waiter {
+                    let _ = done.send(result);
+                }
+            }
+            Action::Disconnected { waiter, was_up } => {
+                let waiter = self.waiters.borrow_mut().remove(&waiter);
+                if let Some(Waiter::Disconnect(done)) = waiter {
+                    let _ = done.send(was_up);
                 }
             }
         }
@@ -412,21 +429,30 @@ impl KernelShard {
         }
     }
 
-    /// Connects to a node; the answer is that of `net_kernel:connect_node/1`.
-    pub(crate) fn connect(self: &Rc<Self>, node: &Atom, hidden: bool, done: oneshot::Sender<bool>) {
-        let waiter = self.waiter(done);
+    /// Connects to a node (OTP: `net_kernel:connect_node/1`).
+    pub(crate) fn connect(
+        self: &Rc<Self>,
+        node: &Atom,
+        hidden: bool,
+        done: oneshot::Sender<Result<(), ConnectError>>,
+    ) {
+        let waiter = self.waiter(Waiter::Connect(done));
         self.with(|machine| machine.connect(node, hidden, Some(waiter)));
     }
 
     /// As [`KernelShard::connect`], for a send to a node that is not connected.
-    pub(crate) fn auto_connect(self: &Rc<Self>, node: &Atom, done: oneshot::Sender<bool>) {
+    pub(crate) fn auto_connect(
+        self: &Rc<Self>,
+        node: &Atom,
+        done: oneshot::Sender<Result<(), ConnectError>>,
+    ) {
         let barred = match self.config.auto_connect {
             AutoConnect::Always => false,
             AutoConnect::Never => true,
             AutoConnect::Once => self.barred.borrow().contains(node),
         };
         if barred {
-            let _ = done.send(false);
+            let _ = done.send(Err(ConnectError::NotAutomatic));
         } else {
             self.connect(node, false, done);
         }
@@ -434,15 +460,15 @@ impl KernelShard {
 
     /// Disconnects a node; answered when its `nodedown` is out.
     pub(crate) fn disconnect(self: &Rc<Self>, node: &Atom, done: oneshot::Sender<bool>) {
-        let waiter = self.waiter(done);
+        let waiter = self.waiter(Waiter::Disconnect(done));
         self.with(|machine| machine.disconnect(node, Some(waiter)));
     }
 
-    fn waiter(&self, done: oneshot::Sender<bool>) -> WaiterId {
-        let waiter = WaiterId(self.next_waiter.get());
-        self.next_waiter.set(waiter.0 + 1);
-        self.waiters.borrow_mut().insert(waiter, done);
-        waiter
+    fn waiter(&self, waiter: Waiter) -> WaiterId {
+        let id = WaiterId(self.next_waiter.get());
+        self.next_waiter.set(id.0 + 1);
+        self.waiters.borrow_mut().insert(id, waiter);
+        id
     }
 
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
@@ -482,9 +508,15 @@ impl KernelShard {
         }
     }
 
-    pub(super) fn attempt_failed(self: &Rc<Self>, attempt: AttemptId, peer_wins: bool) {
+    pub(super) fn attempt_failed(self: &Rc<Self>, attempt: AttemptId, why: ConnectError) {
         self.attempts.borrow_mut().remove(&attempt);
-        self.with(|machine| machine.failed(attempt, peer_wins, Instant::now()));
+        self.with(|machine| machine.failed(attempt, why));
+    }
+
+    /// The peer's own attempt goes first.
+    pub(super) fn attempt_gave_way(self: &Rc<Self>, attempt: AttemptId) {
+        self.attempts.borrow_mut().remove(&attempt);
+        self.with(|machine| machine.gave_way(attempt, Instant::now()));
     }
 
     /// Admits a socket that has not proven anything; at the limit the oldest such goes.
@@ -505,6 +537,20 @@ impl KernelShard {
         }
         strangers.push_back(Rc::clone(&leash));
         leash
+    }
+
+    /// Closes the oldest socket that has not proven anything, so that another one can be accepted;
+    /// false if there is none.
+    pub(super) fn make_room(&self) -> bool {
+        let oldest = self.strangers.borrow_mut().pop_front();
+        oldest.inspect(|oldest| oldest.pull()).is_some()
+    }
+
+    /// Logs that a connection could not be accepted.
+    pub(super) fn note_crowd(&self, error: &SystemError, refused: bool) {
+        if let Some(held_back) = self.crowd_log.admit(Instant::now()) {
+            tracing::warn!(%error, refused, held_back, "a connection could not be accepted");
+        }
     }
 
     /// Something was sent that is likely to be answered soon.
@@ -581,6 +627,7 @@ impl KernelShard {
             challenge: connect::fresh_challenge().ok()?,
             timeouts: self.timeouts(),
             prefix: LengthPrefix::Two,
+            holds_ack: true,
         })
     }
 
@@ -630,13 +677,14 @@ impl KernelShard {
     }
 
     /// A name that this node may dial, by OTP's rules for long and short names.
-    pub(super) fn check_peer_name(&self, node: &Atom) -> Result<NodeName, String> {
-        let name = NodeName::parse(node.as_str()).map_err(|error| error.to_string())?;
+    pub(super) fn check_peer_name(&self, node: &Atom) -> Result<NodeName, ConnectError> {
+        let wrong = |error: NameError| ConnectError::Name(error.to_string());
+        let name = NodeName::parse(node.as_str()).map_err(wrong)?;
         let mode = match self.config.name_type {
             NameType::Long => NameMode::Long,
             NameType::Short => NameMode::Short,
         };
-        name.check_mode(mode).map_err(|error| error.to_string())?;
+        name.check_mode(mode).map_err(wrong)?;
         Ok(name)
     }
 }

@@ -20,6 +20,7 @@ mod machine;
 mod message;
 mod orders;
 mod outside;
+mod pace;
 mod peer;
 mod process;
 mod reach;

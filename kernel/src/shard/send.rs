@@ -20,7 +20,7 @@ use super::host::ShardHost;
 use super::links::BacklogFull;
 use super::wake;
 use super::{Body, Content, KernelEvent, LinkEntry, Route, Shard, ShardMessage};
-use crate::net_kernel::{ConnectionId, NodeDownReason};
+use crate::net_kernel::{ConnectError, ConnectionId, NodeDownReason};
 use crate::node::{Reply, SendError};
 use crate::process::{DestinationRef, Identity, ProcessId, Signal, name_atom};
 
@@ -35,8 +35,8 @@ pub(crate) enum Wait {
         gauge: Arc<Gauge>,
         waits: bool,
     },
-    /// An attempt to connect to the node.
-    Connection(Reply<bool>, Atom),
+    /// An attempt to connect to the node. Boxed, since every send has room for a wait.
+    Connection(Box<(Reply<Result<(), ConnectError>>, Atom)>),
 }
 
 /// What became of a send that does not wait.
@@ -201,7 +201,9 @@ impl Shard {
             // The mesh was full, or the socket took everything at once.
             Outcome::Busy { gauge, .. } if gauge.has_room() => Wait::Turn,
             Outcome::Busy { gauge, .. } => Wait::Room { gauge, waits: false },
-            Outcome::NoRoute(node) => Wait::Connection(self.node().auto_connect(&node), node),
+            Outcome::NoRoute(node) => {
+                Wait::Connection(Box::new((self.node().auto_connect(&node), node)))
+            }
         }
     }
 
@@ -226,16 +228,17 @@ impl Shard {
                 }
                 Poll::Ready(if self.is_stopping() { Err(SendError::Stopped) } else { Ok(()) })
             }
-            Wait::Connection(connected, node) => {
-                if ready!(Pin::new(connected).poll(cx)) {
-                    // The link may have ended again, or the kernel may hear of it only now: without
-                    // a turn for others this one would ask forever.
-                    cx.waker().wake_by_ref();
-                    *wait = Wait::Nothing;
-                    Poll::Pending
-                } else {
-                    Poll::Ready(Err(SendError::NoConnection { node: node.clone() }))
+            Wait::Connection(waiting) => {
+                let (connected, node) = &mut **waiting;
+                if let Err(why) = ready!(Pin::new(connected).poll(cx)) {
+                    let (node, why) = (node.clone(), Some(Box::new(why)));
+                    return Poll::Ready(Err(SendError::NoConnection { node, why }));
                 }
+                // The link may have ended again, or the kernel may hear of it only now: without a
+                // turn for others this one would ask forever.
+                cx.waker().wake_by_ref();
+                *wait = Wait::Nothing;
+                Poll::Pending
             }
         }
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use krarup_transport::fabric::{
-    Agreement, Ask, Credentials, Epoch, FabricError, LaneId, Refusal, Role, SessionId, SettleStep,
+    Agreement, Ask, Credentials, Epoch, LaneId, Refusal, Role, SessionId, SettleStep,
     SettleTimeouts, Settled, Settling,
 };
 use krarup_transport::handshake::Established;
@@ -18,6 +18,7 @@ use super::KernelShard;
 use super::connect::{BUFFER_BYTES, Event, Leash, next_event};
 use super::join;
 use super::reach::Reach;
+use crate::net_kernel::ConnectError;
 
 /// How this node came to its first link.
 pub(super) enum Side {
@@ -115,7 +116,7 @@ pub(super) async fn settle(
     side: Side,
     begun: Option<Settling>,
     leash: &Rc<Leash>,
-) -> Result<Finished, String> {
+) -> Result<Finished, ConnectError> {
     let leftover = std::mem::take(&mut established.leftover);
     if !established.flags.fabric() {
         return Ok(Finished { established, carrier: Carrier::Plain(socket, leftover) });
@@ -128,7 +129,7 @@ pub(super) async fn settle(
         Some(machine) => machine,
         None => begin_settling(kernel, &socket, role)?,
     };
-    let credentials = kernel.credentials(&established, role).ok_or("the node is not alive")?;
+    let credentials = kernel.credentials(&established, role).ok_or(ConnectError::NotAlive)?;
     let talk = Rc::new(Talk {
         role,
         machine: RefCell::new(machine),
@@ -145,7 +146,7 @@ pub(super) fn begin_settling(
     kernel: &KernelShard,
     socket: &Socket,
     role: Role,
-) -> Result<Settling, String> {
+) -> Result<Settling, ConnectError> {
     let hello = kernel.hello(socket)?;
     let timeouts = SettleTimeouts { message: kernel.setup_time(), ..SettleTimeouts::default() };
     Ok(Settling::new(role, hello, timeouts, Instant::now()))
@@ -157,9 +158,7 @@ async fn drive(
     socket: Socket,
     leftover: &[u8],
     side: &Side,
-) -> Result<Carrier, String> {
-    let told = |error: FabricError| error.to_string();
-    let failed = |error: std::io::Error| error.to_string();
+) -> Result<Carrier, ConnectError> {
     let mut joined: Vec<(LaneId, Socket, Vec<u8>)> = Vec::new();
     let mut buffer = [0; BUFFER_BYTES];
     let mut _expected = None;
@@ -175,9 +174,9 @@ async fn drive(
         }
         let output = talk.machine.borrow_mut().take_output();
         if !output.is_empty() {
-            kernel.say(&socket, &output).await.map_err(failed)?;
+            kernel.say(&socket, &output).await?;
         }
-        match step.map_err(told)? {
+        match step? {
             SettleStep::Continue => {}
             SettleStep::Plain { leftover } => return Ok(Carrier::Plain(socket, leftover)),
             SettleStep::Agreed(agreement) => {
@@ -201,7 +200,7 @@ async fn drive(
                 let counts = talk.machine.borrow_mut().joined(Instant::now(), lane);
                 match counts {
                     Ok(Some(step)) => {
-                        kernel.say(&new.socket, &new.confirm).await.map_err(failed)?;
+                        kernel.say(&new.socket, &new.confirm).await?;
                         joined.push((lane, new.socket, new.leftover));
                         Ok(step)
                     }
@@ -218,12 +217,12 @@ async fn drive(
                 let event = next_event(&socket, &talk.leash, deadline, &mut buffer).await;
                 let mut machine = talk.machine.borrow_mut();
                 let now = Instant::now();
-                match event.map_err(failed)? {
+                match event? {
                     Event::Bytes(n) => machine.receive(now, &buffer[..n]),
                     Event::Closed => Err(machine.closed()),
                     Event::Timeout => machine.expire(now),
-                    Event::Pulled => return Err("given up".to_owned()),
-                    Event::OldLinkGone | Event::Told => Ok(SettleStep::Continue),
+                    Event::Pulled => return Err(ConnectError::GivenUp),
+                    Event::Released | Event::Told => Ok(SettleStep::Continue),
                 }
             }
         };

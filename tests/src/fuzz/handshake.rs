@@ -103,6 +103,7 @@ fn accept(names: u8, choice: u8, challenge: Challenge, pieces: &[&[u8]]) -> Outc
         challenge,
         timeouts: Timeouts::default(),
         prefix: LengthPrefix::Two,
+        holds_ack: names & 16 != 0,
     };
     let mut acceptor = Acceptor::new(config, now);
     for piece in pieces {
@@ -110,8 +111,8 @@ fn accept(names: u8, choice: u8, challenge: Challenge, pieces: &[&[u8]]) -> Outc
         if let Ok(AcceptorStep::Decide(applicant)) = &step {
             step = acceptor.decide(now, decision(choice, &applicant.claim));
         }
-        if let Ok(AcceptorStep::ReplaceOldLink) = step {
-            step = acceptor.old_link_gone(now);
+        if let Ok(AcceptorStep::ReplaceOldLink | AcceptorStep::Proven) = step {
+            step = acceptor.acknowledge(now);
         }
         match step {
             Ok(AcceptorStep::Continue) => {}

@@ -211,8 +211,8 @@ impl Life {
                     self.tell(env, shard, Item::Order { barrier, order, route });
                 }
             }
-            Action::OldLinkGone { attempt } => self.old_link_gone(env, attempt),
-            Action::Resolve { .. } => {}
+            Action::Acknowledge { attempt } => self.acknowledge(env, attempt),
+            Action::Connected { .. } | Action::Disconnected { .. } => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use krarup::net_kernel::{AttemptId, ConnectionId, Decision, NodeType, PeerLink};
+use krarup::net_kernel::{AttemptId, ConnectError, ConnectionId, Decision, NodeType, PeerLink};
 use krarup_transport::fabric::{
     AcceptStep, Agreement, Ask, Credentials, DialFailure, Epoch, FabricError, JOIN_TIMEOUT,
     JoinAcceptor, JoinConfig, JoinId, JoinInitiator, JoinStep, LaneId, Probed, Refusal, Role,
@@ -170,7 +170,7 @@ impl Life {
     pub(super) fn dial_node(&mut self, env: &mut Env, attempt: AttemptId, node: &Atom) {
         let peer = self.plan.index_of(node);
         let Some(port) = env.ports.get(&peer).copied() else {
-            return self.kernel.failed(attempt, false, env.instant());
+            return self.kernel.failed(attempt, ConnectError::GivenUp);
         };
         let challenge = self.challenge(env);
         let spec = &self.plan.specs[self.owner.node];
@@ -247,7 +247,7 @@ impl Life {
             }
             (Dialling::Link { attempt, challenge, .. }, None) => {
                 self.forget_challenge(challenge);
-                return self.kernel.failed(attempt, false, env.instant());
+                return self.kernel.failed(attempt, ConnectError::GivenUp);
             }
             (Dialling::Join { door, lane, epoch, .. }, None) => {
                 return self.join_failed(env, door, lane, epoch, &DialFailure::ConnectionRefused);
@@ -263,7 +263,10 @@ impl Life {
         let Some(conn) = outcome else { return };
         let mut socket = Socket::new(DIALLER, setup);
         match &mut socket.setup {
-            Setup::Initiating { machine, .. } => socket.out = machine.take_output(),
+            Setup::Initiating { machine, attempt, .. } => {
+                self.kernel.called(*attempt);
+                socket.out = machine.take_output();
+            }
             Setup::Joining { machine, .. } => socket.out = machine.take_output(),
             _ => {}
         }
@@ -338,6 +341,7 @@ impl Life {
                             challenge,
                             timeouts: Timeouts::default(),
                             prefix: LengthPrefix::Two,
+                            holds_ack: true,
                         };
                         let machine = Box::new(Acceptor::new(config, now));
                         Setup::Accepting { machine, attempt: None, challenge }
@@ -423,6 +427,12 @@ impl Life {
                 }
                 return true;
             }
+            Some(AcceptorStep::Proven) => {
+                if let Some(attempt) = attempt {
+                    self.kernel.asks(attempt);
+                }
+                return true;
+            }
             Some(AcceptorStep::Established(established)) => {
                 self.forget_challenge(challenge);
                 let Some(attempt) = attempt else { return false };
@@ -432,7 +442,7 @@ impl Life {
         }
         self.forget_challenge(challenge);
         if let Some(attempt) = attempt {
-            self.kernel.failed(attempt, false, now);
+            self.kernel.failed(attempt, ConnectError::GivenUp);
         }
         false
     }
@@ -483,7 +493,10 @@ impl Life {
             Some(InitiatorStep::Nok | InitiatorStep::Close) | None => {}
         }
         self.forget_challenge(challenge);
-        self.kernel.failed(attempt, matches!(step, Some(InitiatorStep::Nok)), now);
+        match step {
+            Some(InitiatorStep::Nok) => self.kernel.gave_way(attempt, now),
+            _ => self.kernel.failed(attempt, ConnectError::GivenUp),
+        }
         false
     }
 
@@ -578,7 +591,7 @@ impl Life {
                 let attempt = talk.attempt;
                 let joined = std::mem::take(&mut talk.joined);
                 self.drop_joined(env, conn, &joined);
-                self.kernel.failed(attempt, false, env.instant());
+                self.kernel.failed(attempt, ConnectError::GivenUp);
                 false
             }
         }
@@ -911,8 +924,8 @@ impl Life {
         }
     }
 
-    /// The link that an attempt replaces is gone.
-    pub(super) fn old_link_gone(&mut self, env: &mut Env, attempt: AttemptId) {
+    /// Nothing is in the way of an attempt that was let in.
+    pub(super) fn acknowledge(&mut self, env: &mut Env, attempt: AttemptId) {
         let own = |socket: &Socket| {
             matches!(socket.setup, Setup::Accepting { .. }) && socket.attempt() == Some(attempt)
         };
@@ -920,7 +933,7 @@ impl Life {
         let Some(conn) = conn else { return };
         let Some(mut socket) = self.sockets.remove(&conn) else { return };
         let Setup::Accepting { machine, .. } = &mut socket.setup else { return };
-        let step = machine.old_link_gone(env.instant());
+        let step = machine.acknowledge(env.instant());
         let keep = self.acceptor_step(env, conn, &mut socket, step.ok());
         self.finish_turn(env, conn, socket, keep);
     }
@@ -936,7 +949,7 @@ impl Life {
             match self.dials.remove(&dial) {
                 Some(Dialling::Link { attempt, challenge, .. }) => {
                     self.forget_challenge(challenge);
-                    self.kernel.failed(attempt, false, now);
+                    self.kernel.failed(attempt, ConnectError::GivenUp);
                 }
                 Some(Dialling::Join { door, lane, epoch, .. }) => {
                     self.join_failed(env, door, lane, epoch, &DialFailure::Unreachable);

@@ -28,6 +28,8 @@ pub struct AcceptorConfig {
     pub timeouts: Timeouts,
     /// How lengths are written on this carrier.
     pub prefix: LengthPrefix,
+    /// Hold every ack back until the owner lets it go, see [`AcceptorStep::Proven`].
+    pub holds_ack: bool,
 }
 
 /// A peer that asks to be let in. Nothing it says is proven yet: neither intern its name nor
@@ -97,8 +99,13 @@ pub enum AcceptorStep {
     /// Call [`decide`](Acceptor::decide).
     Decide(Applicant),
     /// The peer has proven itself and its old link may go: take that down completely, then call
-    /// [`old_link_gone`](Acceptor::old_link_gone). Until then the peer waits.
+    /// [`acknowledge`](Acceptor::acknowledge). Until then the peer waits.
     ReplaceOldLink,
+    /// The peer has proven itself. Call [`acknowledge`](Acceptor::acknowledge) if this connection
+    /// is to be the link, or close it. The peer takes the ack for the end of all other attempts,
+    /// so an owner with an attempt of its own under way decides between the two before. Comes
+    /// only when the ack is [held](AcceptorConfig::holds_ack).
+    Proven,
     /// Close the socket: the applicant was refused as the owner wished.
     Close,
     /// The link is up.
@@ -143,6 +150,7 @@ enum State {
     Complement,
     Reply,
     OldLink,
+    Held,
     Over,
 }
 
@@ -182,7 +190,7 @@ impl Acceptor {
             let kind = match self.stage() {
                 Stage::Message(kind) => kind,
                 _ if bytes.is_empty() => return Ok(AcceptorStep::Continue),
-                _ if self.state == State::OldLink => {
+                _ if matches!(self.state, State::OldLink | State::Held) => {
                     return match self.keep_early(bytes) {
                         Ok(()) => Ok(AcceptorStep::Continue),
                         Err(kind) => Err(self.fail(kind)),
@@ -203,9 +211,11 @@ impl Acceptor {
             };
             match step {
                 Ok(AcceptorStep::Continue) => {}
-                Ok(step @ (AcceptorStep::Established(_) | AcceptorStep::ReplaceOldLink)) => {
-                    return Ok(step);
-                }
+                Ok(
+                    step @ (AcceptorStep::Established(_)
+                    | AcceptorStep::ReplaceOldLink
+                    | AcceptorStep::Proven),
+                ) => return Ok(step),
                 Ok(_) if !bytes.is_empty() => {
                     return Err(self.fail(HandshakeErrorKind::EarlyBytes));
                 }
@@ -242,15 +252,16 @@ impl Acceptor {
         }
     }
 
-    /// Answers [`AcceptorStep::ReplaceOldLink`]: the old link is gone, the peer may begin.
+    /// Answers [`AcceptorStep::ReplaceOldLink`] and [`AcceptorStep::Proven`]: nothing is in the
+    /// way any more, the peer may begin.
     ///
     /// # Errors
     ///
     /// When nothing was asked, or time is up; the handshake is then over.
-    pub fn old_link_gone(&mut self, now: Instant) -> Result<AcceptorStep, HandshakeError> {
+    pub fn acknowledge(&mut self, now: Instant) -> Result<AcceptorStep, HandshakeError> {
         self.expire(now)?;
-        if self.state != State::OldLink {
-            return Err(self.fail(HandshakeErrorKind::Misused("no old link is in the way")));
+        if !matches!(self.state, State::OldLink | State::Held) {
+            return Err(self.fail(HandshakeErrorKind::Misused("no ack is held")));
         }
         let early = std::mem::take(&mut self.early);
         self.establish(&early).map_err(|kind| self.fail(kind))
@@ -296,6 +307,7 @@ impl Acceptor {
             State::Complement => Stage::Message(MessageKind::Complement),
             State::Reply => Stage::Message(MessageKind::ChallengeReply),
             State::OldLink => Stage::OldLink,
+            State::Held => Stage::Owner,
             State::Over => Stage::Over,
         }
     }
@@ -474,8 +486,8 @@ impl Acceptor {
         if !cookie.verifies(self.config.challenge, &reply.digest) {
             return Err(HandshakeErrorKind::CookieMismatch);
         }
-        // Only now has the peer proven anything: the ack is ready, and goes out once no old link
-        // is in the way.
+        // Only now has the peer proven anything: the ack is ready, and goes out once nothing is in
+        // the way.
         ChallengeAck { digest: cookie.digest(reply.challenge) }
             .encode(self.config.prefix, &mut self.ack);
         if peer.replaces_link {
@@ -483,6 +495,12 @@ impl Acceptor {
             self.state = State::OldLink;
             self.keep_early(leftover)?;
             return Ok(AcceptorStep::ReplaceOldLink);
+        }
+        if self.config.holds_ack {
+            self.clock.next_stage(now);
+            self.state = State::Held;
+            self.keep_early(leftover)?;
+            return Ok(AcceptorStep::Proven);
         }
         self.establish(leftover)
     }

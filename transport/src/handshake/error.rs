@@ -24,7 +24,8 @@ pub struct HandshakeError {
 pub enum Stage {
     /// A message of the peer.
     Message(MessageKind),
-    /// The owner's verdict on the peer's name, or on an attempt the peer calls `alive`.
+    /// The owner's verdict on the peer's name, on an attempt the peer calls `alive`, or on a peer
+    /// that has proven itself while an attempt of this node is under way.
     Owner,
     /// The owner to take down the link that this one replaces.
     OldLink,
@@ -210,8 +211,9 @@ impl HandshakeError {
                  node: give both nodes the same cookie"
             }
             Stage::Message(MessageKind::Status) => {
-                "the peer closed the connection without a status; it may not be a node, or \
-                 already be busy with another connection of this name"
+                "the peer closed the connection without a status; it may not be a node, be busy \
+                 with another connection of this name already, or have no file descriptor left, \
+                 which its log tells"
             }
             Stage::Message(MessageKind::Challenge) => {
                 "the peer closed the connection after its status"

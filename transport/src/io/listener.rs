@@ -1,7 +1,8 @@
 //! Listening for connections.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -73,6 +74,8 @@ pub enum ListenError {
 pub struct Listener {
     socket: socket2::Socket,
     back_off: Cell<Option<Duration>>,
+    /// Given up for a moment when there is no other descriptor to accept and refuse with.
+    spare: RefCell<Option<File>>,
 }
 
 impl Listener {
@@ -93,6 +96,10 @@ impl Listener {
         Err(ListenError::NoFreePort { address: config.address, ports: config.ports.clone() })
     }
 
+    fn new(socket: socket2::Socket) -> Listener {
+        Listener { socket, back_off: Cell::new(None), spare: RefCell::new(spare_descriptor()) }
+    }
+
     fn bind_port(address: SocketAddr, config: &ListenConfig) -> Result<Listener, ListenError> {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)
             .map_err(ListenError::Socket)?;
@@ -107,7 +114,7 @@ impl Listener {
             socket.listen(i32::from(config.backlog))
         };
         match listen() {
-            Ok(()) => Ok(Listener { socket, back_off: Cell::new(None) }),
+            Ok(()) => Ok(Listener::new(socket)),
             Err(error) => Err(ListenError::Bind { address, error }),
         }
     }
@@ -126,7 +133,7 @@ impl Listener {
             Ok(socket)
         };
         match listen() {
-            Ok(socket) => Ok(Listener { socket, back_off: Cell::new(None) }),
+            Ok(socket) => Ok(Listener::new(socket)),
             Err(error) => Err(ListenError::Socket(error)),
         }
     }
@@ -148,9 +155,9 @@ impl Listener {
     /// The next connection. May be dropped at any time without losing one.
     ///
     /// # Errors
-    /// When the process or the host is out of descriptors or memory. The caller may free some;
-    /// the next call pauses before it tries again, longer each time, so that a loop around this
-    /// does not spin.
+    /// When the process or the host is out of descriptors or memory. The caller may free some, or
+    /// [refuse](Listener::refuse) the connection; the next call pauses before it tries again,
+    /// longer each time, so that a loop around this does not spin.
     ///
     /// # Panics
     /// Outside of a glommio executor.
@@ -178,6 +185,19 @@ impl Listener {
         }
     }
 
+    /// Closes the connection that has waited longest, when there is no descriptor to accept it
+    /// with: to whoever dialled it looks connected, and it would wait until its time is up. False
+    /// if not even that is possible.
+    pub fn refuse(&self) -> bool {
+        drop(self.spare.take());
+        let refused = self.socket.accept().is_ok();
+        self.spare.replace(spare_descriptor());
+        if refused {
+            self.back_off.set(None);
+        }
+        refused
+    }
+
     /// The next connection, if one is waiting.
     ///
     /// # Errors
@@ -192,6 +212,10 @@ impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
+}
+
+fn spare_descriptor() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 /// Whether accepting failed for want of something that may come back.

@@ -108,6 +108,7 @@ impl Session {
             challenge: challenge.challenge,
             timeouts: Timeouts::default(),
             prefix,
+            holds_ack: false,
         }
     }
 
@@ -174,7 +175,7 @@ fn play_acceptor(session: &Session, prefix: LengthPrefix, cut: impl Fn(&[u8]) ->
                     acceptor.decide(now, decision).expect(&session.name);
                 }
                 AcceptorStep::ReplaceOldLink => {
-                    let step = acceptor.old_link_gone(now).expect(&session.name);
+                    let step = acceptor.acknowledge(now).expect(&session.name);
                     assert!(matches!(step, AcceptorStep::Established(_)));
                     established = Some(step);
                 }

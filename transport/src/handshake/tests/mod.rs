@@ -43,6 +43,7 @@ fn acceptor_config(local: &str) -> AcceptorConfig {
         challenge: Challenge(0x0a0b_0c0d),
         timeouts: Timeouts::default(),
         prefix: LengthPrefix::Two,
+        holds_ack: false,
     }
 }
 
@@ -126,7 +127,7 @@ fn alive_withholds_the_ack_until_the_old_link_is_gone() {
     let step = acceptor.receive(now, &initiator.take_output(), none).expect("a good digest");
     assert!(matches!(step, AcceptorStep::ReplaceOldLink));
     assert_eq!(acceptor.take_output(), b"");
-    let step = acceptor.old_link_gone(now).expect("it was asked for");
+    let step = acceptor.acknowledge(now).expect("it was asked for");
     assert!(matches!(step, AcceptorStep::Established(_)));
     let step = initiator.receive(now, &acceptor.take_output(), none).expect("a good ack");
     assert!(matches!(step, InitiatorStep::Established(_)));
@@ -142,7 +143,7 @@ fn a_hello_behind_the_proof_waits_for_the_ack() {
     assert!(matches!(step, AcceptorStep::ReplaceOldLink));
     acceptor.receive(now, b"lo", none).expect("the rest of it");
     assert_eq!(acceptor.take_output(), b"", "no ack yet");
-    let step = acceptor.old_link_gone(now).expect("it was asked for");
+    let step = acceptor.acknowledge(now).expect("it was asked for");
     let AcceptorStep::Established(established) = step else { panic!("{step:?}") };
     assert_eq!(established.leftover, b"hello");
 
@@ -153,6 +154,25 @@ fn a_hello_behind_the_proof_waits_for_the_ack() {
         let error = acceptor.receive(now, &bytes, none).expect_err("too much");
         assert_eq!(error.kind, HandshakeErrorKind::EarlyBytes);
     }
+}
+
+#[test]
+fn a_held_ack_waits_for_the_owners_word() {
+    let now = Instant::now();
+    let mut initiator = initiator("a@h", "b@h", now);
+    let config = AcceptorConfig { holds_ack: true, ..acceptor_config("b@h") };
+    let mut acceptor = Acceptor::new(config, now);
+    acceptor.receive(now, &initiator.take_output(), none).expect("a good name");
+    acceptor.decide(now, Decision::Accept(Accept::Ok, cookie())).expect("accepted");
+    initiator.receive(now, &acceptor.take_output(), none).expect("a good challenge");
+    let step = acceptor.receive(now, &initiator.take_output(), none).expect("a good digest");
+    assert!(matches!(step, AcceptorStep::Proven), "{step:?}");
+    assert_eq!(acceptor.take_output(), b"");
+    assert_eq!(acceptor.stage(), Stage::Owner);
+    let step = acceptor.acknowledge(now).expect("the owner was asked");
+    assert!(matches!(step, AcceptorStep::Established(_)));
+    let step = initiator.receive(now, &acceptor.take_output(), none).expect("a good ack");
+    assert!(matches!(step, InitiatorStep::Established(_)));
 }
 
 #[test]
@@ -245,7 +265,7 @@ fn answers_must_fit_their_questions() {
     let error = acceptor.decide(now, Decision::Accept(named(), cookie())).expect_err("has a name");
     assert_eq!(error.fault(), Fault::Ours);
     assert!(acceptor.decide(now, Decision::Nok).is_err());
-    assert!(acceptor.old_link_gone(now).is_err());
+    assert!(acceptor.acknowledge(now).is_err());
     assert!(initiator("a@h", "b@h", now).answer_alive(now, true).is_err());
 }
 
@@ -279,6 +299,6 @@ fn each_stage_and_the_whole_have_limits() {
     initiator.receive(seconds(12), &acceptor.take_output(), none).expect("in time");
     acceptor.receive(seconds(18), &initiator.take_output(), none).expect("in time");
     assert_eq!(acceptor.deadline(), seconds(20));
-    let error = acceptor.old_link_gone(seconds(20)).expect_err("too late");
+    let error = acceptor.acknowledge(seconds(20)).expect_err("too late");
     assert_eq!(error.kind, HandshakeErrorKind::Timeout { limit: Timeouts::default().total });
 }

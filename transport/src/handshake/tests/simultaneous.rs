@@ -150,6 +150,7 @@ impl World {
             }
             AcceptorStep::Close => self.wires[connection][own].push_back(Parcel::Close),
             AcceptorStep::ReplaceOldLink => panic!("a link that was never lost is replaced"),
+            AcceptorStep::Proven => panic!("no ack is held"),
             AcceptorStep::Continue | AcceptorStep::Decide(_) => {}
         }
     }
