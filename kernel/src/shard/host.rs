@@ -22,7 +22,7 @@ use crate::net_kernel::NodeDownReason;
 /// Links that every tick of the shard's clock looks at. With many more of them each has its turn more
 /// rarely, at least once in [`TICKS_FOR_ALL_LINKS_MAX`]: a clock that looked at ten thousand idle
 /// links ten times a second would take a hundredth of a processor.
-const LINKS_PER_TICK_MIN: usize = 512;
+const LINKS_PER_TICK_MIN: usize = 64;
 
 /// Most ticks of the clock until a link has had its turn.
 const TICKS_FOR_ALL_LINKS_MAX: usize = 10;
