@@ -377,6 +377,7 @@ impl<H: Host> Handle<H> {
     /// thread that watches the shards that this one has work.
     pub async fn yield_now(&self) {
         self.wake();
+        self.note_turn();
         Yield::default().await;
     }
 
