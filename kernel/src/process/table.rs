@@ -101,11 +101,35 @@ impl ProcessTable {
         if slot.generation != id.generation {
             return None;
         }
+        // One that is given back twice would be two processes'.
+        let cell = slot.cell.take()?;
         self.free.push(id.slot);
-        slot.cell.take()
+        Some(cell)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<ProcessCell>> {
         self.slots.iter().filter_map(|slot| slot.cell.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Owner;
+
+    #[test]
+    fn a_process_that_is_removed_twice_leaves_one_place() {
+        let mut table = ProcessTable::new(0);
+        let create = |table: &mut ProcessTable| {
+            let id = table.reserve().expect("a place");
+            table.insert(Rc::new(ProcessCell::new(id, Owner::Task)));
+            id
+        };
+        let first = create(&mut table);
+        assert!(table.remove(first).is_some());
+        assert!(table.remove(first).is_none());
+        let (second, third) = (create(&mut table), create(&mut table));
+        assert_ne!(second.slot, third.slot);
+        assert!(table.find(second).is_some() && table.find(third).is_some());
     }
 }

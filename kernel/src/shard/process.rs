@@ -119,10 +119,14 @@ impl Shard {
             }
         };
         // An exit signal may have come while the process ran; it ends at the next turn.
-        let Some(reason) = outcome else { return Poll::Pending };
-        // The future goes first: what it holds may still send.
-        *body = None;
+        let Some(mut reason) = outcome else { return Poll::Pending };
         drop(body);
+        // The future goes first: what it holds may still send.
+        if let Err(panic) = drop_body(cell) {
+            reason = panic_reason(&panic);
+        }
+        // It has its reason: what came meanwhile must not end it once more.
+        cell.exit.take();
         log_end(self, cell, &reason);
         self.finish(cell, &reason);
         Poll::Ready(())
@@ -311,9 +315,16 @@ impl Future for ProcessTask {
 
 impl Drop for ProcessTask {
     fn drop(&mut self) {
-        // A process keeps its cell, and the cell what the process runs.
-        drop(self.cell.body.take());
+        // A process keeps its cell, and the cell what the process runs. Nobody is left to be told of
+        // a panic.
+        let _ = drop_body(&self.cell);
     }
+}
+
+/// Drops what a process runs. What that keeps is the program's, and may panic.
+fn drop_body(cell: &ProcessCell) -> std::thread::Result<()> {
+    let body = cell.body.take();
+    catch_unwind(AssertUnwindSafe(|| drop(body)))
 }
 
 fn log_end(shard: &Shard, cell: &ProcessCell, reason: &Term) {

@@ -46,8 +46,8 @@ const LOOK_INTERVAL: Duration = Duration::from_micros(20);
 
 /// How long a driver holds the thread in a sleep of its own before it parks. The executor's way into
 /// its sleep and out of it costs ten system calls, which a message that comes soon need not wait
-/// for. The executor's timers and wakes from other threads may be late by this, as they are while
-/// the shard is busy.
+/// for. The executor's timers and wakes from other threads may be late by this; and where something
+/// ends every nap, by the executor's preempt timer, as they are while the shard is busy.
 const NAP: Duration = Duration::from_millis(1);
 
 /// How often the shard's other tasks may run before a nap: one that wakes another must not find the

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use super::ShardId;
@@ -24,7 +24,9 @@ pub struct Handle<H: Host>(Rc<Shared<H>>);
 /// A link of this shard that was found already; see [`Handle::link`].
 pub struct LinkRef<H: Host> {
     shard: Handle<H>,
-    slot: Rc<Slot<H::Link>>,
+    /// Weak, for whoever sent over a link once may not look at it again, and the socket would stay
+    /// open for as long.
+    slot: Weak<Slot<H::Link>>,
 }
 
 /// What so many deliveries lead to is written in two halves, so that the peer works on one while the
@@ -260,7 +262,7 @@ impl<H: Host> Handle<H> {
     /// A link found once, for those who send over it often. It does not keep the link.
     #[must_use]
     pub fn link(&self, key: LinkKey) -> Option<LinkRef<H>> {
-        Some(LinkRef { shard: self.clone(), slot: self.0.slot(key)? })
+        Some(LinkRef { shard: self.clone(), slot: Rc::downgrade(&self.0.slot(key)?) })
     }
 
     /// Sends what is queued on a link now if that is due, else in this pass or the next.
@@ -377,6 +379,7 @@ impl<H: Host> Handle<H> {
     /// thread that watches the shards that this one has work.
     pub async fn yield_now(&self) {
         self.wake();
+        self.note_turn();
         Yield::default().await;
     }
 
@@ -826,14 +829,15 @@ impl<H: Host> LinkRef<H> {
     /// When called from within itself or [`Handle::with_link`] for the same link.
     #[inline]
     pub fn send_with<R>(&self, f: impl FnOnce(&mut H::Link) -> R) -> Option<R> {
-        let mut state = self.slot.state.borrow_mut();
+        let slot = self.slot.upgrade()?;
+        let mut state = slot.state.borrow_mut();
         let link = state.as_mut()?;
         let result = f(link);
         let enough = link.has_queued(self.shard.0.config.direct_bytes);
         drop(state);
         // What is dirty is written soon; what is blocked, when there is room.
-        if enough || !self.slot.dirty.get() {
-            self.shard.send_slot(&self.slot, enough);
+        if enough || !slot.dirty.get() {
+            self.shard.send_slot(&slot, enough);
         }
         Some(result)
     }
@@ -847,7 +851,9 @@ impl<H: Host> Clone for Handle<H> {
 
 impl<H: Host> fmt::Debug for LinkRef<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LinkRef").field("key", &self.slot.key).finish_non_exhaustive()
+        f.debug_struct("LinkRef")
+            .field("key", &self.slot.upgrade().map(|slot| slot.key))
+            .finish_non_exhaustive()
     }
 }
 

@@ -719,3 +719,34 @@ fn an_idle_link_is_small() {
     let bytes = size_of::<super::slots::Slot<()>>();
     assert!(bytes <= 384, "a slot has {bytes} bytes");
 }
+
+/// A task that lets others run again and again is not one that waits.
+#[test]
+fn a_task_that_yields_does_not_find_the_shard_asleep() {
+    const YIELDS: u32 = 3000;
+    let mesh = mesh::<Order>(1, &MeshConfig::default());
+    let (sender, _log) = mpsc::channel();
+    let config = ExecutorsConfig { shards: 1, ..ExecutorsConfig::default() };
+    let (took, times) = mpsc::channel();
+    let executors = Executors::start(&config, mesh.seats, move |_, seat| {
+        let log = sender.clone();
+        let actor = Actor { log, ticks: false, backlog: RefCell::default(), cursor: Cell::new(0) };
+        let took = took.clone();
+        async move {
+            let driver = Driver::new(seat, Rc::new(actor), DriverConfig::default()).unwrap();
+            let handle = driver.handle();
+            let driver = glommio::spawn_local(driver.run());
+            crate::io::sleep(Duration::from_millis(20)).await;
+            let before = (Instant::now(), handle.counters().naps);
+            for _ in 0..YIELDS {
+                handle.yield_now().await;
+            }
+            took.send((before.0.elapsed(), handle.counters().naps - before.1)).unwrap();
+            handle.stop();
+            driver.await;
+        }
+    });
+    let (took, naps) = times.recv_timeout(PATIENCE).unwrap();
+    executors.unwrap().join();
+    assert!(naps < 10, "{naps} naps in {YIELDS} yields, which took {took:?}");
+}
