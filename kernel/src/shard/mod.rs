@@ -35,7 +35,7 @@ mod turn;
 mod wake;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -118,7 +118,7 @@ pub(crate) struct Shard {
     /// Room for the links that a tick looks at.
     ticked: RefCell<Vec<krarup_transport::shard::LinkKey>>,
     /// Processes that were woken, in that order.
-    ready: RefCell<Vec<Rc<ProcessCell>>>,
+    ready: RefCell<VecDeque<Rc<ProcessCell>>>,
     /// The turn of the process that runs.
     turn: Cell<Turn>,
     /// Turns of processes that held up the shard.

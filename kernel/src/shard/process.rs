@@ -78,8 +78,10 @@ impl Shard {
 
     /// Runs the processes that were woken, each until it waits again.
     pub(super) fn run_ready(self: &Rc<Self>) {
-        let mut round = self.ready.take();
-        for cell in round.drain(..) {
+        // One by one, so that a panic leaves the others where they are.
+        let round = self.ready.borrow().len();
+        for _ in 0..round {
+            let Some(cell) = self.ready.borrow_mut().pop_front() else { return };
             // What waits was polled by its task, which knows the waker.
             let task = cell.task();
             let Some(task) = &*task else { continue };
@@ -87,11 +89,6 @@ impl Shard {
             if ended.is_ready() || cell.exit.borrow().is_some() {
                 task.wake_by_ref();
             }
-        }
-        // Keeps the room, beside what was woken meanwhile.
-        let mut ready = self.ready.borrow_mut();
-        if ready.is_empty() {
-            *ready = round;
         }
     }
 
@@ -143,7 +140,7 @@ impl Shard {
     pub(super) fn pushed(self: &Rc<Self>, process: &Rc<ProcessCell>, pushed: Pushed) {
         self.io().handle().note_delivery();
         if process.mailbox.borrow_mut().take_due() {
-            self.ready.borrow_mut().push(Rc::clone(process));
+            self.ready.borrow_mut().push_back(Rc::clone(process));
             self.io().handle().note_ready();
         }
         match pushed {

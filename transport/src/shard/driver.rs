@@ -46,9 +46,12 @@ const LOOK_INTERVAL: Duration = Duration::from_micros(20);
 
 /// How long a driver holds the thread in a sleep of its own before it parks. The executor's way into
 /// its sleep and out of it costs ten system calls, which a message that comes soon need not wait
-/// for. The executor's timers and wakes from other threads may be late by this; and where something
-/// ends every nap, by the executor's preempt timer, as they are while the shard is busy.
+/// for.
 const NAP: Duration = Duration::from_millis(1);
+
+/// How long something may end every nap before the driver parks all the same: so late may timers of
+/// the executor and wakes from other threads be, beside a nap.
+const NAPPING_MAX: Duration = Duration::from_millis(2);
 
 /// How often the shard's other tasks may run before a nap: one that wakes another must not find the
 /// thread asleep.
@@ -115,6 +118,7 @@ pub struct Driver<H: Host> {
     next_tick: Instant,
     spin: Spin,
     last_look: Instant,
+    last_park: Instant,
 }
 
 impl<H: Host> Driver<H> {
@@ -139,6 +143,7 @@ impl<H: Host> Driver<H> {
             next_tick,
             spin,
             last_look: now,
+            last_park: now,
         })
     }
 
@@ -176,7 +181,7 @@ impl<H: Host> Driver<H> {
             }
             if worked || self.spin.goes_on(now) || !self.is_quiet() {
                 self.let_tasks_run().await;
-            } else if !self.doze().await && !self.nap(&door) {
+            } else if !self.doze().await && !self.nap(now, &door) {
                 self.park(&mut parking, &door).await;
             }
         }
@@ -189,8 +194,11 @@ impl<H: Host> Driver<H> {
     /// Lets all that is ready run. What many of them sent leaves at once.
     async fn let_tasks_run(&mut self) {
         self.handle.begin_turns();
-        if self.handle.take_ready() {
-            let _ = self.handle.caught(|| self.host.run_ready(&self.handle));
+        if self.handle.take_ready()
+            && self.handle.caught(|| self.host.run_ready(&self.handle)).is_err()
+        {
+            // Others than the one that panicked may wait.
+            self.handle.note_ready();
         }
         Yield::default().await;
         if self.handle.end_turns() {
@@ -337,7 +345,10 @@ impl<H: Host> Driver<H> {
     }
 
     /// Waits for the links and other threads for a moment. Returns whether anything came.
-    fn nap(&mut self, door: &Door) -> bool {
+    fn nap(&mut self, now: Instant, door: &Door) -> bool {
+        if now.duration_since(self.last_park) >= NAPPING_MAX {
+            return false;
+        }
         door.nap();
         // Whoever pushed before seeing that is found here; whoever pushes later sees it.
         let mut came = self.drain_mesh() || self.handle.has_work() || self.handle.is_stopping();
@@ -364,6 +375,7 @@ impl<H: Host> Driver<H> {
             self.handle.count(|counters| counters.parks += 1);
             poll_fn(|_| if door.is_parked() { Poll::Pending } else { Poll::Ready(()) }).await;
         }
+        self.last_park = Instant::now();
         door.leave();
     }
 }

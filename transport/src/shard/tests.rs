@@ -636,6 +636,34 @@ fn an_idle_shard_parks() {
     assert!(shards.counters(0).naps > before.naps);
 }
 
+/// Naps do not see the executor's timers, so a shard parks now and then whatever ends its naps.
+#[test]
+fn a_shard_parks_although_every_nap_is_ended() {
+    let config = DriverConfig {
+        spin: Duration::ZERO,
+        spin_after_send: Duration::ZERO,
+        ..DriverConfig::default()
+    };
+    let shards = Shards::start_with(1, config, &MeshConfig::default());
+    let before = shards.counters(0);
+    let mut parks = 0;
+    let deadline = Instant::now() + PATIENCE;
+    for word in 0.. {
+        thread::sleep(Duration::from_micros(200));
+        shards.order(0, Order::Word(word));
+        assert_eq!(shards.next(), Seen::Word(Origin::Foreign, word));
+        assert!(Instant::now() < deadline, "naps only");
+        if word % 100 == 99 {
+            parks = shards.counters(0).parks - before.parks;
+            if parks >= 20 {
+                break;
+            }
+        }
+    }
+    let naps = shards.counters(0).naps - before.naps;
+    assert!(naps > parks, "{naps} naps, {parks} parks");
+}
+
 #[test]
 fn a_napping_shard_is_woken_by_other_threads() {
     let config = DriverConfig {
