@@ -55,8 +55,8 @@ fn verdicts(text: &mut String, document: &Document<'_>) {
     let all = outcomes().count();
     let _ = writeln!(
         text,
-        "{} of {all} targets met, {} missed, {} not measured. Medians; \"from–to\" is the smallest \
-         and largest of the repetitions.\n",
+        "{} of {all} targets met, {} missed, {} not measured. Medians; a ratio is the \
+         median of those within each repetition, \"from–to\" the smallest and largest.\n",
         count("met"),
         count("missed"),
         count("not measured")

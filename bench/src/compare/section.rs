@@ -3,7 +3,7 @@
 use crate::case::Case;
 use crate::peer::Peer;
 use crate::report::format;
-use crate::report::{Failure, Measurement, Row};
+use crate::report::{Failure, Measurement, Row, median};
 use crate::work::{Figure, Metric};
 
 /// Cases that are measured together.
@@ -164,7 +164,9 @@ impl Check {
                 Some(ratio(*ours, *theirs))
             })
             .collect();
-        let value = ratio(measured, reference);
+        // Their median, as a machine that changes its pace between repetitions changes it for both.
+        let value =
+            if ratios.is_empty() { ratio(measured, reference) } else { median(ratios.clone()) };
         Outcome {
             measured: Some(measured),
             reference: Some((best.peer, reference)),
