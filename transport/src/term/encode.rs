@@ -111,7 +111,7 @@ fn encode<L: Limit>(
 ) {
     let done = append(out, |room| match term {
         // Nearly every message is one.
-        Term::Tuple(elements) => put_tuple(elements, room, limit),
+        Term::Tuple(elements) => put(elements, put_tuple_head(elements, room)?, limit),
         _ => put(std::slice::from_ref(term), room, limit),
     });
     if done {
@@ -223,12 +223,26 @@ fn put_one<'b, L: Limit>(term: &Term, room: Room<'b>, limit: L) -> Option<Room<'
 }
 
 #[inline(always)]
+fn put_tuple_head<'b>(elements: &[Term], room: Room<'b>) -> Option<Room<'b>> {
+    match u8::try_from(elements.len()) {
+        Ok(arity) => room.put([tag::SMALL_TUPLE, arity]),
+        Err(_) => put_head(room, tag::LARGE_TUPLE, elements.len()),
+    }
+}
+
+/// Nearly all that tuples within others contain are leaves, so those are put without a call.
+#[inline(always)]
 fn put_tuple<'b, L: Limit>(elements: &[Term], room: Room<'b>, limit: L) -> Option<Room<'b>> {
-    let room = match u8::try_from(elements.len()) {
-        Ok(arity) => room.put([tag::SMALL_TUPLE, arity])?,
-        Err(_) => put_head(room, tag::LARGE_TUPLE, elements.len())?,
-    };
-    put(elements, room, limit)
+    let mut room = put_tuple_head(elements, room)?;
+    for element in elements {
+        room = match element {
+            Term::Tuple(_) | Term::List(_) | Term::ImproperList(..) | Term::Map(_) => {
+                put(std::slice::from_ref(element), room, limit)?
+            }
+            leaf => put_leaf(leaf, room, limit)?,
+        };
+    }
+    Some(room)
 }
 
 /// Puts a term that contains no others.
