@@ -34,6 +34,14 @@ impl Siege {
         Self { krarup, otp, log_start: 0, _lab: lab }
     }
 
+    /// Limits the descriptors of the Krarup node, as prlimit's `--nofile` says.
+    fn limit_descriptors(&mut self, limit: &str) {
+        let limit = format!("--nofile={limit}");
+        let pid = self.krarup.process().pid().to_string();
+        let limited = std::process::Command::new("prlimit").args([&limit, "--pid", &pid]).status();
+        assert!(limited.is_ok_and(|status| status.success()), "prlimit cannot limit the node");
+    }
+
     /// A connection that has not said anything.
     fn dial(&mut self) -> RawPeer {
         self.log_start = self.krarup.process().lines_printed();
@@ -247,11 +255,9 @@ fn a_node_whose_links_are_all_it_has_descriptors_for_refuses_at_once() {
         return;
     }
     let mut siege = Siege::begin();
-    let process = siege.krarup.process();
-    let limit = format!("--nofile={}:", process.descriptors());
-    let pid = process.pid().to_string();
-    let limited = std::process::Command::new("prlimit").args([&limit, "--pid", &pid]).status();
-    assert!(limited.is_ok_and(|status| status.success()), "prlimit cannot limit the node");
+    // The hard limit stays.
+    let limit = siege.krarup.process().descriptors();
+    siege.limit_descriptors(&format!("{limit}:"));
     // Some numbers below the limit may be free.
     let log_start = siege.krarup.process().lines_printed();
     let mut links = Vec::new();
@@ -277,12 +283,9 @@ fn a_node_out_of_descriptors_serves_those_it_has() {
         return;
     }
     let mut siege = Siege::begin();
-    let process = siege.krarup.process();
     let spare = 8;
-    let limit = format!("--nofile={}", process.descriptors() + spare);
-    let pid = process.pid().to_string();
-    let limited = std::process::Command::new("prlimit").args([&limit, "--pid", &pid]).status();
-    assert!(limited.is_ok_and(|status| status.success()), "prlimit cannot limit the node");
+    let limit = siege.krarup.process().descriptors() + spare;
+    siege.limit_descriptors(&limit.to_string());
     let crowd: Vec<RawPeer> = (0..200).map(|_| siege.dial()).collect();
     siege.expect_well("no descriptor left");
     // The log is not flooded by what fails again and again, nor the processor kept busy with it.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use krarup_transport::dist::TickConfig;
 use krarup_transport::handshake::Cookie;
 use krarup_transport::io::SocketOptions;
 
@@ -111,6 +112,13 @@ pub struct NodeConfig {
     pub spin: Option<Duration>,
     /// Run the stock services `echo` and `sink`.
     pub services: bool,
+}
+
+impl NodeConfig {
+    /// The tick time with the intensity.
+    pub(crate) fn tick(&self) -> TickConfig {
+        TickConfig::new(self.net_ticktime, self.net_tickintensity)
+    }
 }
 
 impl Default for NodeConfig {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use krarup_transport::buffer::{Receiver, Slice};
 use krarup_transport::dist::frame::LENGTH_BYTES;
-use krarup_transport::dist::{FrameReader, Front, TickAction, TickConfig};
+use krarup_transport::dist::{FrameReader, Front, TickAction};
 use krarup_transport::fabric::{Incoming, LaneError};
 use krarup_transport::link::{LinkError, PlainMessage, Signal};
 use krarup_transport::shard::{DriverConfig, End, Full, Handle, Host, LinkKey, Origin, ShardId};
@@ -139,9 +139,8 @@ impl Shard {
     /// two ticks on the wire.
     fn ticks_for_all_links(&self) -> usize {
         let clock = DriverConfig::default().tick;
-        let config = self.node.config();
         // Those of lanes are shorter.
-        let tick = TickConfig::new(config.net_ticktime, config.net_tickintensity).halved();
+        let tick = self.node.config().tick().halved();
         let ticks = tick.interval().as_nanos() / (4 * clock.as_nanos());
         usize::try_from(ticks).unwrap_or(usize::MAX).clamp(1, TICKS_FOR_ALL_LINKS_MAX)
     }

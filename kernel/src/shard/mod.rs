@@ -39,6 +39,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use krarup_transport::shard::LinkKey;
 use krarup_transport::term::{Atom, Creation, Pid, Reference};
 use rustc_hash::FxHashMap;
 
@@ -116,7 +117,7 @@ pub(crate) struct Shard {
     /// The slot of the link that the next tick of the clock looks at first.
     tick_cursor: Cell<usize>,
     /// Room for the links that a tick looks at.
-    ticked: RefCell<Vec<krarup_transport::shard::LinkKey>>,
+    ticked: RefCell<Vec<LinkKey>>,
     /// Processes that were woken, in that order.
     ready: RefCell<VecDeque<Rc<ProcessCell>>>,
     /// The turn of the process that runs.

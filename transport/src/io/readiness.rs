@@ -100,16 +100,8 @@ impl Readiness {
         let _ = self.control(libc::EPOLL_CTL_DEL, fd.as_raw_fd(), 0, Interest::Read);
     }
 
-    /// Collects what has happened, without waiting. Returns how many events there are.
-    ///
-    /// # Errors
-    /// Those of `epoll_wait`, which are programming errors.
-    pub fn poll(&self, events: &mut Events) -> io::Result<usize> {
-        self.wait(events, Duration::ZERO)
-    }
-
     /// Collects what has happened, and waits for it if nothing has, for up to `patience`, which is
-    /// rounded down to milliseconds. Returns how many events there are.
+    /// rounded down to milliseconds: not at all when that is zero. Returns how many events there are.
     ///
     /// # Errors
     /// Those of `epoll_wait`, which are programming errors.

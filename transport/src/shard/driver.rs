@@ -100,11 +100,21 @@ impl DriverConfig {
     /// processors, since one shard would then spin on the time of another.
     #[must_use]
     pub fn for_shards(shards: usize) -> DriverConfig {
-        let config = DriverConfig::default();
         if shards <= processors() {
-            return config;
+            DriverConfig::default()
+        } else {
+            DriverConfig::never_spinning()
         }
-        DriverConfig { spin: Duration::ZERO, spin_after_send: Duration::ZERO, ..config }
+    }
+
+    /// The defaults, but for spinning: a shard that finds nothing to do sleeps.
+    #[must_use]
+    pub fn never_spinning() -> DriverConfig {
+        DriverConfig {
+            spin: Duration::ZERO,
+            spin_after_send: Duration::ZERO,
+            ..DriverConfig::default()
+        }
     }
 }
 

@@ -573,11 +573,7 @@ fn many_links_with_few_active_are_all_heard() {
 #[test]
 fn parked_shards_are_woken_by_each_other() {
     // More shards than this machine is likely to have processors, and no spinning.
-    let config = DriverConfig {
-        spin: Duration::ZERO,
-        spin_after_send: Duration::ZERO,
-        ..DriverConfig::default()
-    };
+    let config = DriverConfig::never_spinning();
     let shards = Shards::start_with(5, config, &MeshConfig::default());
     for round in 0..40 {
         for from in 0..5 {
@@ -639,11 +635,7 @@ fn an_idle_shard_parks() {
 /// Naps do not see the executor's timers, so a shard parks now and then whatever ends its naps.
 #[test]
 fn a_shard_parks_although_every_nap_is_ended() {
-    let config = DriverConfig {
-        spin: Duration::ZERO,
-        spin_after_send: Duration::ZERO,
-        ..DriverConfig::default()
-    };
+    let config = DriverConfig::never_spinning();
     let shards = Shards::start_with(1, config, &MeshConfig::default());
     let before = shards.counters(0);
     let mut parks = 0;
@@ -666,11 +658,7 @@ fn a_shard_parks_although_every_nap_is_ended() {
 
 #[test]
 fn a_napping_shard_is_woken_by_other_threads() {
-    let config = DriverConfig {
-        spin: Duration::ZERO,
-        spin_after_send: Duration::ZERO,
-        ..DriverConfig::default()
-    };
+    let config = DriverConfig::never_spinning();
     let shards = Shards::start_with(2, config, &MeshConfig::default());
     let before = shards.counters(1);
     for round in 0..2000 {
