@@ -392,7 +392,7 @@ async fn dial_socket(
     let addresses = resolve(peer.host()).await?;
     let port = match kernel.fixed_peer_port() {
         Some(port) => port,
-        None => look_up(kernel, &addresses, peer.head(), limit).await?,
+        None => look_up(kernel, &addresses, &peer, limit).await?,
     };
     let mut refused = no_address(peer.host());
     for address in addresses {
@@ -483,9 +483,10 @@ async fn initiate(
 async fn look_up(
     kernel: &KernelShard,
     hosts: &[IpAddr],
-    name: &str,
+    peer: &NodeName,
     limit: Duration,
 ) -> Result<u16, ConnectError> {
+    let name = peer.head();
     let mut refused = None;
     for host in hosts {
         let epmd = SocketAddr::new(*host, kernel.epmd_port());
@@ -504,7 +505,7 @@ async fn look_up(
             Err(error) => refused = Some(ConnectError::Epmd { address: epmd, error }),
         }
     }
-    Err(refused.unwrap_or_else(|| no_address(name)))
+    Err(refused.unwrap_or_else(|| no_address(peer.host())))
 }
 
 async fn ask_epmd(
