@@ -35,7 +35,7 @@ impl fmt::Display for Written<'_> {
     }
 }
 
-fn print(f: &mut fmt::Formatter<'_>, term: &Term, strings: bool) -> fmt::Result {
+pub(super) fn print(f: &mut fmt::Formatter<'_>, term: &Term, strings: bool) -> fmt::Result {
     match term {
         Term::Integer(value) => write!(f, "{value}"),
         Term::BigInteger(value) => write!(f, "{value}"),
@@ -113,7 +113,7 @@ fn as_character(term: &Term) -> Option<char> {
     u32::try_from(*code).ok().and_then(char::from_u32)
 }
 
-fn is_printable_list(elements: &[Term]) -> bool {
+pub(super) fn is_printable_list(elements: &[Term]) -> bool {
     let printable = |element| as_character(element).is_some_and(is_printable);
     !elements.is_empty() && elements.iter().all(printable)
 }
