@@ -22,7 +22,7 @@ pub use krarup_transport::term;
 pub use net_kernel::ConnectError;
 pub use node::{
     AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LinkStats, NameType, Node,
-    NodeConfig, Reply, SendError, ShardStats, SpawnError, StartError, Stopped,
+    NodeConfig, Output, Reply, SendError, ShardStats, SpawnError, StartError, Stopped,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,

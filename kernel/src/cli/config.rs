@@ -141,7 +141,7 @@ pub(super) struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) epmd_port: Option<u16>,
 
-    /// Leave out the services echo and sink
+    /// Leave out the services and the functions for administration
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) no_services: Option<bool>,

@@ -213,6 +213,8 @@ fn builder(settings: &Layer) -> Result<Builder, Failure> {
         config.spin = Some(profile.spin());
     }
     config.services = !settings.no_services.unwrap_or(false);
+    // Standard output says one thing: that the node is ready.
+    config.output = krarup::Output::Stderr;
     Ok(Builder::from_config(config))
 }
 

@@ -471,6 +471,11 @@ impl KernelShard {
         id
     }
 
+    /// The cookie that peers without one of their own have.
+    pub(crate) fn cookie(&self) -> Option<Atom> {
+        Atom::new(&self.life.borrow().as_ref()?.cookie.reveal()).ok()
+    }
+
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
         self.machine.borrow().nodes()
     }

@@ -220,6 +220,11 @@ impl Shard {
         }
     }
 
+    /// The pids of this shard's processes.
+    pub(crate) fn pids(&self) -> Vec<Pid> {
+        self.processes.borrow().iter().map(|process| self.pid(process.id())).collect()
+    }
+
     /// What this shard counts.
     pub(crate) fn stats(&self) -> ShardStats {
         let handle = self.io().handle();
