@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     arguments: String,
 
     #[command(flatten)]
-    client: client::Arguments,
+    client: client::Flags,
 
     /// Print JSON: the value, or what failed, as the text of a term
     #[arg(long)]
@@ -50,7 +50,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             output::line(&value.pretty().to_string());
             Ok(())
         }
-        Err(error) => Err(Failure::Failed(text(&error, true))),
+        Err(error) => {
+            output::hint(&text(&error, true));
+            Err(Failure::Answered)
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct Flags {
     /// Full (long) name to connect as; a unique one unless stated
     #[arg(long, value_name = "NAME@HOST", conflicts_with = "sname")]
     name: Option<String>,
@@ -43,7 +43,7 @@ pub(super) struct Arguments {
     hidden: bool,
 }
 
-impl Arguments {
+impl Flags {
     /// How long to wait for the answer.
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout.into())
@@ -51,20 +51,20 @@ impl Arguments {
 }
 
 /// Starts a hidden node that can talk to `peer`.
-pub(super) fn start(arguments: &Arguments, peer: &str) -> Result<Node, Failure> {
+pub(super) fn start(flags: &Flags, peer: &str) -> Result<Node, Failure> {
     let Some((_, host)) = peer.split_once('@') else {
         return Err(Failure::Usage(format!(
             "{peer:?} is no full node name: give NAME@HOST, such as {peer}@127.0.0.1"
         )));
     };
-    let (name, is_short) = own_name(arguments, host)?;
+    let (name, is_short) = own_name(flags, host)?;
     let mut config = NodeConfig {
         name: Some(name),
-        cookie: Some(node::cookie(arguments.cookie.as_deref(), arguments.cookie_file.as_deref())?),
+        cookie: Some(node::cookie(flags.cookie.as_deref(), flags.cookie_file.as_deref())?),
         hidden: true,
         epmd: EpmdMode::None,
-        epmd_port: arguments.epmd_port,
-        peer_port: arguments.dist_port,
+        epmd_port: flags.epmd_port,
+        peer_port: flags.dist_port,
         // Nobody is to connect here.
         listen_address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         ..NodeConfig::default()
@@ -76,9 +76,9 @@ pub(super) fn start(arguments: &Arguments, peer: &str) -> Result<Node, Failure> 
 }
 
 /// The name to connect as, and whether it is a short one: of the kind the peer has.
-fn own_name(arguments: &Arguments, peer_host: &str) -> Result<(String, bool), Failure> {
-    let given = arguments.sname.as_ref().or(arguments.name.as_ref());
-    let is_short = match (&arguments.sname, &arguments.name) {
+fn own_name(flags: &Flags, peer_host: &str) -> Result<(String, bool), Failure> {
+    let given = flags.sname.as_ref().or(flags.name.as_ref());
+    let is_short = match (&flags.sname, &flags.name) {
         (Some(_), _) => true,
         (None, Some(_)) => false,
         (None, None) => !peer_host.contains('.') && peer_host.parse::<IpAddr>().is_err(),

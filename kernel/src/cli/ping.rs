@@ -10,7 +10,7 @@ pub(super) struct Arguments {
     node: String,
 
     #[command(flatten)]
-    client: client::Arguments,
+    client: client::Flags,
 
     /// Print JSON
     #[arg(long)]

@@ -14,7 +14,7 @@ pub(super) async fn info(me: &Process) -> Term {
     map([
         ("name", own),
         ("version", Term::Binary(env!("CARGO_PKG_VERSION").as_bytes().to_vec().into())),
-        ("uptime_ms", number(u64::try_from(node.uptime().as_millis()).unwrap_or(u64::MAX))),
+        ("uptime", number(u64::try_from(node.uptime().as_millis()).unwrap_or(u64::MAX))),
         ("shards", number(node.shards() as u64)),
         ("port", number(u64::from(node.port().unwrap_or(0)))),
         ("creation", number(u64::from(node.creation().map_or(0, |creation| creation.0)))),

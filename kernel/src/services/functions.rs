@@ -33,12 +33,12 @@ fn of_erlang(node: &Node) {
     let m = "erlang";
     node.register_function(m, "node", |me, ()| async move { Ok(own_name(&me.node())) });
     node.register_function(m, "is_alive", |me, ()| async move { Ok(me.node().is_alive()) });
-    node.register_function(m, "nodes", |me, ()| async move {
-        nodes(&me, &atom("visible")).await
-    });
-    node.register_function(m, "nodes", |me, (what,): (Term,)| async move {
-        nodes(&me, &what).await
-    });
+    node.register_function(m, "nodes", |me, ()| async move { nodes(&me, &atom("visible")).await });
+    node.register_function(
+        m,
+        "nodes",
+        |me, (what,): (Term,)| async move { nodes(&me, &what).await },
+    );
     node.register_function(m, "whereis", |me, (name,): (Atom,)| async move {
         Ok(me.whereis(&name).map_or_else(|| atom("undefined"), Term::Pid))
     });
@@ -79,9 +79,11 @@ fn of_erlang(node: &Node) {
         Ok(me.node().processes().await.contains(&pid))
     });
     // What is known of processes is not kept in Erlang's terms.
-    node.register_function(m, "process_info", |_, (_,): (Pid,)| async move {
-        Ok(atom("undefined"))
-    });
+    node.register_function(
+        m,
+        "process_info",
+        |_, (_,): (Pid,)| async move { Ok(atom("undefined")) },
+    );
     node.register_function(m, "process_info", |_, (_, _): (Pid, Term)| async move {
         Ok(atom("undefined"))
     });
@@ -148,9 +150,11 @@ fn of_absent_applications(node: &Node) {
             Term::Tuple(vec![atom("error"), atom("nofile")])
         })
     });
-    node.register_function("code", "which", |_, (_,): (Atom,)| async move {
-        Ok(atom("non_existing"))
-    });
+    node.register_function(
+        "code",
+        "which",
+        |_, (_,): (Atom,)| async move { Ok(atom("non_existing")) },
+    );
     node.register_function("code", "is_loaded", |_, (_,): (Atom,)| async move { Ok(false) });
     node.register_function("global_group", "get_own_nodes", |me, ()| async move {
         Ok(Term::List(vec![own_name(&me.node())]))

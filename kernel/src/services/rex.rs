@@ -105,9 +105,8 @@ fn call_of(request: &Term) -> Option<(&Atom, &Atom, &Vec<Term>)> {
 /// Calls a function of this node; the answer is in the shapes of `rpc:call`.
 async fn run_call(me: &Process, (module, function, arguments): (&Atom, &Atom, &Vec<Term>)) -> Term {
     let own = me.pid().node;
-    let value: Result<Term, _> = me
-        .rpc(own.as_str(), module.as_str(), function.as_str(), arguments, Duration::MAX)
-        .await;
+    let value: Result<Term, _> =
+        me.rpc(own.as_str(), module.as_str(), function.as_str(), arguments, Duration::MAX).await;
     match value {
         Ok(value) => match value.as_tuple() {
             Some([what, _]) if is(what, "EXIT") => bad_rpc(value),

@@ -86,9 +86,16 @@ async fn serve(
             Ok(answer)
         }
         [what, ..]
-            if ["get_chars", "get_line", "get_until", "get_password", "setopts", "get_geometry"]
-                .iter()
-                .any(|known| is(what, known)) =>
+            if [
+                "get_chars",
+                "get_line",
+                "get_until",
+                "get_password",
+                "setopts",
+                "get_geometry",
+            ]
+            .iter()
+            .any(|known| is(what, known)) =>
         {
             Err("enotsup")
         }
