@@ -9,10 +9,9 @@ use crate::{Namespace, Process, missing};
 
 /// The Erlang code that every node runs: evaluates lines, and holds what the suites need compiled.
 const PEER_MODULE: &str = include_str!("../otp/krarup_peer.erl");
-/// Compiles the module that comes as base64 in the first line of input, and hands the rest to it.
+/// Compiles the modules that come as base64 in the first line of input, and hands the rest to the
+/// first of them.
 const BOOT: &str = r#"
-    Source = unicode:characters_to_list(base64:decode(string:trim(io:get_line("")))),
-    {ok, Tokens, _} = erl_scan:string(Source),
     Split = fun
         Again([], [], Forms) -> lists:reverse(Forms);
         Again([{dot, _} = Dot | Rest], Form, Forms) ->
@@ -20,9 +19,15 @@ const BOOT: &str = r#"
             Again(Rest, [], [Parsed | Forms]);
         Again([Token | Rest], Form, Forms) -> Again(Rest, [Token | Form], Forms)
     end,
-    {ok, Module, Beam} = compile:forms(Split(Tokens, [], [])),
-    {module, Module} = code:load_binary(Module, "krarup_peer", Beam),
-    spawn(Module, loop, []).
+    Load = fun(Encoded) ->
+        Source = unicode:characters_to_list(base64:decode(Encoded)),
+        {ok, Tokens, _} = erl_scan:string(Source),
+        {ok, Module, Beam} = compile:forms(Split(Tokens, [], [])),
+        {module, Module} = code:load_binary(Module, atom_to_list(Module), Beam),
+        Module
+    end,
+    [Peer | _] = [Load(Encoded) || Encoded <- string:lexemes(io:get_line(""), " \n")],
+    spawn(Peer, loop, []).
 "#;
 /// How long a BEAM may take to start on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -92,6 +97,7 @@ pub struct OtpNodeBuilder {
     hidden: bool,
     epmd_port: u16,
     arguments: Vec<String>,
+    modules: Vec<&'static str>,
     namespace: Option<Namespace>,
 }
 
@@ -106,6 +112,7 @@ impl OtpNodeBuilder {
             hidden: false,
             epmd_port,
             arguments: Vec::new(),
+            modules: vec![PEER_MODULE],
             namespace: None,
         }
     }
@@ -153,6 +160,13 @@ impl OtpNodeBuilder {
         self
     }
 
+    /// Loads one more module, from its source.
+    #[must_use]
+    pub fn module(mut self, source: &'static str) -> Self {
+        self.modules.push(source);
+        self
+    }
+
     /// Starts the node and waits until it evaluates expressions.
     ///
     /// # Panics
@@ -179,7 +193,9 @@ impl OtpNodeBuilder {
         command.args(&self.arguments).args(["-eval", BOOT]);
         let title = format!("OTP {} node {full_name}", self.release);
         let mut process = Process::start(&title, &mut command);
-        process.write_line(&base64(PEER_MODULE.as_bytes()));
+        let modules: Vec<String> =
+            self.modules.iter().map(|source| base64(source.as_bytes())).collect();
+        process.write_line(&modules.join(" "));
         let mut node = OtpNode { process, name: full_name, release: self.release, evaluations: 0 };
         let reported = node.eval_within("node().", START);
         assert_eq!(reported.trim_matches('\''), node.name, "the node came up under another name");
