@@ -12,6 +12,8 @@
 
 mod cable;
 mod command;
+mod elixir;
+mod evaluator;
 pub mod fuzz;
 mod krarup;
 mod lab;
@@ -24,6 +26,7 @@ mod wait;
 
 pub use cable::{Cable, Namespace};
 pub use command::Outcome;
+pub use elixir::ElixirNode;
 pub use krarup::{KrarupNode, KrarupNodeBuilder, Ready, krarup_command};
 pub use lab::Lab;
 pub use otp::{OtpNode, OtpNodeBuilder, Release, otp_command};
