@@ -421,16 +421,7 @@ echo(Node) ->
         {nodedown, Node} -> ok
     after 0 -> ok
     end,
-    case Answer of
-        noconnection ->
-            %% It may have been answered over the next connection all the same.
-            receive
-                {echo, Term} -> answered
-            after 50 -> noconnection
-            end;
-        _ ->
-            Answer
-    end.
+    Answer.
 
 all_ok(Answers) ->
     case [Answer || Answer <- Answers, Answer =/= ok] of
@@ -477,11 +468,19 @@ dead(Node) ->
         Pid when is_pid(Pid), node(Pid) =:= Node ->
             Pid;
         _ ->
-            {Pid, Ref} = spawn_monitor(Node, nobody, nobody, []),
-            ok = undef(Pid, Ref, [monitor]),
+            Pid = spawn(Node, nobody, nobody, []),
+            ok = until_dead(Pid),
             put(dead, Pid),
             %% Without a connection there is a pid of the own node in its place.
             Pid
+    end.
+
+until_dead(Pid) ->
+    Ref = monitor(process, Pid),
+    receive
+        {'DOWN', Ref, process, Pid, noconnection} -> until_dead(Pid);
+        {'DOWN', Ref, process, Pid, _} -> ok
+    after deadline() -> {no_down, Pid}
     end.
 
 terms() ->
@@ -524,8 +523,11 @@ deadline() ->
 now_ms() ->
     erlang:monotonic_time(millisecond).
 
+%% What nobody waited for.
 mailbox() ->
     receive
+        %% Somebody saw the connection drop, and the echo came over the next one all the same.
+        {echo, _} -> mailbox();
         Message -> [Message | mailbox()]
     after 0 -> []
     end.
