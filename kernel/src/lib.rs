@@ -5,13 +5,16 @@
 
 pub mod cookie;
 pub mod epmd;
+pub mod gen_server;
 mod net_adm;
 pub mod net_kernel;
 mod node;
 mod process;
+pub mod rpc;
 mod services;
 mod shard;
 
+pub use gen_server::{CallError, GenServer};
 pub use krarup_transport::buffer::Slice;
 pub use krarup_transport::handshake::Cookie;
 pub use krarup_transport::io::SocketOptions;
@@ -22,6 +25,8 @@ pub use node::{
     NodeConfig, Reply, SendError, ShardStats, SpawnError, StartError, Stopped,
 };
 pub use process::{
-    AsDestination, Destination, DestinationRef, Exit, Mailbox, MailboxLimits, Message, NodeDown,
-    NodeUp, Overflow, Process, ProcessResult, Recv, Signal, SignalError,
+    AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,
+    MailboxLimits, Message, NodeDown, NodeUp, Overflow, Process, ProcessResult, Recv, Signal,
+    SignalError, Ties,
 };
+pub use rpc::{Raise, RpcError, SpawnAtError};

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use krarup_transport::buffer::Slice;
 use krarup_transport::fabric::Form;
-use krarup_transport::term::{self, ConvertError, Term};
+use krarup_transport::link::Payload;
+use krarup_transport::term::{self, ConvertError, Limits, Term};
 use serde::Serialize;
 use smallvec::SmallVec;
 
@@ -94,6 +95,38 @@ impl Encoded {
         }
         if !prefix.is_empty() {
             chunks.push(prefix.into());
+        }
+        Encoded::of_term(chunks)
+    }
+
+    /// The term; nothing where it is beyond the limits of a term.
+    pub(crate) fn to_term(&self) -> Option<Term> {
+        self.clone().into_payload().decode(&Limits::DEFAULT).ok()
+    }
+
+    /// The term as if it had been received.
+    pub(crate) fn into_payload(self) -> Payload {
+        let parts = self.term_chunks().into_iter().map(Slice::from).collect();
+        Payload { parts, ..Payload::default() }
+    }
+
+    /// A term in external form.
+    pub(crate) fn of_bytes(bytes: Vec<u8>) -> Self {
+        Encoded::of_term(SmallVec::from_buf([bytes.into()]))
+    }
+
+    /// A term between two pieces of the one that it is part of.
+    pub(crate) fn around(mut head: Vec<u8>, term: &Encoded, tail: Vec<u8>) -> Self {
+        if term.form == Form::Term && term.size_bytes() < BY_REFERENCE_BYTES_MIN {
+            term.chunks.iter().for_each(|chunk| head.extend_from_slice(chunk));
+            head.extend(tail);
+            return Encoded::of_bytes(head);
+        }
+        let mut chunks = Chunks::new();
+        chunks.push(head.into());
+        chunks.extend(term.term_chunks());
+        if !tail.is_empty() {
+            chunks.push(tail.into());
         }
         Encoded::of_term(chunks)
     }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use krarup_transport::shard::{Full, Remote};
 use krarup_transport::term::{Atom, Creation, Pid};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub use builder::Builder;
 pub use config::{AutoConnect, Checksum, FabricConfig, NameType, NodeConfig};
@@ -30,11 +31,13 @@ pub use reply::Reply;
 pub(crate) use reply::block_on;
 pub use stats::{LaneStats, LinkStats, ShardStats};
 
+use crate::gen_server::{self, CallError};
 use crate::net_kernel::{ConnectError, NodeInfo};
 use crate::process::{
     AsDestination, Destination, ExternalQueue, Identity, Mailbox, Owner, Process, ProcessId,
     ProcessResult,
 };
+use crate::rpc::{self, Arguments, FromArguments, Functions, Raise, RpcError};
 use crate::shard::{self, Executors, Shard, ShardMessage};
 
 /// A handle of a node: cheap to clone, usable from any thread and any async runtime.
@@ -52,6 +55,7 @@ struct Inner {
     stopping: AtomicBool,
     next_shard: AtomicUsize,
     executors: Mutex<Option<Executors>>,
+    functions: Functions,
 }
 
 impl fmt::Debug for Node {
@@ -100,6 +104,7 @@ impl Node {
             stopping: AtomicBool::new(false),
             next_shard: AtomicUsize::new(0),
             executors: Mutex::default(),
+            functions: Functions::default(),
         }))
     }
 
@@ -452,6 +457,106 @@ impl Node {
     }
 }
 
+/// Calls of servers and functions, and functions for others to call.
+impl Node {
+    /// Lets other nodes call a function: by `spawn`, `rpc` and `erpc` of Erlang, and by
+    /// [`Process::rpc`] and [`Process::spawn_at`]. Its arity is the number of its arguments, a
+    /// tuple; a function of a module, name and arity that is there already is replaced.
+    ///
+    /// It runs as a process of its own on the shard that was asked.
+    ///
+    /// ```
+    /// # use krarup::{Node, Raise};
+    /// # let node = Node::anonymous().shards(1).start().unwrap();
+    /// node.register_function("math", "add", |_me, (a, b): (i64, i64)| async move {
+    ///     a.checked_add(b).ok_or(Raise::error("system_limit"))
+    /// });
+    /// # node.stop().wait();
+    /// ```
+    ///
+    /// # Panics
+    /// When the arguments are of no certain number; use [`Node::register_function_of`].
+    pub fn register_function<A, R, F, Fut>(&self, module: &str, function: &str, run: F)
+    where
+        A: FromArguments,
+        R: Serialize,
+        F: Fn(Process, A) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, Raise>> + 'static,
+    {
+        let arity = A::ARITY.expect("a tuple of arguments has a number of elements");
+        self.register_function_of(arity, module, function, run);
+    }
+
+    /// As [`Node::register_function`], for arguments that come as a vector of so many terms.
+    pub fn register_function_of<A, R, F, Fut>(
+        &self,
+        arity: usize,
+        module: &str,
+        function: &str,
+        run: F,
+    ) where
+        A: FromArguments,
+        R: Serialize,
+        F: Fn(Process, A) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, Raise>> + 'static,
+    {
+        self.0.functions.insert(rpc::named(module, function, arity), rpc::typed(run));
+    }
+
+    pub(crate) fn functions(&self) -> &Functions {
+        &self.0.functions
+    }
+
+    /// Calls a server; see [`Process::call`]. The answer is given up when the reply is dropped.
+    ///
+    /// # Errors
+    /// As [`Process::call`].
+    pub fn call<T: DeserializeOwned + Send + 'static>(
+        &self,
+        server: impl AsDestination,
+        request: &(impl Serialize + ?Sized),
+        timeout: Duration,
+    ) -> Reply<Result<T, CallError>> {
+        let to = server.as_destination().into();
+        gen_server::call_from_outside(self, to, Encoded::new(request), timeout)
+    }
+
+    /// Tells a server something without waiting for an answer; see [`Process::cast`].
+    ///
+    /// # Errors
+    /// As [`Node::send`].
+    pub fn cast(
+        &self,
+        server: impl AsDestination,
+        request: &(impl Serialize + ?Sized),
+    ) -> Reply<Result<(), SendError>> {
+        match gen_server::cast_message(request) {
+            Ok(message) => self.send_encoded(server, message),
+            Err(error) => Reply::known(Err(error.into())),
+        }
+    }
+
+    /// Calls a function on a node; see [`Process::rpc`]. The call is given up when the reply is
+    /// dropped.
+    ///
+    /// # Errors
+    /// As [`Process::rpc`].
+    pub fn rpc<T: DeserializeOwned + Send + 'static>(
+        &self,
+        node: &str,
+        module: &str,
+        function: &str,
+        arguments: impl Arguments,
+        timeout: Duration,
+    ) -> Reply<Result<T, RpcError>> {
+        let name = rpc::named(module, function, arguments.arity());
+        match arguments.to_encoded() {
+            Ok(arguments) => rpc::call_from_outside(self, node, name, arguments, timeout),
+            Err(error) => Reply::known(Err(error.into())),
+        }
+    }
+}
+
 /// Connections (Erlang: `net_kernel` and the distribution BIFs).
 impl Node {
     /// Connects to a node (OTP: `net_kernel:connect_node/1`); answered when it is up, also if it
@@ -541,7 +646,7 @@ impl Node {
 
 /// Ways onto a shard.
 impl Node {
-    fn next_shard(&self) -> usize {
+    pub(crate) fn next_shard(&self) -> usize {
         self.0.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards()
     }
 

@@ -3,16 +3,17 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
 use krarup_transport::term::{Atom, Pid, Reference, Term};
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::context::ProcessResult;
 use super::mailbox::{MailboxQueue, PeerRun, Pushed};
-use super::{ExternalQueue, ProcessId, SharedSignal, Signal};
-use crate::net_kernel::ConnectionId;
+use super::{AnswerSlot, ExternalQueue, ProcessId, Relations, SharedSignal, Signal};
 
 /// What a process runs: its future, made on the shard it lives on.
 pub(crate) type ProcessFuture = Pin<Box<dyn Future<Output = ProcessResult>>>;
@@ -25,15 +26,11 @@ pub(crate) enum Owner {
     External(Arc<ExternalQueue>),
 }
 
-/// Somebody on another node who monitors this process.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Watcher {
-    /// The connection the monitor came by; it ends with that connection.
-    pub(crate) connection: ConnectionId,
-    pub(crate) watcher: Pid,
-    pub(crate) reference: Reference,
-    /// The name it was monitored by; DOWN repeats it (OTP: `MONITOR_P_EXIT` with the name).
-    pub(crate) name: Option<Atom>,
+/// Who started a process, and where its output goes (Erlang: its parent and group leader).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) parent: Option<Pid>,
+    pub(crate) group_leader: Pid,
 }
 
 /// One process. Its state belongs to its shard; nothing here is shared with another thread but
@@ -49,10 +46,12 @@ pub(crate) struct ProcessCell {
     /// Set once the process must end; its task ends at the next poll.
     pub(crate) exit: RefCell<Option<Term>>,
     pub(crate) names: RefCell<SmallVec<[Atom; 1]>>,
-    pub(crate) aliases: RefCell<SmallVec<[Reference; 1]>>,
-    pub(crate) watchers: RefCell<Vec<Watcher>>,
-    /// Linked processes of other nodes, with the connection the link came by.
-    pub(crate) links: RefCell<Vec<(ConnectionId, Pid)>>,
+    pub(crate) aliases: RefCell<FxHashSet<Reference>>,
+    pub(crate) relations: RefCell<Relations>,
+    /// Questions that wait for their answers.
+    pub(crate) questions: RefCell<FxHashMap<Reference, Rc<AnswerSlot>>>,
+    /// Nothing for processes that a program of this node has started.
+    pub(crate) origin: RefCell<Option<Box<Origin>>>,
     pub(crate) subscribed: Cell<bool>,
     /// Somebody has told it to wait: what it sends has to be looked at.
     pub(crate) held: Cell<bool>,
@@ -70,8 +69,9 @@ impl ProcessCell {
             exit: RefCell::default(),
             names: RefCell::default(),
             aliases: RefCell::default(),
-            watchers: RefCell::default(),
-            links: RefCell::default(),
+            relations: RefCell::default(),
+            questions: RefCell::default(),
+            origin: RefCell::default(),
             subscribed: Cell::new(false),
             held: Cell::new(false),
         }
@@ -132,6 +132,20 @@ impl ProcessCell {
     #[inline]
     pub(crate) fn task(&self) -> Ref<'_, Option<Waker>> {
         self.task.borrow()
+    }
+
+    /// Who gets what it prints, if that is not the node's own.
+    pub(crate) fn group_leader(&self) -> Option<Pid> {
+        self.origin.borrow().as_ref().map(|origin| origin.group_leader.clone())
+    }
+
+    /// From now on this process gets what it prints (Erlang: `group_leader/2`).
+    pub(crate) fn set_group_leader(&self, leader: Pid) {
+        let mut origin = self.origin.borrow_mut();
+        match &mut *origin {
+            Some(origin) => origin.group_leader = leader,
+            None => *origin = Some(Box::new(Origin { parent: None, group_leader: leader })),
+        }
     }
 
     /// Tells the process to end with `reason`; the first reason stays.

@@ -54,6 +54,14 @@ impl Process {
         self.shard.pid(self.cell.id())
     }
 
+    pub(crate) fn shard(&self) -> &Rc<Shard> {
+        &self.shard
+    }
+
+    pub(crate) fn cell(&self) -> &Rc<ProcessCell> {
+        &self.cell
+    }
+
     /// A handle of the node this process runs on.
     pub fn node(&self) -> Node {
         self.shard.node().clone()
@@ -194,7 +202,7 @@ impl Process {
     }
 
     #[inline]
-    fn try_send_content<T: Serialize + ?Sized>(
+    pub(crate) fn try_send_content<T: Serialize + ?Sized>(
         &self,
         to: impl AsDestination,
         content: Content<'_, T>,
@@ -228,7 +236,7 @@ impl Process {
 
     /// Sends wherever the way leads.
     #[inline(never)]
-    fn pass_on<T: Serialize + ?Sized>(
+    pub(crate) fn pass_on<T: Serialize + ?Sized>(
         &self,
         to: DestinationRef<'_>,
         content: Content<'_, T>,
@@ -281,17 +289,6 @@ impl Process {
     /// A reference that is unique within this node's life (Erlang: `make_ref/0`).
     pub fn reference(&self) -> Reference {
         self.shard.reference()
-    }
-
-    /// An alias: a reference that others can send to until it is given back
-    /// (Erlang: `alias/0`).
-    pub fn alias(&self) -> Reference {
-        self.shard.add_alias(&self.cell)
-    }
-
-    /// Gives an alias back; messages to it are dropped from now on. True when it was active.
-    pub fn unalias(&self, alias: &Reference) -> bool {
-        self.shard.remove_alias(&self.cell, alias)
     }
 
     /// Whether this process receives [`Signal::NodeUp`] and [`Signal::NodeDown`] for all nodes,

@@ -241,6 +241,21 @@ impl MailboxQueue {
         Some(message)
     }
 
+    /// Removes the queued signals that are no messages and that `unwanted` names.
+    pub(crate) fn remove_signals(&mut self, unwanted: impl Fn(&Signal) -> bool) {
+        let mut removed_bytes = 0;
+        self.entries.retain(|entry| match entry {
+            Entry::Signal(signal) if unwanted(signal) => {
+                removed_bytes += signal.size_bytes() + SIGNAL_OVERHEAD_BYTES;
+                false
+            }
+            _ => true,
+        });
+        self.bytes -= removed_bytes;
+        // The marks count from the front: they start again.
+        (self.seen, self.settled) = (0, 0);
+    }
+
     /// Whether nothing is queued, and nobody waits until that is so.
     #[inline]
     pub(crate) fn is_at_rest(&self) -> bool {

@@ -4,6 +4,9 @@
 //! routed to the right shard and slot without a look-up, and a signal to a process that has ended
 //! finds another generation and is dropped or answered `noproc`.
 
+mod alias;
+mod answer;
+mod asking;
 mod cell;
 mod context;
 mod destination;
@@ -11,23 +14,33 @@ mod external;
 mod holds;
 mod mailbox;
 mod message;
+mod reason;
+mod relations;
 mod shared;
 mod signal;
 mod table;
+mod ties;
 
+pub use alias::AliasMode;
 pub use context::{Process, ProcessResult, Recv};
 pub use destination::{AsDestination, Destination, DestinationRef};
 pub use external::Mailbox;
 pub use mailbox::{MailboxLimits, Overflow};
 pub use message::Message;
-pub use signal::{Exit, NodeDown, NodeUp, Signal, SignalError};
+pub use signal::{Down, Exit, ExitReason, NodeDown, NodeUp, Signal, SignalError};
 
-pub(crate) use cell::{Owner, ProcessCell, ProcessFuture, Watcher};
+pub use ties::Ties;
+
+pub(crate) use alias::Alias;
+pub(crate) use answer::{Answer, AnswerSlot};
+pub(crate) use cell::{Origin, Owner, ProcessCell, ProcessFuture};
 pub(crate) use context::yield_once;
 pub(crate) use destination::name_atom;
 pub(crate) use external::ExternalQueue;
 pub(crate) use holds::Holds;
 pub(crate) use mailbox::{PeerRun, Pushed};
 pub(crate) use message::{Identity, Sender};
+pub(crate) use reason::{error_reason, panic_reason};
+pub(crate) use relations::{Ended, Monitor, Party, Relations, Via, Watcher};
 pub(crate) use shared::{SharedPayload, SharedSignal};
 pub(crate) use table::{ProcessId, ProcessTable};

@@ -10,13 +10,14 @@ use krarup_transport::term::{Atom, Creation};
 use smallvec::SmallVec;
 
 use super::message::{Body, Identity, Sender};
-use super::{Exit, Message, NodeDown, NodeUp, Signal};
+use super::{Down, Exit, Message, NodeDown, NodeUp, Signal};
 
 /// A signal that can go to another thread.
 #[derive(Debug)]
 pub(crate) enum SharedSignal {
     Message(SharedMessage),
     Exit(Box<Exit>),
+    Down(Box<Down>),
     NodeUp(Box<NodeUp>),
     NodeDown(Box<NodeDown>),
 }
@@ -67,6 +68,7 @@ impl SharedSignal {
         let message = match self {
             SharedSignal::Message(message) => message,
             SharedSignal::Exit(exit) => return exit.size_bytes(),
+            SharedSignal::Down(down) => return down.size_bytes(),
             SharedSignal::NodeUp(_) | SharedSignal::NodeDown(_) => return 0,
         };
         match &message.body {
@@ -81,6 +83,7 @@ impl SharedSignal {
         match self {
             SharedSignal::Message(message) => Signal::Message(message.adopt(identity)),
             SharedSignal::Exit(exit) => Signal::Exit(exit),
+            SharedSignal::Down(down) => Signal::Down(down),
             SharedSignal::NodeUp(up) => Signal::NodeUp(up),
             SharedSignal::NodeDown(down) => Signal::NodeDown(down),
         }
@@ -105,6 +108,7 @@ impl From<Signal> for SharedSignal {
         match signal {
             Signal::Message(message) => SharedSignal::Message(message.into()),
             Signal::Exit(exit) => SharedSignal::Exit(exit),
+            Signal::Down(down) => SharedSignal::Down(down),
             Signal::NodeUp(up) => SharedSignal::NodeUp(up),
             Signal::NodeDown(down) => SharedSignal::NodeDown(down),
         }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use krarup_transport::term::{Atom, ConvertError, Pid, Term};
+use krarup_transport::term::{Atom, ConvertError, Pid, Reference, Term};
 use serde::Deserialize;
 
-use super::Message;
+use super::{Destination, Message};
 use crate::net_kernel::{NodeDownReason, NodeType};
 
 /// Binaries of this size are not copied to find out how long a term is.
@@ -20,6 +20,9 @@ pub enum Signal {
     /// A linked process ended, or sent an exit signal, and this process traps exits
     /// (Erlang: `{'EXIT', From, Reason}`).
     Exit(Box<Exit>),
+    /// A monitor fired: what it watched has ended, was not there, or cannot be reached any more
+    /// (Erlang: `{'DOWN', Reference, process, Object, Reason}`).
+    Down(Box<Down>),
     /// A subscribed node came up (Erlang: `{nodeup, Node}`).
     NodeUp(Box<NodeUp>),
     /// A subscribed node went down (Erlang: `{nodedown, Node}`).
@@ -48,6 +51,50 @@ impl Exit {
     }
 }
 
+/// What a monitor watched has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Down {
+    /// The monitor.
+    pub reference: Reference,
+    /// What it watched: a pid, or the name and node that it was given.
+    pub from: Destination,
+    /// Why it ended; `noproc` if it was not there, `noconnection` if its node cannot be reached.
+    pub reason: Term,
+    reason_bytes: usize,
+}
+
+impl Down {
+    pub(crate) fn new(reference: Reference, from: Destination, reason: Term) -> Self {
+        let reason_bytes = reason.encode_gather(REFERENCE_BYTES_MIN).len();
+        Down { reference, from, reason, reason_bytes }
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        self.reason_bytes
+    }
+}
+
+/// The error that ends a process with exactly this reason (Erlang: `exit/1`).
+///
+/// ```
+/// # use krarup::{ExitReason, ProcessResult};
+/// # use krarup::term::{Atom, Term};
+/// # fn run() -> ProcessResult {
+/// Err(ExitReason(Term::Atom(Atom::from_static("shutdown"))).into())
+/// # }
+/// # assert!(run().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExitReason(pub Term);
+
+impl fmt::Display for ExitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the process ends with {}", self.0)
+    }
+}
+
+impl std::error::Error for ExitReason {}
+
 /// A node came up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeUp {
@@ -72,7 +119,7 @@ pub struct NodeDown {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SignalError {
-    /// It is not a message but an exit, nodeup or nodedown.
+    /// It is not a message but an exit, a down, nodeup or nodedown.
     NotAMessage,
     /// The term does not have the wanted shape.
     Shape(ConvertError),
@@ -82,7 +129,7 @@ impl fmt::Display for SignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SignalError::NotAMessage => {
-                f.write_str("expected a message, got an exit, nodeup or nodedown signal")
+                f.write_str("expected a message, got an exit, down, nodeup or nodedown signal")
             }
             SignalError::Shape(error) => write!(f, "the message has another shape: {error}"),
         }
@@ -131,6 +178,7 @@ impl Signal {
         match self {
             Signal::Message(message) => message.size_bytes(),
             Signal::Exit(exit) => exit.size_bytes(),
+            Signal::Down(down) => down.size_bytes(),
             Signal::NodeUp(_) | Signal::NodeDown(_) => 0,
         }
     }

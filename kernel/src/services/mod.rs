@@ -4,7 +4,6 @@
 //! stock services, for trying out and measuring, and only run when asked for.
 
 mod echo;
-mod gen_call;
 mod net_kernel;
 mod sink;
 

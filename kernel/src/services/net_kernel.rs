@@ -2,7 +2,7 @@
 
 use krarup_transport::term::{Atom, Term};
 
-use super::gen_call::GenCall;
+use crate::gen_server::Request;
 use crate::node::NameType;
 use crate::process::{Process, ProcessResult, Signal};
 
@@ -12,10 +12,10 @@ pub(super) async fn run(mut me: Process) -> ProcessResult {
     me.trap_exit(true);
     while let Ok(signal) = me.recv().await {
         let Signal::Message(message) = signal else { continue };
-        let Some(call) = message.term().ok().and_then(GenCall::parse) else { continue };
-        if let Some(answer) = answer(&me, &call.request) {
+        let Ok(Request::Call(caller, request)) = message.term().map(Request::of) else { continue };
+        if let Some(answer) = answer(&me, &request) {
             // An answer that cannot be delivered is for nobody any more.
-            let _ = call.reply(&me, answer).await;
+            let _ = caller.reply_term(&me, &answer).await;
         }
     }
     Ok(())

@@ -2,7 +2,6 @@
 
 use krarup_transport::buffer::SharedSlice;
 use krarup_transport::fabric::Form;
-use krarup_transport::term::Term;
 
 use super::Content;
 use crate::node::Encoded;
@@ -17,10 +16,6 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    pub(crate) fn term(term: &Term) -> Self {
-        Body::Encoded(Encoded::term(term))
-    }
-
     /// Length of the payload.
     pub(crate) fn size_bytes(&self) -> usize {
         match self {

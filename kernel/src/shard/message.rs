@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use krarup_transport::dist::Control;
+use krarup_transport::dist::control::SpawnReply;
 use krarup_transport::fabric::{Broken, Epoch, LaneConfig, ProcessNumber, SharedRun};
 use krarup_transport::link::{LinkConfig, SenderKey};
 use krarup_transport::term::{Atom, Reference};
@@ -13,7 +14,7 @@ use krarup_transport::term::{Atom, Reference};
 use super::hold::Hold;
 use super::{Body, Gauges, LaneRoute, LinkId, Shard};
 use crate::net_kernel::{BarrierId, ConnectionId, NodeDownReason, Order};
-use crate::process::{Identity, ProcessId, SharedPayload, SharedSignal};
+use crate::process::{Identity, ProcessId, SharedPayload, SharedSignal, Via};
 
 /// One item of the mesh. What goes from one shard to another arrives in order.
 pub(crate) enum ShardMessage {
@@ -21,8 +22,10 @@ pub(crate) enum ShardMessage {
     Deliver { to: Target, signal: SharedSignal },
     /// Messages from one node to a process of this shard.
     DeliverRun { node: Identity, run: SharedRun },
-    /// A signal that came over a link of another shard and concerns a process of this one.
-    Incoming { connection: ConnectionId, control: Control, payload: Option<SharedPayload> },
+    /// A link, monitor or exit signal that concerns a process of this shard.
+    Incoming { via: Via, control: Control, payload: Option<SharedPayload> },
+    /// The answer to a spawn request of a process of this shard.
+    Spawned { via: Via, reply: Box<SpawnReply> },
     /// A signal to send over a link of this shard.
     Forward { link: LinkId, sender: SenderKey, control: Control, body: Option<Body> },
     /// An order of the kernel; acknowledged when carried out. A new route comes with its lanes.

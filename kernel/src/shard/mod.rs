@@ -4,6 +4,7 @@
 //! threads reach it by [`ShardMessage`]s.
 
 mod attach;
+mod awaited;
 mod body;
 mod bundle;
 mod connect;
@@ -25,10 +26,13 @@ mod peer;
 mod process;
 mod reach;
 mod receive;
+mod relate;
 mod send;
 mod sessions;
 mod settle;
-mod spawn_request;
+mod signals;
+mod spawn;
+mod spawned;
 mod start;
 mod throttle;
 mod turn;
@@ -46,7 +50,7 @@ use rustc_hash::FxHashMap;
 use self::turn::Turn;
 use crate::net_kernel::{BarrierId, ConnectionId};
 use crate::node::Node;
-use crate::process::{Identity, ProcessCell, ProcessId, ProcessTable};
+use crate::process::{Alias, Identity, ProcessCell, ProcessId, ProcessTable};
 
 pub(crate) use body::Body;
 pub(crate) use bundle::{LaneRoute, LinkId};
@@ -60,6 +64,7 @@ pub(crate) use outside::NODE_PROCESS;
 pub(crate) use peer::Peer;
 pub(crate) use reach::listen_unix;
 pub(crate) use send::{Outcome, Wait, Wire};
+pub(crate) use spawn::Spawn;
 pub(crate) use start::{Executors, start};
 pub(crate) use wake::poll_answer;
 
@@ -99,7 +104,12 @@ pub(crate) struct Shard {
     identity: RefCell<Rc<Identity>>,
     processes: RefCell<ProcessTable>,
     names: RefCell<FxHashMap<Atom, ProcessId>>,
-    aliases: RefCell<FxHashMap<Reference, ProcessId>>,
+    aliases: RefCell<FxHashMap<Reference, Alias>>,
+    /// What waits for nodes that are being connected to.
+    awaited: RefCell<FxHashMap<Atom, awaited::Awaited>>,
+    next_attempt: Cell<u64>,
+    /// Spawn requests of this shard's processes that are not answered yet.
+    spawns: RefCell<FxHashMap<Reference, spawn::Waiting>>,
     subscribers: RefCell<Vec<ProcessId>>,
     routes: RefCell<FxHashMap<Atom, Route>>,
     links: RefCell<FxHashMap<LinkId, Rc<LinkEntry>>>,
@@ -147,6 +157,9 @@ impl Shard {
             processes: RefCell::new(ProcessTable::new(number)),
             names: RefCell::default(),
             aliases: RefCell::default(),
+            awaited: RefCell::default(),
+            next_attempt: Cell::new(0),
+            spawns: RefCell::default(),
             subscribers: RefCell::default(),
             routes: RefCell::default(),
             links: RefCell::default(),

@@ -10,7 +10,7 @@ use futures_channel::oneshot;
 use krarup_transport::fabric::Lane;
 use krarup_transport::io::Socket;
 use krarup_transport::link::Link;
-use krarup_transport::term::{Atom, Pid, Reference};
+use krarup_transport::term::{Atom, Pid};
 use smallvec::SmallVec;
 
 use super::bundle::lane_of;
@@ -40,10 +40,11 @@ impl Shard {
                 let node = self.identity_of(&node.name, node.creation);
                 self.deliver_run(PeerRun { node, run: run.adopt() });
             }
-            ShardMessage::Incoming { connection, control, payload } => {
+            ShardMessage::Incoming { via, control, payload } => {
                 // A name may be that of a process on another shard by now.
-                self.concerning(connection, control, payload.map(Into::into));
+                self.concerning(via, control, payload.map(Into::into));
             }
+            ShardMessage::Spawned { via, reply } => self.spawn_answered(via, *reply),
             ShardMessage::Forward { link: id, sender, control, body } => {
                 let link = self.links.borrow().get(&id).cloned();
                 if let Some(link) = link {
@@ -123,7 +124,8 @@ impl Shard {
                 let gauges = lane.gauges.clone();
                 let peer = link.as_ref().map_or_else(Rc::default, |link| Rc::clone(link.peer()));
                 let route = Route { id, shard, gauges, link, peer };
-                self.routes.borrow_mut().insert(node, route);
+                self.routes.borrow_mut().insert(node.clone(), route);
+                self.send_awaited(&node, connection);
             }
             Order::NodeUp { node, node_type, .. } => {
                 let up = NodeUp { node, node_type };
@@ -299,18 +301,6 @@ impl Shard {
 
     pub(crate) fn registered(&self) -> Vec<Atom> {
         self.names.borrow().keys().cloned().collect()
-    }
-
-    pub(crate) fn add_alias(&self, process: &ProcessCell) -> Reference {
-        let alias = self.reference();
-        self.aliases.borrow_mut().insert(alias.clone(), process.id());
-        process.aliases.borrow_mut().push(alias.clone());
-        alias
-    }
-
-    pub(crate) fn remove_alias(&self, process: &ProcessCell, alias: &Reference) -> bool {
-        process.aliases.borrow_mut().retain(|own| own != alias);
-        self.aliases.borrow_mut().remove(alias).is_some()
     }
 
     /// Adds a process to those who are told of nodeup and nodedown, or removes it.

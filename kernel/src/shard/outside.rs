@@ -130,7 +130,7 @@ impl Shard {
             DestinationRef::Remote { name, node } if self.is_here(node) => named(name),
             DestinationRef::Remote { node, .. } => Target::Node(name_atom(node)),
             DestinationRef::Alias(alias) if self.is_here(alias.node.as_str()) => {
-                let known = self.aliases.borrow().get(alias).copied();
+                let known = self.aliases.borrow().get(alias).map(|alias| alias.process);
                 known.map_or_else(|| Target::Alias(alias.clone()), Target::Process)
             }
             DestinationRef::Alias(alias) => Target::Node(alias.node.clone()),

@@ -6,16 +6,16 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use krarup_transport::dist::{Control, ProcessOrName};
-use krarup_transport::term::{Atom, Term};
-use smallvec::SmallVec;
+use krarup_transport::term::{Atom, Pid, Term};
 
 use super::machine::Machine;
-use super::send::sender_key;
 use super::turn::Turn;
-use super::{Body, KernelEvent, LinkEntry, Shard};
+use super::{KernelEvent, LinkEntry, NODE_PROCESS, Shard};
 use crate::node::{LaneStats, LinkStats, ShardStats, SpawnError};
-use crate::process::{Owner, Process, ProcessCell, ProcessFuture, ProcessId, Pushed, Signal};
+use crate::process::{
+    Owner, Process, ProcessCell, ProcessFuture, ProcessId, Pushed, Signal, error_reason,
+    panic_reason,
+};
 
 impl Shard {
     /// The living process of that id on this shard.
@@ -33,6 +33,15 @@ impl Shard {
         let cell = Rc::new(ProcessCell::new(id, owner));
         processes.insert(Rc::clone(&cell));
         Ok(cell)
+    }
+
+    /// Who gets what a process prints: its own group leader, or the node's.
+    pub(crate) fn group_leader_of(&self, process: &ProcessCell) -> Pid {
+        process.group_leader().unwrap_or_else(|| {
+            let user = self.names.borrow().get("user").copied();
+            // `<0.0.0>` is every node's `init`.
+            self.pid(user.unwrap_or(NODE_PROCESS))
+        })
     }
 
     /// Drops a process that never ran.
@@ -70,7 +79,7 @@ impl Shard {
         // A panic while the future is made is the process's, as one inside it is.
         match catch_unwind(AssertUnwindSafe(|| body(process))) {
             Ok(future) => *cell.body.borrow_mut() = Some(future),
-            Err(panic) => cell.end(panic_reason(&panic)),
+            Err(panic) => cell.end(panic_reason(&*panic)),
         }
         let task = ProcessTask { shard: Rc::clone(self), cell: Rc::clone(cell) };
         glommio::spawn_local(task).detach();
@@ -110,8 +119,8 @@ impl Shard {
                 match polled {
                     Ok(Poll::Pending) => None,
                     Ok(Poll::Ready(Ok(()))) => Some(Term::Atom(Atom::from_static("normal"))),
-                    Ok(Poll::Ready(Err(error))) => Some(text_reason("error", &error.to_string())),
-                    Err(panic) => Some(panic_reason(&panic)),
+                    Ok(Poll::Ready(Err(error))) => Some(error_reason(error)),
+                    Err(panic) => Some(panic_reason(&*panic)),
                 }
             }
         };
@@ -120,7 +129,7 @@ impl Shard {
         drop(body);
         // The future goes first: what it holds may still send.
         if let Err(panic) = drop_body(cell) {
-            reason = panic_reason(&panic);
+            reason = panic_reason(&*panic);
         }
         // It has its reason: what came meanwhile must not end it once more.
         cell.exit.take();
@@ -184,27 +193,16 @@ impl Shard {
             drop(names);
             self.tell_kernel(KernelEvent::NameGone { name, process: id });
         }
-        for alias in process.aliases.take() {
-            self.aliases.borrow_mut().remove(&alias);
+        let questions = process.questions.take();
+        for alias in process.aliases.take().iter().chain(questions.keys()) {
+            self.aliases.borrow_mut().remove(alias);
         }
         if process.subscribed.get() {
             self.subscribers.borrow_mut().retain(|subscriber| *subscriber != id);
         }
-        let body = Body::term(reason);
-        let sender = sender_key(id);
-        for (connection, linked) in process.links.take() {
-            let exit = Control::Exit { from: self.pid(id), to: linked, token: None };
-            self.send_control(connection, sender, exit, Some(body.clone()));
-        }
-        for watcher in process.watchers.take() {
-            let from = match watcher.name {
-                Some(name) => ProcessOrName::Name(name),
-                None => ProcessOrName::Process(self.pid(id)),
-            };
-            let down =
-                Control::MonitorExit { from, to: watcher.watcher, reference: watcher.reference };
-            self.send_control(watcher.connection, sender, down, Some(body.clone()));
-        }
+        self.spawns_ended(id, reason);
+        let ended = process.relations.borrow_mut().end();
+        self.tell_end(id, ended, reason);
         let mut mailbox = process.mailbox.borrow_mut();
         mailbox.clear();
         let released = mailbox.take_released();
@@ -264,35 +262,6 @@ impl Shard {
             driver: handle.counters(),
         }
     }
-
-    /// Forgets what a connection that ended had asked for, and lets its links fire.
-    pub(super) fn connection_lost(self: &Rc<Self>, connection: crate::net_kernel::ConnectionId) {
-        let concerned: SmallVec<[Rc<ProcessCell>; 8]> = self
-            .processes
-            .borrow()
-            .iter()
-            .filter(|p| {
-                p.watchers.borrow().iter().any(|w| w.connection == connection)
-                    || p.links.borrow().iter().any(|(by, _)| *by == connection)
-            })
-            .cloned()
-            .collect();
-        for process in concerned {
-            process.watchers.borrow_mut().retain(|w| w.connection != connection);
-            let mut lost: SmallVec<[_; 4]> = SmallVec::new();
-            process.links.borrow_mut().retain(|(by, linked)| {
-                let falls = *by == connection;
-                if falls {
-                    lost.push(linked.clone());
-                }
-                !falls
-            });
-            for linked in lost {
-                let reason = Term::Atom(Atom::from_static("noconnection"));
-                self.exit_signal(&process, linked, reason, super::receive::ByLink::Yes);
-            }
-        }
-    }
 }
 
 /// The executor's task of a process: runs it when something else than its mailbox woke it.
@@ -330,19 +299,4 @@ fn log_end(shard: &Shard, cell: &ProcessCell, reason: &Term) {
     if crashed {
         tracing::error!(pid = %shard.pid(cell.id()), %reason, "a process failed");
     }
-}
-
-/// `{error, Text}` and `{panic, Text}`: how failures of Rust processes look to Erlang.
-fn text_reason(kind: &'static str, text: &str) -> Term {
-    let text = Term::Binary(text.as_bytes().to_vec().into());
-    Term::Tuple(vec![Term::Atom(Atom::from_static(kind)), text])
-}
-
-fn panic_reason(panic: &(dyn std::any::Any + Send)) -> Term {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without text".to_owned());
-    text_reason("panic", &text)
 }

@@ -1,20 +1,18 @@
-//! What the processes of other nodes ask of this one.
-//!
-//! Every monitor, link and spawn request gets its answer, so that nobody ever waits for us in
-//! vain: on a process that is gone, at once.
+//! What the processes of other nodes send to those of this one.
 
 use std::rc::Rc;
 
 use krarup_transport::buffer::Slice;
-use krarup_transport::dist::{Control, Destination, ProcessOrName};
+use krarup_transport::dist::{Control, Destination};
 use krarup_transport::fabric::{Form, LaneMessage, ProcessNumber, Run, Target as LaneTarget};
-use krarup_transport::link::{Payload, PlainMessage, SenderKey, Side, Signal as WireSignal};
-use krarup_transport::term::{Atom, Limits, Pid, Reference, Term};
+use krarup_transport::link::{PlainMessage, Side, Signal as WireSignal};
+use krarup_transport::term::{Pid, Reference};
 
-use super::{Body, LinkEntry, Shard, ShardMessage, Target};
-use crate::net_kernel::ConnectionId;
+use super::{LinkEntry, Shard, ShardMessage, Target};
+use crate::gen_server;
 use crate::process::{
-    Exit, Identity, Message, PeerRun, ProcessCell, ProcessId, Sender, Signal, Watcher,
+    Alias, AliasMode, Answer, Identity, Message, PeerRun, ProcessCell, ProcessId, Sender, Signal,
+    Via,
 };
 
 impl Shard {
@@ -71,8 +69,14 @@ impl Shard {
     }
 
     /// Handles one signal that a link of this shard delivered.
-    pub(super) fn received(self: &Rc<Self>, link: &LinkEntry, signal: WireSignal) {
+    pub(super) fn received(self: &Rc<Self>, link: &Rc<LinkEntry>, signal: WireSignal) {
         let WireSignal { control, payload } = signal;
+        let is_foreign = |from: &Pid| from.node != *link.node();
+        if !matches!(control, Control::Send { .. }) && control.sender().is_some_and(is_foreign) {
+            // OTP: `dist.c`: links and monitors are between processes of the two nodes.
+            let why = "it sent a signal of a process that is not its own".to_owned();
+            return self.fail_link(link, why);
+        }
         match control {
             Control::Send { from, to, .. } => {
                 let Some(payload) = payload else { return };
@@ -97,138 +101,14 @@ impl Shard {
                     Destination::Alias(alias) => self.deliver_to_alias(alias, message),
                 }
             }
-            Control::SpawnRequest(request) => self.refuse_spawn(link, *request, payload),
-            // Outgoing monitors, links and spawn requests do not exist, nor do group leaders.
-            Control::MonitorExit { .. }
-            | Control::UnlinkAck { .. }
-            | Control::SpawnReply(_)
-            | Control::GroupLeader { .. } => {}
-            control => self.concerning(link.connection(), control, payload),
-        }
-    }
-
-    /// Hands a link, monitor or exit signal to the shard of the process it concerns.
-    pub(super) fn concerning(
-        self: &Rc<Self>,
-        connection: ConnectionId,
-        control: Control,
-        payload: Option<Payload>,
-    ) {
-        match self.subject(&control) {
-            Some(id) if usize::from(id.shard) != self.id => {
-                let payload = payload.map(Into::into);
-                let shard = usize::from(id.shard);
-                self.tell(shard, ShardMessage::Incoming { connection, control, payload });
+            Control::SpawnRequest(request) => {
+                let via = Via::Connection(link.connection());
+                self.spawn_requested(via, *request, payload);
             }
-            _ => self.incoming(connection, control, payload),
-        }
-    }
-
-    /// The process of this node that a signal concerns.
-    fn subject(&self, control: &Control) -> Option<ProcessId> {
-        match control {
-            Control::Link { to, .. }
-            | Control::Unlink { to, .. }
-            | Control::Exit { to, .. }
-            | Control::Exit2 { to: Destination::Process(to), .. } => self.own(to),
-            Control::Monitor { to, .. } | Control::Demonitor { to, .. } => match to {
-                ProcessOrName::Process(pid) => self.own(pid),
-                ProcessOrName::Name(name) => self.names.borrow().get(name).copied(),
-            },
-            Control::Exit2 { to: Destination::Name(name), .. } => {
-                self.names.borrow().get(name).copied()
+            Control::SpawnReply(reply) => {
+                self.spawn_answered(Via::Connection(link.connection()), *reply);
             }
-            Control::Exit2 { to: Destination::Alias(alias), .. } => {
-                self.aliases.borrow().get(alias).copied()
-            }
-            _ => None,
-        }
-    }
-
-    /// Handles a signal that concerns a process of this shard, or none at all.
-    fn incoming(
-        self: &Rc<Self>,
-        connection: ConnectionId,
-        control: Control,
-        payload: Option<Payload>,
-    ) {
-        let subject = self.subject(&control).and_then(|id| self.find(id));
-        match control {
-            Control::Monitor { from, to, reference } => match subject {
-                Some(process) => {
-                    let name = match to {
-                        ProcessOrName::Name(name) => Some(name),
-                        ProcessOrName::Process(_) => None,
-                    };
-                    let watcher = Watcher { connection, watcher: from, reference, name };
-                    process.watchers.borrow_mut().push(watcher);
-                }
-                None => {
-                    let down = Control::MonitorExit { from: to, to: from, reference };
-                    self.answer(connection, down, Some(&noproc()));
-                }
-            },
-            Control::Demonitor { from, reference, .. } => {
-                if let Some(process) = subject {
-                    process
-                        .watchers
-                        .borrow_mut()
-                        .retain(|w| w.reference != reference || w.watcher != from);
-                }
-            }
-            Control::Link { from, to } => match subject {
-                Some(process) => {
-                    let mut links = process.links.borrow_mut();
-                    if !links.iter().any(|(_, linked)| *linked == from) {
-                        links.push((connection, from));
-                    }
-                }
-                None => {
-                    let exit = Control::Exit { from: to, to: from, token: None };
-                    self.answer(connection, exit, Some(&noproc()));
-                }
-            },
-            Control::Unlink { id, from, to } => {
-                if let Some(process) = subject {
-                    process.links.borrow_mut().retain(|(_, linked)| *linked != from);
-                }
-                // OTP acknowledges for dead processes too; the other side waits for it.
-                self.answer(connection, Control::UnlinkAck { id, from: to, to: from }, None);
-            }
-            Control::Exit { from, .. } => {
-                let Some(process) = subject else { return };
-                let before = process.links.borrow().len();
-                process.links.borrow_mut().retain(|(_, linked)| *linked != from);
-                // Without a link the signal is late: the link was removed meanwhile.
-                if process.links.borrow().len() < before {
-                    self.exit_signal(&process, from, reason_of(payload), ByLink::Yes);
-                }
-            }
-            Control::Exit2 { from, .. } => {
-                if let Some(process) = subject {
-                    self.exit_signal(&process, from, reason_of(payload), ByLink::No);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Erlang's rules for exit signals: `kill` sent by `exit/2` cannot be trapped, `normal` ends
-    /// nobody, a process that traps exits gets a message.
-    pub(super) fn exit_signal(
-        self: &Rc<Self>,
-        process: &Rc<ProcessCell>,
-        from: Pid,
-        reason: Term,
-        by_link: ByLink,
-    ) {
-        let is = |text: &str| matches!(&reason, Term::Atom(atom) if atom.as_str() == text);
-        if by_link == ByLink::No && is("kill") {
-            self.end(process, Term::Atom(Atom::from_static("killed")));
-        } else if process.trap_exit.get() {
-            self.deliver(process.id(), Signal::Exit(Box::new(Exit::new(from, reason))));
-        } else if !is("normal") {
-            self.end(process, reason);
+            control => self.concerning(Via::Connection(link.connection()), control, payload),
         }
     }
 
@@ -238,7 +118,7 @@ impl Shard {
         if usize::from(id.shard) == self.id {
             let process = self.processes.borrow().find(id).cloned();
             if let Some(process) = process {
-                self.push(&process, signal);
+                self.deliver_here(&process, signal);
             }
         } else if usize::from(id.shard) < self.count {
             let message = ShardMessage::Deliver { to: Target::Process(id), signal: signal.into() };
@@ -248,13 +128,18 @@ impl Shard {
 
     /// Delivers a run to a process of this node, on whatever shard it lives.
     #[inline]
-    pub(super) fn deliver_run(self: &Rc<Self>, run: PeerRun) {
+    pub(super) fn deliver_run(self: &Rc<Self>, mut run: PeerRun) {
         let ProcessNumber { id, serial } = run.run.to();
         let id = ProcessId::of(id, serial);
         if usize::from(id.shard) == self.id {
             let process = self.processes.borrow().find(id).cloned();
-            if let Some(process) = process {
+            let Some(process) = process else { return };
+            if process.questions.borrow().is_empty() {
                 self.pushed(&process, process.deliver_run(run));
+                return;
+            }
+            while let Some(message) = run.next() {
+                self.deliver_to_asker(&process, Signal::Message(message));
             }
         } else if usize::from(id.shard) < self.count {
             let PeerRun { node, run } = run;
@@ -265,46 +150,65 @@ impl Shard {
     }
 
     /// Delivers to the process that an alias of this node stands for; an inactive alias drops it.
-    pub(crate) fn deliver_to_alias(self: &Rc<Self>, alias: Reference, signal: Signal) {
-        let shard = alias.words().first().map_or(usize::MAX, |word| *word as usize);
+    pub(crate) fn deliver_to_alias(self: &Rc<Self>, reference: Reference, signal: Signal) {
+        // The alias of a process is made on its shard.
+        let shard = reference.words().first().map_or(usize::MAX, |word| *word as usize);
         if shard == self.id {
-            let id = self.aliases.borrow().get(&alias).copied();
-            if let Some(id) = id {
-                self.deliver(id, signal);
+            let alias = self.aliases.borrow().get(&reference).copied();
+            let Some(Alias { process, mode }) = alias else { return };
+            let Some(process) = self.find(process) else { return };
+            if mode == AliasMode::Reply {
+                self.answered(&process, &reference, signal);
+            } else {
+                self.push(&process, signal);
             }
         } else if shard < self.count {
-            let message = ShardMessage::Deliver { to: Target::Alias(alias), signal: signal.into() };
-            self.tell(shard, message);
+            let to = Target::Alias(reference);
+            self.tell(shard, ShardMessage::Deliver { to, signal: signal.into() });
         }
     }
 
-    /// Sends an answer over the connection that the question came by; a connection that is gone
-    /// takes the asker's interest with it.
-    pub(super) fn answer(
-        self: &Rc<Self>,
-        connection: ConnectionId,
-        control: Control,
-        payload: Option<&Term>,
-    ) {
-        let sender = control.sender().map_or(SenderKey::NODE, SenderKey::of);
-        self.send_control(connection, sender, control, payload.map(Body::term));
+    /// The first message to an alias that lasts until then: its monitor, if it has one, is taken
+    /// back.
+    fn answered(self: &Rc<Self>, process: &Rc<ProcessCell>, reference: &Reference, signal: Signal) {
+        self.remove_alias(process, reference);
+        let monitor = process.relations.borrow_mut().demonitor(reference);
+        if let Some(monitor) = monitor {
+            self.take_back(process.id(), reference.clone(), monitor);
+        }
+        let is_question = process.questions.borrow().contains_key(reference);
+        match signal {
+            Signal::Message(message) if is_question => {
+                self.answer_question(process, reference, Answer::Message(message));
+            }
+            signal => self.push(process, signal),
+        }
     }
-}
 
-/// Whether an exit signal came through a link or from `exit/2`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ByLink {
-    Yes,
-    No,
-}
+    /// Puts a message into the mailbox of a process of this shard, or where the answer to a
+    /// question of it is waited for.
+    #[inline]
+    fn deliver_here(self: &Rc<Self>, process: &Rc<ProcessCell>, signal: Signal) {
+        if !process.questions.borrow().is_empty() {
+            self.deliver_to_asker(process, signal);
+        } else {
+            self.push(process, signal);
+        }
+    }
 
-pub(super) fn noproc() -> Term {
-    Term::Atom(Atom::from_static("noproc"))
-}
-
-/// The reason of an exit; one that cannot be kept as a term still ends the process.
-fn reason_of(payload: Option<Payload>) -> Term {
-    payload
-        .and_then(|payload| payload.decode(&Limits::DEFAULT).ok())
-        .unwrap_or_else(|| Term::Atom(Atom::from_static("unknown")))
+    /// As [`Shard::deliver_here`], to a process that waits for answers. Servers that do not know of
+    /// aliases send theirs to the pid.
+    #[inline(never)]
+    fn deliver_to_asker(self: &Rc<Self>, process: &Rc<ProcessCell>, signal: Signal) {
+        let tag = match &signal {
+            Signal::Message(message) => gen_server::answered_tag(message),
+            _ => None,
+        };
+        match tag {
+            Some(tag) if process.questions.borrow().contains_key(&tag) => {
+                self.answered(process, &tag, signal);
+            }
+            _ => self.push(process, signal),
+        }
+    }
 }

@@ -278,14 +278,18 @@ impl Shard {
         match kept {
             Some(Ok(())) => self.io().wrote_later(link),
             Some(Err(BacklogFull)) => {
-                let why = "it asks and does not read the answers".to_owned();
-                if link.is_lane() {
-                    self.tell_kernel(KernelEvent::LaneFailed { link: link.id(), why });
-                } else {
-                    self.close_link(link, NodeDownReason::Killed(why));
-                }
+                self.fail_link(link, "it asks and does not read the answers".to_owned());
             }
             None => {}
+        }
+    }
+
+    /// Ends a connection because of what its peer does.
+    pub(super) fn fail_link(self: &Rc<Self>, link: &Rc<LinkEntry>, why: String) {
+        if link.is_lane() {
+            self.tell_kernel(KernelEvent::LaneFailed { link: link.id(), why });
+        } else {
+            self.close_link(link, NodeDownReason::Killed(why));
         }
     }
 

@@ -53,7 +53,7 @@ pub use self::read::{
     AtomTable, Reader, Source, read_atom, read_pid, read_port, read_reference, read_tuple_header,
     read_u64,
 };
-pub use self::text::{ParseError, ParseErrorKind, Written};
+pub use self::text::{ParseError, ParseErrorKind, Pretty, Written};
 pub use self::validate::{Validated, validate, validate_with};
 pub use self::validator::{Progress, Validator};
 pub use self::view::{

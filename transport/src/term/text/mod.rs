@@ -2,10 +2,12 @@
 
 mod binary;
 mod parse;
+mod pretty;
 mod print;
 mod scan;
 
 pub use self::parse::{ParseError, ParseErrorKind};
+pub use self::pretty::Pretty;
 pub use self::print::Written;
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl fmt::Display for Written<'_> {
     }
 }
 
-fn print(f: &mut fmt::Formatter<'_>, term: &Term, strings: bool) -> fmt::Result {
+pub(super) fn print(f: &mut fmt::Formatter<'_>, term: &Term, strings: bool) -> fmt::Result {
     match term {
         Term::Integer(value) => write!(f, "{value}"),
         Term::BigInteger(value) => write!(f, "{value}"),
@@ -113,7 +113,7 @@ fn as_character(term: &Term) -> Option<char> {
     u32::try_from(*code).ok().and_then(char::from_u32)
 }
 
-fn is_printable_list(elements: &[Term]) -> bool {
+pub(super) fn is_printable_list(elements: &[Term]) -> bool {
     let printable = |element| as_character(element).is_some_and(is_printable);
     !elements.is_empty() && elements.iter().all(printable)
 }
@@ -188,8 +188,7 @@ fn print_float(f: &mut fmt::Formatter<'_>, value: f64) -> fmt::Result {
         f.write_char('-')?;
     }
     let value = value.abs();
-    // Rust gives the shortest digits too, as d.ddde±x.
-    let scientific = format!("{value:e}");
+    let scientific = shortest(value);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -216,6 +215,15 @@ fn print_float(f: &mut fmt::Formatter<'_>, value: f64) -> fmt::Result {
     let (first, rest) = digits.split_at(1);
     let rest = if rest.is_empty() { "0" } else { rest };
     write!(f, "{first}.{rest}e{exponent}")
+}
+
+/// The shortest digits that mean this float, as d.ddde±x. Of two equally near, Erlang prints the
+/// even ones; Rust gives the greater ones unless told how many digits there are.
+fn shortest(value: f64) -> String {
+    let shortest = format!("{value:e}");
+    let fraction = shortest.find('e').map_or(0, |end| end.saturating_sub("d.".len()));
+    let even = format!("{value:.fraction$e}");
+    if even.parse() == Ok(value) { even } else { shortest }
 }
 
 impl Atom {

@@ -49,6 +49,10 @@ fn what_erlang_prints_is_read_and_printed_the_same() {
         "9.007199254740992e15",
         "1.0e22",
         "1.2345678901234568e17",
+        "1151209240571959.2",
+        "943397659111754.8",
+        "-242245594755694.12",
+        "5.684341886080802e-14",
         "-0.0",
         "5.0e-324",
         "1.2345e-4",
@@ -281,6 +285,72 @@ fn erlang_sorts_the_same() {
     }
 }
 
+/// What OTP 27 prints over several lines, and OTP 29 does the same: `~ktp` of each term, a full stop
+/// and a line end. Erlang reads the file, so this prints it anew, whatever terms were added to it in
+/// whatever layout:
+///
+/// ```text
+/// erl +pc unicode -noshell -eval 'io:setopts([{encoding, unicode}]),
+///     {ok, Terms} = file:consult("tests/golden/term_pretty.txt"),
+///     [io:format("~ktp.~n", [Term]) || Term <- Terms], halt().'
+/// ```
+///
+/// The terms were written to be just narrower and wider than a line in every kind of term, or made
+/// at random.
+#[test]
+fn erlang_breaks_lines_at_the_same_places() {
+    let text = include_str!("../../../../tests/golden/term_pretty.txt");
+    let mut broken = 0;
+    for printed in text.split_terminator(".\n") {
+        let term: Term = printed.parse().unwrap_or_else(|error| panic!("{printed}: {error}"));
+        assert_eq!(term.pretty().to_string(), printed);
+        broken += usize::from(printed.contains('\n'));
+    }
+    assert!(broken > 300);
+}
+
+/// As OTP 29 prints them, whose reader does not take them back.
+#[test]
+fn erlang_breaks_records_at_the_same_places() {
+    for printed in [
+        r#"#module:point{x = 1,y = 2.5,name = "a point with a rather long name",
+              colour = red,d = "abc"}"#,
+        "\
+#m:r{a = [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,
+          26,27,28,29,30,31,32,33,34,35,36,37,38,39,40],
+     b = #m:e{},
+     c = [#m:e{},#m:e{},1,2]}",
+        "\
+[#m:e{},
+ 1,
+ #m:e{},
+ #m:'Long name'{alpha = alpha,beta = beta,gamma = gamma,delta = delta,
+                epsilon = epsilon,zeta = zeta,eta = eta,theta = theta},
+ #m:e{}]",
+        "\
+{tag_of_a_tuple,
+    #a_module:a_record{
+        a_field_of_it =
+            {ok,[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,
+                 24,25,26,27,28,29,30]},
+        b = #m:e{
+                f = [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20],
+                g = [1,2,3,4,5,6,7,8,9,10]}}}",
+        r#"#uubnksvwy:beax{
+    sqwaywhy =
+        #k:ep{
+            rah = 918,
+            slwruc = {abc,"mergncqvzivcu"},
+            aceatlmhgsshqbvkkyrjentdmzmwdenvekjayb = "pxzqhncouyuebfn",
+            mrexwpa =
+                <<24,57,63,191,178,200,232,36,104,96,131,237,44,5,138,110,
+                  252,51,0,226,135,216,225,113,60>>}}"#,
+    ] {
+        let term: Term = printed.parse().unwrap_or_else(|error| panic!("{printed}: {error}"));
+        assert_eq!(term.pretty().to_string(), printed);
+    }
+}
+
 /// The deepest term the decoder makes can be printed.
 #[test]
 fn printing_goes_as_deep_as_terms_do() {
@@ -288,6 +358,7 @@ fn printing_goes_as_deep_as_terms_do() {
     bytes.push(tag::NIL);
     let (term, _) = Term::decode(&bytes, &(), &Limits::DEFAULT).unwrap();
     assert_eq!(term.to_string().len(), 2 * Term::DEPTH_MAX + 2);
+    assert_eq!(term.pretty().to_string().len(), 2 * Term::DEPTH_MAX + 2);
 }
 
 /// What the text does not carry, or nobody could read back.
@@ -314,7 +385,9 @@ proptest! {
         let (printed, written) = (term.to_string(), term.written().to_string());
         if !without_identity(&term) {
             prop_assert_eq!(parse(&printed), Ok(term.clone()), "{}", printed);
-            prop_assert_eq!(parse(&written), Ok(term), "{}", written);
+            prop_assert_eq!(parse(&written), Ok(term.clone()), "{}", written);
+            let pretty = term.pretty().to_string();
+            prop_assert_eq!(parse(&pretty), Ok(term), "{}", pretty);
         }
     }
 

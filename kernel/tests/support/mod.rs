@@ -1,0 +1,33 @@
+//! What several suites of nodes within one process share.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use krarup::epmd::EpmdMode;
+use krarup::{Cookie, Node};
+
+/// How long anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Two nodes, `a@127.0.0.1` and `b@127.0.0.1`, that do not know each other yet.
+pub(crate) fn pair(shards: usize) -> (Node, Node) {
+    let epmd = free_port();
+    let start = |name: &str| {
+        let cookie = Cookie::new("secret").expect("a cookie");
+        let node = Node::builder(name).cookie(cookie).epmd(EpmdMode::Auto).epmd_port(epmd);
+        node.shards(shards).start().expect("the node starts")
+    };
+    (start("a@127.0.0.1"), start("b@127.0.0.1"))
+}
+
+/// Stops nodes, one after the other.
+pub(crate) fn stop<const N: usize>(nodes: [Node; N]) {
+    for node in nodes {
+        node.stop().wait();
+    }
+}
