@@ -27,7 +27,8 @@ defmodule KrarupPeer do
   end
 
   defp print(value) do
-    inspect(value, limit: :infinity, printable_limit: :infinity, width: :infinity)
+    endless = [limit: :infinity, printable_limit: :infinity, width: :infinity]
+    inspect(value, [charlists: :as_lists] ++ endless)
   end
 
   # A server of Elixir's kind, for others to call.

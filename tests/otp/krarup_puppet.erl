@@ -5,7 +5,11 @@
 %% `{do, Director, Ref, Order}` is answered with `{done, Ref, Result}`. Everything else that arrives
 %% is passed on to the director of the start as `{signal, self(), Message}`, in order.
 -module(krarup_puppet).
--export([run/1]).
+-export([run/1, start/1]).
+
+%% Starts a puppet, on any of the threads of the node.
+start(Director) ->
+    spawn(krarup_puppet, run, [Director]).
 
 run(Director) ->
     receive

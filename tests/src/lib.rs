@@ -21,6 +21,7 @@ mod otp;
 mod peer;
 mod process;
 mod proxy;
+mod puppet;
 pub mod sim;
 mod wait;
 
@@ -33,6 +34,7 @@ pub use otp::{OtpNode, OtpNodeBuilder, Release, otp_command};
 pub use peer::{PeerIdentity, RawPeer, flags, terms};
 pub use process::Process;
 pub use proxy::Proxy;
+pub use puppet::start_puppet_node;
 pub use wait::{missing, until};
 
 /// Makes one test per supported release of each function that takes a [`Release`], in the modules

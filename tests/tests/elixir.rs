@@ -1,8 +1,14 @@
 //! A Krarup node as Elixir sees it, through `Node`, `Process` and `GenServer`.
 
+use std::error::Error;
 use std::time::Duration;
 
+use krarup::epmd::EpmdMode;
+use krarup::gen_server::{Answer, Caller, serve};
+use krarup::term::{Pid, Term};
+use krarup::{CallError, Cookie, GenServer, Node, Process, ProcessResult, Raise};
 use krarup_tests::{ElixirNode, KrarupNode, Lab, Release};
+use serde::{Deserialize, Serialize};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -115,4 +121,250 @@ fn elixir_gets_the_answers_of_an_erlang_node() {
         let expected = ask(model.name());
         assert_eq!(ask(krarup.name()), expected, "{question}");
     }
+}
+
+/// A server in Rust, and what it can be asked.
+struct Counter {
+    count: i64,
+    waiting: Vec<Caller>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Ask {
+    Add(i64),
+    Later,
+    Stop(Term),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Tell {
+    Add(i64),
+    AnswerAll,
+}
+
+impl GenServer for Counter {
+    type Call = Ask;
+    type Reply = i64;
+    type Cast = Tell;
+
+    async fn call(
+        &mut self,
+        _: &mut Process,
+        request: Ask,
+        from: &Caller,
+    ) -> Result<Answer<i64>, Box<dyn Error>> {
+        match request {
+            Ask::Add(number) => {
+                self.count += number;
+                Ok(Answer::Reply(self.count))
+            }
+            Ask::Later => {
+                self.waiting.push(from.clone());
+                Ok(Answer::Later)
+            }
+            Ask::Stop(reason) => Ok(Answer::Stop(reason, self.count)),
+        }
+    }
+
+    async fn cast(&mut self, me: &mut Process, request: Tell) -> ProcessResult {
+        match request {
+            Tell::Add(number) => self.count += number,
+            Tell::AnswerAll => {
+                for caller in self.waiting.drain(..) {
+                    caller.reply(me, &("later", self.count)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+struct Point {
+    x: f64,
+    name: Option<String>,
+}
+
+/// A node in this process with a server and functions, and an Elixir node that knows its name.
+fn rust_and_elixir(lab: &Lab) -> (Node, ElixirNode) {
+    let node = Node::builder("rust@127.0.0.1")
+        .cookie(Cookie::new("c").expect("this is a cookie"))
+        .epmd(EpmdMode::External)
+        .epmd_port(lab.epmd_port())
+        .spin(Duration::ZERO)
+        .start()
+        .expect("the node starts");
+    node.register_function("rust", "add", |_, (a, b): (i64, i64)| async move {
+        a.checked_add(b).ok_or(Raise::error("system_limit"))
+    });
+    node.register_function("rust", "moved", |_, (point, by): (Point, f64)| async move {
+        Ok(Point { x: point.x + by, ..point })
+    });
+    node.register_function("rust", "fail", |_, (class, reason): (String, Term)| async move {
+        Err::<(), _>(match class.as_str() {
+            "throw" => Raise::Throw(reason),
+            "exit" => Raise::Exit(reason),
+            _ => Raise::Error(reason),
+        })
+    });
+    node.register_function("rust", "greet", |me, (to, greeting): (Pid, String)| async move {
+        Ok(me.send(&to, &(me.pid(), greeting)).await?)
+    });
+    node.spawn("counter", |me| serve(me, Counter { count: 0, waiting: Vec::new() }))
+        .expect("the name is free");
+    let mut elixir = lab.elixir("e");
+    elixir.eval("there = :\"rust@127.0.0.1\"; counter = {:counter, there}");
+    (node, elixir)
+}
+
+#[test]
+fn elixir_calls_a_server_in_rust() {
+    if ElixirNode::is_missing() {
+        return;
+    }
+    let lab = Lab::new();
+    let (node, mut elixir) = rust_and_elixir(&lab);
+    assert_eq!(elixir.eval("GenServer.call(counter, {:add, 5})"), "5");
+    assert_eq!(elixir.eval("GenServer.cast(counter, {:add, 2})"), ":ok");
+    assert_eq!(elixir.eval("GenServer.call(counter, {:add, 0})"), "7");
+    let several = "GenServer.multi_call([there], :counter, {:add, 1})
+         |> then(fn {[{^there, count}], []} -> count end)";
+    assert_eq!(elixir.eval(several), "8");
+    // One that waits while others are answered.
+    elixir.eval("waiting = Task.async(fn -> GenServer.call(counter, :later, 10_000) end)");
+    elixir.eval("GenServer.call(counter, {:add, 1})");
+    // Until the server has heard of it, nobody is answered.
+    assert_eq!(
+        elixir.eval(
+            "answer = fn answer ->
+                GenServer.cast(counter, :answer_all)
+                Task.yield(waiting, 50) || answer.(answer)
+             end
+             answer.(answer)"
+        ),
+        "{:ok, {\"later\", 9}}"
+    );
+    // A request that it does not understand is answered.
+    assert_eq!(
+        elixir.eval(
+            "{:error, {:bad_request, text}} = GenServer.call(counter, :nonsense); is_binary(text)"
+        ),
+        "true"
+    );
+    // Nothing comes of a call that was given up.
+    let given_up = "catch_exit = try do GenServer.call(counter, :later, 50)
+         catch :exit, {why, _} -> why end";
+    assert_eq!(elixir.eval(given_up), ":timeout");
+    elixir.eval("GenServer.cast(counter, :answer_all); GenServer.call(counter, {:add, 0})");
+    assert_eq!(elixir.eval("receive do message -> message after 0 -> nil end"), "nil");
+    // It ends as it is told, and those who wait learn it.
+    assert_eq!(
+        elixir.eval(
+            "ref = Process.monitor(counter)
+             waiting = Task.async(fn ->
+                try do GenServer.call(counter, :later) catch :exit, {why, _} -> why end
+             end)
+             stopped = GenServer.call(counter, {:stop, {:shutdown, :enough}})
+             {stopped, receive do {:DOWN, ^ref, :process, ^counter, why} -> why end}"
+        ),
+        "{9, {:shutdown, :enough}}"
+    );
+    let why = elixir.eval("Task.await(waiting)");
+    assert!(["{:shutdown, :enough}", ":noproc"].contains(&why.as_str()), "{why}");
+    node.stop().wait();
+}
+
+#[test]
+fn elixir_spawns_and_calls_functions_in_rust() {
+    if ElixirNode::is_missing() {
+        return;
+    }
+    let lab = Lab::new();
+    let (node, mut elixir) = rust_and_elixir(&lab);
+    let cases = [
+        (":erpc.call(there, :rust, :add, [40, 2])", "42"),
+        (":rpc.call(there, :rust, :add, [40, 2])", "42"),
+        (":erpc.multicall([there, there], :rust, :add, [1, 2])", "[ok: 3, ok: 3]"),
+        (
+            ":erpc.call(there, :rust, :moved, [%{x: 1.5, name: \"p\"}, 2.0])",
+            "%{name: \"p\", x: 3.5}",
+        ),
+        (
+            "failing.(fn -> :erpc.call(there, :rust, :add, [40, :two]) end)",
+            "{:error, {:exception, :function_clause, [{:rust, :add, 2, []}]}}",
+        ),
+        (
+            "failing.(fn -> :erpc.call(there, :rust, :add, [40]) end)",
+            "{:error, {:exception, :undef, [{:rust, :add, [40], []}]}}",
+        ),
+        (
+            "failing.(fn -> :erpc.call(there, :rust, :fail, [\"throw\", :ball]) end)",
+            "{:throw, :ball}",
+        ),
+        (
+            "failing.(fn -> :erpc.call(there, :rust, :fail, [\"exit\", {:so, 1}]) end)",
+            "{:exit, {:exception, {:so, 1}}}",
+        ),
+        (
+            "failing.(fn -> :erpc.call(there, :rust, :fail, [\"error\", :badarith]) end)",
+            "{:error, {:exception, :badarith, [{:rust, :fail, 2, []}]}}",
+        ),
+        (":rpc.call(there, :rust, :fail, [\"exit\", :gone])", "{:badrpc, {:EXIT, :gone}}"),
+        (
+            "pid = Node.spawn(there, :rust, :greet, [self(), \"hello\"])
+             receive do {^pid, text} -> {node(pid) == there, text} after 5000 -> :timeout end",
+            "{true, \"hello\"}",
+        ),
+        (
+            "{pid, ref} = Node.spawn_monitor(there, :rust, :greet, [self(), \"again\"])
+             {receive do {^pid, text} -> text after 5000 -> :timeout end,
+              receive do {:DOWN, ^ref, :process, ^pid, why} -> why after 5000 -> :timeout end}",
+            "{\"again\", :normal}",
+        ),
+        (
+            "Process.flag(:trap_exit, true)
+             pid = Node.spawn_link(there, :rust, :fail, [\"exit\", {:so, 1}])
+             receive do {:EXIT, ^pid, why} -> why after 5000 -> :timeout end",
+            "{:so, 1}",
+        ),
+        (
+            "{_, ref} = Node.spawn_monitor(there, :rust, :fail, [\"error\", :oops])
+             receive do {:DOWN, ^ref, _, _, {why, stack}} -> {why, hd(stack) |> elem(0)}
+             after 5000 -> :timeout end",
+            "{:oops, :rust}",
+        ),
+    ];
+    elixir.eval("failing = fn f -> try do f.() catch kind, reason -> {kind, reason} end end");
+    for (question, answer) in cases {
+        assert_eq!(elixir.eval(question), answer, "{question}");
+    }
+    node.stop().wait();
+}
+
+#[test]
+fn rust_calls_servers_and_functions_in_elixir() {
+    if ElixirNode::is_missing() {
+        return;
+    }
+    let lab = Lab::new();
+    let (node, mut elixir) = rust_and_elixir(&lab);
+    elixir.eval("{:ok, pid} = KrarupPeer.Counter.start(:counter)");
+    let counter = ("counter", elixir.name().to_owned());
+    let ask = |request: &Ask| node.call::<i64>(&counter, request, SOON).wait();
+    assert_eq!(ask(&Ask::Add(5)), Ok(5));
+    node.cast(&counter, &Ask::Add(2)).wait().expect("it is sent");
+    assert_eq!(ask(&Ask::Add(0)), Ok(7));
+    let later: (Term, i64) = node.call(&counter, &Ask::Later, SOON).wait().expect("an answer");
+    assert_eq!((later.0.to_string(), later.1), ("later".to_owned(), 7));
+    let reason = Term::Tuple(vec![Term::Integer(1), Term::Integer(2)]);
+    assert_eq!(ask(&Ask::Stop(reason.clone())), Err(CallError::Ended(reason)));
+    assert_eq!(ask(&Ask::Add(1)), Err(CallError::NoProcess));
+
+    let upcase = |text: &str| {
+        node.rpc::<String>(elixir.name(), "Elixir.String", "upcase", (text,), SOON).wait()
+    };
+    assert_eq!(upcase("größe").as_deref(), Ok("GRÖSSE"));
+    node.stop().wait();
 }
