@@ -166,7 +166,13 @@ impl Shard {
             return;
         };
         match self.find(id) {
-            Some(process) => process.names.borrow_mut().push(name.clone()),
+            Some(process) => {
+                let mut names = process.names.borrow_mut();
+                // It is told once more when another one wants the name.
+                if !names.contains(&name) {
+                    names.push(name.clone());
+                }
+            }
             // It ended while its name was on the way here.
             None if usize::from(id.shard) == self.id => {
                 self.tell_kernel(KernelEvent::NameGone { name, process: id });
