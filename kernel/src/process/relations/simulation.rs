@@ -11,10 +11,11 @@ use super::{Ended, Monitor, Party, Relations, Via, Watcher};
 use crate::net_kernel::ConnectionId;
 use crate::process::Destination;
 
-const NODES: usize = 3;
-const PROCESSES: usize = 3;
-const STEPS: usize = 400;
-const SEEDS: u64 = 3000;
+/// Few, so that much happens between the same two.
+const NODES: usize = 2;
+const PROCESSES: usize = 2;
+const STEPS: usize = 150;
+const SEEDS: u64 = 20_000;
 
 /// A process by node and number.
 type Id = (usize, usize);
@@ -310,13 +311,13 @@ impl World {
             self.deliver_one();
             return;
         }
-        match self.pick(40) {
-            0..6 => self.link(a, b),
-            6..11 => self.unlink(a, b),
-            11..15 => self.monitor(a, b),
-            15..18 => self.demonitor(a),
-            18 => self.end(a),
-            19 => match self.way(a.0, b.0) {
+        match self.pick(200) {
+            0..40 => self.link(a, b),
+            40..80 => self.unlink(a, b),
+            80..95 => self.monitor(a, b),
+            95..105 => self.demonitor(a),
+            105 => self.end(a),
+            106..109 => match self.way(a.0, b.0) {
                 Some(_) => self.cut(a.0, b.0),
                 None => self.connect(a.0, b.0),
             },
