@@ -268,6 +268,30 @@ fn servers_answer_calls_from_processes_and_from_outside() {
 }
 
 #[test]
+fn servers_stop_when_sys_asks_them_to() {
+    let (a, b) = pair(2);
+    let pid = b.spawn("counter", |me| serve(me, Counter::default())).expect("a process");
+    inside(&a, 1, move |mut me| async move {
+        let monitor = me.monitor(&pid);
+        // What `gen_server:stop` sends by way of `sys:terminate`.
+        let system = |tag, request: &str| {
+            let from = Term::Tuple(vec![Term::Pid(me.pid()), atom(tag)]);
+            let request = request.parse().expect("a term");
+            Term::Tuple(vec![atom("system"), from, request])
+        };
+        me.send(&pid, &system("unknown", "get_state")).await?;
+        me.send(&pid, &system("stop", "{terminate, {shutdown, 1}}")).await?;
+        let unknown = me.recv().await?.term()?;
+        assert_eq!(unknown.to_string(), "{unknown,{error,{unknown_system_msg,get_state}}}");
+        assert_eq!(me.recv().await?.term()?.to_string(), "{stop,ok}");
+        let down = next_down(&mut me).await;
+        assert_eq!((down.reference, down.reason.to_string()), (monitor, "{shutdown,1}".into()));
+        Ok(())
+    });
+    stop([a, b]);
+}
+
+#[test]
 fn functions_run_where_they_are_registered() {
     let (a, b) = pair(2);
     b.register_function("math", "add", |_, (x, y): (i64, i64)| async move { Ok(x + y) });

@@ -84,7 +84,7 @@ pub trait GenServer: Sized + 'static {
 ///
 /// A request that is not of the shape of [`GenServer::Call`] is answered with
 /// `{error, {bad_request, Text}}`: the caller's mistake ends neither side. A cast of another shape
-/// is logged and dropped.
+/// is logged and dropped. `gen_server:stop` ends the server with the reason it gives.
 ///
 /// # Errors
 /// The reason that the server ends with.
@@ -135,13 +135,25 @@ async fn run<S: GenServer>(me: &mut Process, server: &mut S) -> ProcessResult {
                     tracing::warn!(pid = %me.pid(), %request, %error, "a cast of another shape");
                 }
             },
-            Request::System(caller, request) => {
-                let unknown = pair("error", pair("unknown_system_msg", request));
-                let _ = caller.reply_term(me, &unknown).await;
-            }
+            Request::System(caller, request) => system(me, caller, request).await?,
             Request::Info(_) => server.info(me, signal).await?,
         }
     }
+}
+
+/// Answers `sys`, of which a server knows how to end (OTP: `sys:terminate/3`, which `gen_server:stop`
+/// waits for).
+async fn system(me: &mut Process, caller: Caller, request: Term) -> ProcessResult {
+    if let Some([Term::Atom(what), reason]) = request.as_tuple()
+        && what.as_str() == "terminate"
+    {
+        let reason = reason.clone();
+        let _ = caller.reply(me, &Atom::from_static("ok")).await;
+        return Err(ExitReason(reason).into());
+    }
+    let unknown = pair("error", pair("unknown_system_msg", request));
+    let _ = caller.reply_term(me, &unknown).await;
+    Ok(())
 }
 
 fn is_parent(me: &Process, exit: &Exit) -> bool {
