@@ -11,6 +11,7 @@
 //! and a deadline, and everything started ends with its owner.
 
 mod cable;
+mod callee;
 mod command;
 mod elixir;
 mod evaluator;
@@ -26,6 +27,7 @@ pub mod sim;
 mod wait;
 
 pub use cable::{Cable, Namespace};
+pub use callee::{Callee, register_callee};
 pub use command::Outcome;
 pub use elixir::ElixirNode;
 pub use krarup::{KrarupNode, KrarupNodeBuilder, Ready, krarup_command};

@@ -7,7 +7,8 @@ use std::time::Duration;
 use krarup::epmd::EpmdMode;
 use krarup::term::{Atom, Pid, Reference, Term};
 use krarup::{
-    AliasMode, Cookie, Destination, ExitReason, Node, Process, Raise, SendError, Signal, StartError,
+    AliasMode, Cookie, Destination, ExitReason, Node, Output, Process, Raise, SendError, Signal,
+    StartError,
 };
 
 /// More than one, so that signals cross threads between puppets of one node as well.
@@ -30,6 +31,8 @@ pub fn start_puppet_node(name: &str) -> Result<Node, StartError> {
         .epmd(EpmdMode::External)
         .shards(SHARDS)
         .spin(Duration::ZERO)
+        .services(true)
+        .output(Output::Stderr)
         .start()?;
     node.register_function("krarup_puppet", "run", |me, (director,): (Pid,)| async move {
         Err::<(), _>(Raise::Exit(puppet(me, director).await?))

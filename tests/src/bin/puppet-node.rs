@@ -1,5 +1,5 @@
-//! `puppet-node NAME`: a Krarup node with `krarup_puppet:run/1`, in a process of its own, so that it
-//! can be killed. It says when it is ready, and ends with its standard input.
+//! `puppet-node NAME`: a Krarup node with `krarup_puppet:run/1` and `krarup_callee`, in a process of
+//! its own, so that it can be killed. It says when it is ready, and ends with its standard input.
 
 use std::error::Error;
 use std::io::Read;
@@ -7,6 +7,7 @@ use std::io::Read;
 fn main() -> Result<(), Box<dyn Error>> {
     let name = std::env::args().nth(1).ok_or("the name of the node is missing")?;
     let node = krarup_tests::start_puppet_node(&name)?;
+    krarup_tests::register_callee(&node)?;
     println!("ready {name}");
     std::io::stdin().read_to_end(&mut Vec::new())?;
     node.stop().wait();

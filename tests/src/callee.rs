@@ -1,0 +1,234 @@
+//! What nodes that are called offer, in Rust: what `otp/krarup_callee.erl` is on Erlang nodes.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use krarup::gen_server::{Answer, Caller, serve};
+use krarup::term::{Atom, Pid, Term};
+use krarup::{ExitReason, GenServer, Node, Process, ProcessResult, Raise, Signal, SpawnError};
+use serde::Deserialize;
+
+use crate::{Lab, OtpNode, Release};
+
+const CALLEE: &str = include_str!("../otp/krarup_callee.erl");
+/// The name of the server on every node that is called.
+const SERVER: &str = "callee";
+const START: Duration = Duration::from_secs(30);
+
+/// A node with a server `callee` and the functions of `krarup_callee`, of either kind. It is killed
+/// with this value, as `kill -9` does.
+pub struct Callee {
+    name: String,
+    running: Running,
+}
+
+enum Running {
+    Otp(OtpNode),
+    Krarup(crate::Process),
+}
+
+impl Callee {
+    /// A real Erlang node.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn otp(lab: &Lab, release: Release, name: &str) -> Self {
+        let mut node = lab.otp(release, name).module(CALLEE).start();
+        node.eval("{ok, Server} = krarup_callee:start(callee).");
+        node.eval("krarup_callee:start_old_style(old).");
+        Self { name: node.name().to_owned(), running: Running::Otp(node) }
+    }
+
+    /// A Krarup node: `puppet_node` is the path of that binary.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn krarup(lab: &Lab, name: &str, puppet_node: &str) -> Self {
+        let name = format!("{name}@127.0.0.1");
+        let mut command = Command::new(Path::new(puppet_node));
+        command.arg(&name).env("ERL_EPMD_PORT", lab.epmd_port().to_string());
+        let process = crate::Process::start(&format!("puppet node {name}"), &mut command);
+        process.wait_line("ready ", START);
+        Self { name, running: Running::Krarup(process) }
+    }
+
+    /// The full node name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The process, for its output.
+    pub fn process(&mut self) -> &mut crate::Process {
+        match &mut self.running {
+            Running::Otp(node) => node.process(),
+            Running::Krarup(process) => process,
+        }
+    }
+}
+
+/// Puts the server and the functions on a node.
+///
+/// # Errors
+///
+/// When the server's name is taken.
+///
+/// # Panics
+///
+/// On a shard's own thread.
+pub fn register_callee(node: &Node) -> Result<(), SpawnError> {
+    node.spawn(SERVER, |me| serve(me, Server::default()))?;
+    let module = "krarup_callee";
+    node.register_function(module, "add", |_, (a, b): (i64, i64)| async move {
+        a.checked_add(b).ok_or(Raise::error("system_limit"))
+    });
+    node.register_function(module, "echo", |_, (term,): (Term,)| async move { Ok(term) });
+    node.register_function(module, "fail", |_, (class, reason): (Atom, Term)| async move {
+        fail(&class, reason)
+    });
+    node.register_function(module, "panic", |_, (text,): (String,)| async move {
+        if text.is_empty() { Ok(()) } else { panic!("{text}") }
+    });
+    node.register_function(module, "big", |_, (bytes,): (usize,)| async move {
+        Ok(Term::Binary(vec![7; bytes].into()))
+    });
+    node.register_function(module, "size", |_, (binary,): (Term,)| async move {
+        match binary {
+            Term::Binary(bytes) => Ok(bytes.len()),
+            _ => Err(Raise::error("badarg")),
+        }
+    });
+    node.register_function(module, "leader", |me, ()| async move { Ok(me.group_leader()) });
+    node.register_function(module, "me", |me, ()| async move { Ok(me.pid()) });
+    node.register_function(module, "hold", |mut me, (owner,): (Pid,)| async move {
+        me.send(&owner, &(Atom::from_static("held"), me.pid())).await?;
+        loop {
+            let signal = me.recv().await?;
+            let Ok((class, value)) = signal.message::<(Atom, Term)>() else { continue };
+            return if class.as_str() == "return" { Ok(value) } else { fail(&class, value) };
+        }
+    });
+    node.register_function(module, "hold_trapping", |mut me, (owner,): (Pid,)| async move {
+        me.trap_exit(true);
+        me.send(&owner, &(Atom::from_static("held"), me.pid())).await?;
+        loop {
+            if let Signal::Exit(exit) = me.recv().await? {
+                let exited = Atom::from_static("exited");
+                return Ok(me.send(&owner, &(exited, me.pid(), exit.from, exit.reason)).await?);
+            }
+        }
+    });
+    node.register_function(module, "tell", |me, (to, term): (Pid, Term)| async move {
+        me.send(&to, &(Atom::from_static("told"), me.pid(), term)).await?;
+        Ok(Atom::from_static("ok"))
+    });
+    node.register_function(module, "print", |me, (text,): (Term,)| print(me, text));
+    Ok(())
+}
+
+fn fail(class: &Atom, reason: Term) -> Result<Term, Raise> {
+    Err(match class.as_str() {
+        "throw" => Raise::Throw(reason),
+        "exit" => Raise::Exit(reason),
+        "error" => Raise::Error(reason),
+        _ => Raise::error("function_clause"),
+    })
+}
+
+/// Has the group leader print, as `io:put_chars/1` does.
+async fn print(mut me: Process, text: Term) -> Result<Term, Raise> {
+    let leader = me.group_leader();
+    let monitor = me.monitor(&leader);
+    let atom = |text| Term::Atom(Atom::from_static(text));
+    let request = Term::Tuple(vec![atom("put_chars"), atom("unicode"), text]);
+    me.send(&leader, &(atom("io_request"), me.pid(), &monitor, request)).await?;
+    let answer = loop {
+        match me.recv().await? {
+            Signal::Message(message) => {
+                if let Ok((_, _, answer)) = message.decode::<(Atom, Term, Term)>() {
+                    break answer;
+                }
+            }
+            Signal::Down(_) => return Err(Raise::error("terminated")),
+            _ => {}
+        }
+    };
+    me.demonitor(&monitor);
+    Ok(answer)
+}
+
+/// The server: whoever is to be answered later.
+#[derive(Default)]
+struct Server {
+    waiting: Vec<Caller>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Ask {
+    Echo(Term),
+    Pid,
+    Later,
+    Waiting,
+    Stop(Term, Term),
+    Leave(Term),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Told {
+    Tell(Pid, Term),
+    AnswerAll(Term),
+    Stop(Term),
+}
+
+impl GenServer for Server {
+    type Call = Ask;
+    type Reply = Term;
+    type Cast = Told;
+
+    async fn call(
+        &mut self,
+        me: &mut Process,
+        request: Ask,
+        from: &Caller,
+    ) -> Result<Answer<Term>, Box<dyn Error>> {
+        Ok(match request {
+            Ask::Echo(term) => Answer::Reply(term),
+            Ask::Pid => Answer::Reply(Term::Pid(me.pid())),
+            Ask::Later => {
+                self.waiting.push(from.clone());
+                Answer::Later
+            }
+            Ask::Waiting => Answer::Reply(Term::from(self.waiting.len() as u64)),
+            Ask::Stop(reason, reply) => Answer::Stop(reason, reply),
+            Ask::Leave(reason) => return Err(ExitReason(reason).into()),
+        })
+    }
+
+    async fn cast(&mut self, me: &mut Process, told: Told) -> ProcessResult {
+        match told {
+            // Whoever has gone gets nothing.
+            Told::Tell(to, term) => drop(me.send(&to, &term).await),
+            Told::AnswerAll(term) => {
+                for caller in self.waiting.drain(..) {
+                    let _ = caller.reply(me, &term).await;
+                }
+            }
+            Told::Stop(reason) => return Err(ExitReason(reason).into()),
+        }
+        Ok(())
+    }
+
+    async fn info(&mut self, me: &mut Process, signal: Signal) -> ProcessResult {
+        if let Ok((label, to, term)) = signal.message::<(Atom, Pid, Term)>()
+            && label.as_str() == "tell"
+        {
+            let _ = me.send(&to, &(Atom::from_static("info"), term)).await;
+        }
+        Ok(())
+    }
+}
