@@ -56,6 +56,15 @@ impl Callee {
         Self { name, running: Running::Krarup(process) }
     }
 
+    /// `o@127.0.0.1` of OTP and `k@127.0.0.1` of Krarup.
+    ///
+    /// # Panics
+    ///
+    /// When one does not start.
+    pub fn of_both_kinds(lab: &Lab, release: Release, puppet_node: &str) -> [Self; 2] {
+        [Self::otp(lab, release, "o"), Self::krarup(lab, "k", puppet_node)]
+    }
+
     /// The full node name.
     pub fn name(&self) -> &str {
         &self.name

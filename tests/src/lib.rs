@@ -24,6 +24,7 @@ mod process;
 mod proxy;
 mod puppet;
 pub mod sim;
+mod stage;
 mod wait;
 
 pub use cable::{Cable, Namespace};
@@ -37,6 +38,7 @@ pub use peer::{PeerIdentity, RawPeer, flags, terms};
 pub use process::Process;
 pub use proxy::Proxy;
 pub use puppet::start_puppet_node;
+pub use stage::{Stage, asking_node, inside, term};
 pub use wait::{missing, until};
 
 /// Makes one test per supported release of each function that takes a [`Release`], in the modules

@@ -69,7 +69,7 @@ impl fmt::Display for Release {
     }
 }
 
-/// Where `tests/otp/install` has put a command (`erl` or `epmd`) of a release.
+/// Where `tests/otp/install` has put a command (`erl`, `epmd` or `erl_call`) of a release.
 ///
 /// # Panics
 ///

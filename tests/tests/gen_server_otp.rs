@@ -4,13 +4,11 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use krarup::epmd::EpmdMode;
 use krarup::gen_server::MultiCall;
 use krarup::term::{Atom, Pid, Term};
-use krarup::{CallError, Cookie, Node, Process, ProcessResult, Signal, Ties};
-use krarup_tests::{Callee, Lab, OtpNode, Release, for_each_release};
+use krarup::{CallError, Signal, Ties};
+use krarup_tests::{Callee, Lab, Release, Stage, asking_node, for_each_release, inside, term};
 
-const ASKER: &str = include_str!("../otp/krarup_asker.erl");
 const PUPPET_NODE: &str = env!("CARGO_BIN_EXE_puppet-node");
 const SOON: Duration = Duration::from_secs(20);
 
@@ -27,40 +25,12 @@ for_each_release!(
     nodes_end_while_rust_waits,
 );
 
-/// An Erlang node that asks, and two nodes that are asked: of OTP, and a Krarup node.
-struct Stage {
-    asker: OtpNode,
-    callees: [Callee; 2],
-    _lab: Lab,
-}
-
 fn stage(release: Release) -> Stage {
-    let lab = Lab::new();
-    let asker = lab.otp(release, "asker").module(ASKER).start();
-    let callees = callees(&lab, release);
-    Stage { asker, callees, _lab: lab }
+    Stage::new(release, PUPPET_NODE)
 }
 
 fn callees(lab: &Lab, release: Release) -> [Callee; 2] {
-    [Callee::otp(lab, release, "o"), Callee::krarup(lab, "k", PUPPET_NODE)]
-}
-
-impl Stage {
-    /// Both callees give the same answer to each question, this one. In a question `Node` is the
-    /// one that is asked, and `Server` the server there; in an answer `N` is its name.
-    fn holds(&mut self, questions: &[(&str, &str)]) {
-        for callee in &self.callees {
-            let name = callee.name();
-            for (question, answer) in questions {
-                let question = question.trim().trim_end_matches('.');
-                let got = self.asker.eval(&format!(
-                    "(fun(Node, Server) -> krarup_asker:caught(fun() -> {question} end) end)
-                        ('{name}', {{callee, '{name}'}})."
-                ));
-                assert_eq!(got.replace(name, "N"), *answer, "{name}: {question}");
-            }
-        }
-    }
+    Callee::of_both_kinds(lab, release, PUPPET_NODE)
 }
 
 fn erlang_calls_and_casts(release: Release) {
@@ -247,7 +217,7 @@ fn servers_end_while_erlang_waits(release: Release) {
 }
 
 fn nodes_end_while_erlang_waits(release: Release) {
-    let Stage { mut asker, callees, _lab } = stage(release);
+    let Stage { mut asker, callees, lab: _lab } = stage(release);
     for callee in callees {
         let name = callee.name().to_owned();
         asker.eval(&format!(
@@ -283,13 +253,7 @@ fn nodes_end_while_erlang_waits(release: Release) {
 /// Where an Erlang server would fail, one in Rust answers and goes on.
 fn a_server_in_rust_says_what_it_does_not_understand(release: Release) {
     let mut stage = stage(release);
-    let krarup = stage.callees[1].name().to_owned();
-    let mut ask = |question: &str| {
-        stage.asker.eval(&format!(
-            "(fun(Server) -> krarup_asker:caught(fun() -> {question} end) end)
-                ({{callee, '{krarup}'}})."
-        ))
-    };
+    let mut ask = |question: &str| stage.ask(1, question);
     let bad = "{error, {bad_request, Text}} = gen_server:call(Server, nonsense), is_binary(Text)";
     assert_eq!(ask(bad), "true");
     let bad = "{error, {bad_request, _}} = gen_server:call(Server, {stop, one_too_few}), ok";
@@ -304,39 +268,6 @@ fn a_server_in_rust_says_what_it_does_not_understand(release: Release) {
     assert_eq!(ask("sys:get_state(Server)"), unknown);
     assert_eq!(ask("gen_server:call(Server, {echo, alive})"), "alive");
     assert_eq!(ask("krarup_asker:mailbox()"), "[]");
-}
-
-/// A node in this process, which asks.
-fn asking_node(lab: &Lab) -> Node {
-    Node::builder("rust@127.0.0.1")
-        .cookie(Cookie::new("c").expect("this is a cookie"))
-        .epmd(EpmdMode::External)
-        .epmd_port(lab.epmd_port())
-        .spin(Duration::ZERO)
-        .shards(2)
-        .start()
-        .expect("the node starts")
-}
-
-/// Runs a test inside a process and waits for it. Nothing may be left over afterwards.
-fn inside<F>(node: &Node, run: F)
-where
-    F: AsyncFnOnce(&mut Process) -> ProcessResult + Send + 'static,
-{
-    let (done, finished) = mpsc::channel();
-    let guarded = move |mut me: Process| async move {
-        let outcome = run(&mut me).await;
-        assert!(me.try_recv().is_none(), "something was left in the mailbox");
-        assert_eq!(me.ties(), Ties::default(), "something was left behind");
-        let _ = done.send(outcome.as_ref().copied().map_err(ToString::to_string));
-        outcome
-    };
-    node.spawn_on(1, None, guarded).wait().expect("a process");
-    finished.recv_timeout(SOON * 3).expect("the test ends without a panic").expect("it passes");
-}
-
-fn term(text: &str) -> Term {
-    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn rust_calls_and_casts(release: Release) {
