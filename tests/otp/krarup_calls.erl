@@ -1,5 +1,5 @@
-%% Calls `krarup_functions` of two nodes in every way there is, and compares the answers. This module is
-%% on neither of them, and so are its closures.
+%% Calls `krarup_functions` of two nodes in every way there is, and compares the answers. This
+%% module is on neither of them, so that its closures cannot run there.
 -module(krarup_calls).
 -export([compare/2]).
 
@@ -9,12 +9,15 @@ compare(Node, Other) ->
     process_flag(trap_exit, true),
     Calls = calls(),
     [
-        lists:flatten(io_lib:format("~0tP: ~0tP, not ~0tP", [Name, 20, Answer, 40, OtherAnswer, 40]))
+        text("~0tP: ~0tP, not ~0tP", [Name, 20, Answer, 40, OtherAnswer, 40])
      || {Name, Call} <- Calls,
         Answer <- [answer(Call, Node)],
         OtherAnswer <- [answer(Call, Other)],
         Answer =/= OtherAnswer
     ].
+
+text(Format, Arguments) ->
+    lists:flatten(io_lib:format(Format, Arguments)).
 
 answer(Call, Node) ->
     Answer =
@@ -104,11 +107,15 @@ calls() ->
             {apply_fun_no_list, fun(N) -> erpc:call(N, erlang, apply, [fun M:add/2, 2], 5000) end},
             {apply_nothing, fun(N) -> erpc:call(N, erlang, apply, [1, 2], 5000) end},
             {apply_alone, fun(N) -> erpc:call(N, erlang, apply, [fun M:zero/0], 5000) end},
-            {spawned_closure, fun(N) -> down(spawn_monitor(N, erlang, apply, [fun(X) -> X end, [1]])) end},
+            {spawned_closure, fun(N) ->
+                down(spawn_monitor(N, erlang, apply, [fun(X) -> X end, [1]]))
+            end},
             {spawned_closure_badly, fun(N) ->
                 down(spawn_monitor(N, erlang, apply, [fun(X) -> X end, []]))
             end},
-            {spawned_fun_badly, fun(N) -> down(spawn_monitor(N, erlang, apply, [fun M:add/2, [1]])) end},
+            {spawned_fun_badly, fun(N) ->
+                down(spawn_monitor(N, erlang, apply, [fun M:add/2, [1]]))
+            end},
             {time_out, fun(N) ->
                 {error, {erpc, timeout}} =
                     try
@@ -199,7 +206,8 @@ request(Node, M, F, A, Options) ->
     end,
     Barrier(),
     Barrier(),
-    [general(Message, Node) || Message <- mailbox(), element(1, Message) =/= last, is(Ref, Message)].
+    About = [Message || Message <- mailbox(), element(1, Message) =/= last, is(Ref, Message)],
+    [general(Message, Node) || Message <- About].
 
 %% Whether a message is about a request: an exit does not say.
 is(Ref, Message) ->
