@@ -14,6 +14,7 @@ mod cable;
 mod command;
 mod elixir;
 mod evaluator;
+mod functions;
 pub mod fuzz;
 mod krarup;
 mod lab;
@@ -22,6 +23,7 @@ mod peer;
 mod process;
 mod proxy;
 mod puppet;
+mod rust_node;
 pub mod sim;
 mod wait;
 
@@ -34,7 +36,7 @@ pub use otp::{OtpNode, OtpNodeBuilder, Release, otp_command};
 pub use peer::{PeerIdentity, RawPeer, flags, terms};
 pub use process::Process;
 pub use proxy::Proxy;
-pub use puppet::start_puppet_node;
+pub use rust_node::start_rust_node;
 pub use wait::{missing, until};
 
 /// Makes one test per supported release of each function that takes a [`Release`], in the modules
