@@ -26,7 +26,7 @@ pub use node::{
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,
-    MailboxLimits, Message, NodeDown, NodeUp, Overflow, Process, ProcessResult, Recv, Signal,
-    SignalError, Ties,
+    MailboxLimits, Message, NodeDown, NodeUp, Overflow, PrintError, Process, ProcessResult, Recv,
+    Signal, SignalError, Ties,
 };
 pub use rpc::{Raise, RpcError, SpawnAtError};

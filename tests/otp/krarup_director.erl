@@ -1,6 +1,6 @@
 %% Directs puppets (`krarup_puppet`) on other nodes, and plays tables of rows with them. A row is
-%% `{Name, Play}` or `{Name, race, Play}`, where `Play(A, B)` has a puppet on each of two nodes. What
-%% is known of the puppets is in the dictionary of the row's process.
+%% `{Name, Play}` or `{Name, race, Play}`, where `Play(A, B)` has a puppet on each of two nodes.
+%% What is known of the puppets is in the dictionary of the row's process.
 -module(krarup_director).
 -export([play/3]).
 -export([puppet/1, puppets/0, named/1, trap/1, stop/2, stop_now/2, forget/1]).

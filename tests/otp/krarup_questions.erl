@@ -1,11 +1,11 @@
-%% Many processes that ask a node everything that OTP itself has an answer for, at random and without
-%% pause. Each question has a deadline; a question that nobody has to answer (a request that a server
-%% does not know) is asked with a timeout of its own and has to come back all the same.
+%% Many processes that ask a node everything that OTP itself has an answer for, at random and
+%% without pause. Each question has a deadline; a question that nobody has to answer (a request that
+%% a server does not know) is asked with a timeout of its own and has to come back all the same.
 -module(krarup_questions).
 -export([ask/5]).
 
-%% Asks for so many milliseconds. Pid is a process of the node that lives as long and ends for nobody
-%% but `kill`. Returns `{ok, Asked}`, or up to ten complaints, each with the question.
+%% Asks for so many milliseconds. Pid is a process of the node that lives as long and ends for
+%% nobody but `kill`. Returns `{ok, Asked}`, or up to ten complaints, each with the question.
 ask(Node, Pid, Seed, Askers, Millis) ->
     Until = now_ms() + Millis,
     Workers = [

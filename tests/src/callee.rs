@@ -1,13 +1,10 @@
 //! What nodes that are called offer, in Rust: what `otp/krarup_callee.erl` is on Erlang nodes.
 
 use std::error::Error;
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
 
 use krarup::gen_server::{Answer, Caller, serve};
 use krarup::term::{Atom, Pid, Term};
-use krarup::{ExitReason, GenServer, Node, Process, ProcessResult, Raise, Signal, SpawnError};
+use krarup::{ExitReason, GenServer, Node, Process, ProcessResult, Raise, Signal};
 use serde::Deserialize;
 
 use crate::{Lab, OtpNode, Release};
@@ -15,7 +12,6 @@ use crate::{Lab, OtpNode, Release};
 const CALLEE: &str = include_str!("../otp/krarup_callee.erl");
 /// The name of the server on every node that is called.
 const SERVER: &str = "callee";
-const START: Duration = Duration::from_secs(30);
 
 /// A node with a server `callee` and the functions of `krarup_callee`, of either kind. It is killed
 /// with this value, as `kill -9` does.
@@ -42,18 +38,14 @@ impl Callee {
         Self { name: node.name().to_owned(), running: Running::Otp(node) }
     }
 
-    /// A Krarup node: `puppet_node` is the path of that binary.
+    /// A Krarup node: `rust_node` is the path of that program.
     ///
     /// # Panics
     ///
     /// When it does not start.
-    pub fn krarup(lab: &Lab, name: &str, puppet_node: &str) -> Self {
-        let name = format!("{name}@127.0.0.1");
-        let mut command = Command::new(Path::new(puppet_node));
-        command.arg(&name).env("ERL_EPMD_PORT", lab.epmd_port().to_string());
-        let process = crate::Process::start(&format!("puppet node {name}"), &mut command);
-        process.wait_line("ready ", START);
-        Self { name, running: Running::Krarup(process) }
+    pub fn krarup(lab: &Lab, name: &str, rust_node: &str) -> Self {
+        let running = Running::Krarup(lab.rust_node(rust_node, name));
+        Self { name: format!("{name}@127.0.0.1"), running }
     }
 
     /// `o@127.0.0.1` of OTP and `k@127.0.0.1` of Krarup.
@@ -61,8 +53,8 @@ impl Callee {
     /// # Panics
     ///
     /// When one does not start.
-    pub fn of_both_kinds(lab: &Lab, release: Release, puppet_node: &str) -> [Self; 2] {
-        [Self::otp(lab, release, "o"), Self::krarup(lab, "k", puppet_node)]
+    pub fn of_both_kinds(lab: &Lab, release: Release, rust_node: &str) -> [Self; 2] {
+        [Self::otp(lab, release, "o"), Self::krarup(lab, "k", rust_node)]
     }
 
     /// The full node name.
@@ -80,16 +72,8 @@ impl Callee {
 }
 
 /// Puts the server and the functions on a node.
-///
-/// # Errors
-///
-/// When the server's name is taken.
-///
-/// # Panics
-///
-/// On a shard's own thread.
-pub fn register_callee(node: &Node) -> Result<(), SpawnError> {
-    node.spawn(SERVER, |me| serve(me, Server::default()))?;
+pub(crate) fn register(node: &Node) {
+    node.spawn(SERVER, |me| serve(me, Server::default())).expect("the name is free");
     let module = "krarup_callee";
     node.register_function(module, "add", |_, (a, b): (i64, i64)| async move {
         a.checked_add(b).ok_or(Raise::error("system_limit"))
@@ -134,8 +118,10 @@ pub fn register_callee(node: &Node) -> Result<(), SpawnError> {
         me.send(&to, &(Atom::from_static("told"), me.pid(), term)).await?;
         Ok(Atom::from_static("ok"))
     });
-    node.register_function(module, "print", |me, (text,): (Term,)| print(me, text));
-    Ok(())
+    node.register_function(module, "print", |me, (text,): (Term,)| async move {
+        me.print(text.to_text().ok_or(Raise::error("badarg"))?).await?;
+        Ok(Atom::from_static("ok"))
+    });
 }
 
 fn fail(class: &Atom, reason: Term) -> Result<Term, Raise> {
@@ -145,28 +131,6 @@ fn fail(class: &Atom, reason: Term) -> Result<Term, Raise> {
         "error" => Raise::Error(reason),
         _ => Raise::error("function_clause"),
     })
-}
-
-/// Has the group leader print, as `io:put_chars/1` does.
-async fn print(mut me: Process, text: Term) -> Result<Term, Raise> {
-    let leader = me.group_leader();
-    let monitor = me.monitor(&leader);
-    let atom = |text| Term::Atom(Atom::from_static(text));
-    let request = Term::Tuple(vec![atom("put_chars"), atom("unicode"), text]);
-    me.send(&leader, &(atom("io_request"), me.pid(), &monitor, request)).await?;
-    let answer = loop {
-        match me.recv().await? {
-            Signal::Message(message) => {
-                if let Ok((_, _, answer)) = message.decode::<(Atom, Term, Term)>() {
-                    break answer;
-                }
-            }
-            Signal::Down(_) => return Err(Raise::error("terminated")),
-            _ => {}
-        }
-    };
-    me.demonitor(&monitor);
-    Ok(answer)
 }
 
 /// The server: whoever is to be answered later.

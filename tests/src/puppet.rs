@@ -2,38 +2,15 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use krarup::epmd::EpmdMode;
 use krarup::term::{Atom, Pid, Reference, Term};
 use krarup::{
-    AliasMode, Cookie, Destination, ExitReason, Node, Output, Process, Raise, SendError, Signal,
-    StartError,
+    AliasMode, AsDestination, Destination, ExitReason, Node, Process, Raise, SendError, Signal,
 };
 
-/// More than one, so that signals cross threads between puppets of one node as well.
-const SHARDS: usize = 2;
+use crate::rust_node::SHARDS;
 
-/// Starts a node that has the function, as `name` with the cookie `c`. Its epmd is the one at
-/// `ERL_EPMD_PORT`.
-///
-/// # Errors
-///
-/// As [`krarup::Builder::start`].
-///
-/// # Panics
-///
-/// On a shard's own thread.
-pub fn start_puppet_node(name: &str) -> Result<Node, StartError> {
-    let cookie = Cookie::new("c").expect("this is a cookie");
-    let node = Node::builder(name)
-        .cookie(cookie)
-        .epmd(EpmdMode::External)
-        .shards(SHARDS)
-        .spin(Duration::ZERO)
-        .services(true)
-        .output(Output::Stderr)
-        .start()?;
+pub(crate) fn register(node: &Node) {
     node.register_function("krarup_puppet", "run", |me, (director,): (Pid,)| async move {
         Err::<(), _>(Raise::Exit(puppet(me, director).await?))
     });
@@ -50,7 +27,6 @@ pub fn start_puppet_node(name: &str) -> Result<Node, StartError> {
             Ok(me.node().spawn_on(shard, None, run).await?)
         }
     });
-    Ok(node)
 }
 
 /// Does what it is told, and returns the reason it is told to end with.
@@ -199,7 +175,7 @@ impl Puppet {
     }
 
     /// Sends, as Erlang does: what does not reach anybody is dropped.
-    async fn send(&self, to: impl krarup::AsDestination, message: &Term) -> Result<(), Raise> {
+    async fn send(&self, to: impl AsDestination, message: &Term) -> Result<(), Raise> {
         match self.me.send(to, message).await {
             Ok(()) | Err(SendError::NoConnection { .. }) => Ok(()),
             Err(error) => Err(error.into()),

@@ -24,15 +24,15 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts all three; `puppet_node` is the path of that binary.
+    /// Starts all three; `rust_node` is the path of that program.
     ///
     /// # Panics
     ///
     /// When one does not start.
-    pub fn new(release: Release, puppet_node: &str) -> Self {
+    pub fn new(release: Release, rust_node: &str) -> Self {
         let lab = Lab::new();
         let asker = lab.otp(release, "asker").module(ASKER).start();
-        let callees = Callee::of_both_kinds(&lab, release, puppet_node);
+        let callees = Callee::of_both_kinds(&lab, release, rust_node);
         Self { asker, callees, lab }
     }
 

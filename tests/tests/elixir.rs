@@ -181,6 +181,10 @@ impl GenServer for Counter {
     }
 }
 
+async fn count(me: Process) -> ProcessResult {
+    serve(me, Counter { count: 0, waiting: Vec::new() }).await
+}
+
 #[derive(Deserialize, Serialize)]
 struct Point {
     x: f64,
@@ -212,8 +216,7 @@ fn rust_and_elixir(lab: &Lab) -> (Node, ElixirNode) {
     node.register_function("rust", "greet", |me, (to, greeting): (Pid, String)| async move {
         Ok(me.send(&to, &(me.pid(), greeting)).await?)
     });
-    node.spawn("counter", |me| serve(me, Counter { count: 0, waiting: Vec::new() }))
-        .expect("the name is free");
+    node.spawn("counter", count).expect("the name is free");
     let mut elixir = lab.elixir("e");
     elixir.eval("there = :\"rust@127.0.0.1\"; counter = {:counter, there}");
     (node, elixir)
@@ -273,6 +276,15 @@ fn elixir_calls_a_server_in_rust() {
     );
     let why = elixir.eval("Task.await(waiting)");
     assert!(["{:shutdown, :enough}", ":noproc"].contains(&why.as_str()), "{why}");
+    for reason in [":normal", "{:shutdown, 7}"] {
+        node.spawn("counter", count).expect("the name is free");
+        let stop = format!(
+            "ref = Process.monitor(counter)
+             {{GenServer.stop(counter, {reason}, 5000),
+              receive do {{:DOWN, ^ref, :process, ^counter, why}} -> why after 5000 -> nil end}}"
+        );
+        assert_eq!(elixir.eval(&stop), format!("{{:ok, {reason}}}"));
+    }
     node.stop().wait();
 }
 

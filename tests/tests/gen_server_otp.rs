@@ -9,7 +9,7 @@ use krarup::term::{Atom, Pid, Term};
 use krarup::{CallError, Signal, Ties};
 use krarup_tests::{Callee, Lab, Release, Stage, asking_node, for_each_release, inside, term};
 
-const PUPPET_NODE: &str = env!("CARGO_BIN_EXE_puppet-node");
+const RUST_NODE: &str = env!("CARGO_BIN_EXE_rust-node");
 const SOON: Duration = Duration::from_secs(20);
 
 for_each_release!(
@@ -26,11 +26,11 @@ for_each_release!(
 );
 
 fn stage(release: Release) -> Stage {
-    Stage::new(release, PUPPET_NODE)
+    Stage::new(release, RUST_NODE)
 }
 
 fn callees(lab: &Lab, release: Release) -> [Callee; 2] {
-    Callee::of_both_kinds(lab, release, PUPPET_NODE)
+    Callee::of_both_kinds(lab, release, RUST_NODE)
 }
 
 fn erlang_calls_and_casts(release: Release) {

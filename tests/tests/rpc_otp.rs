@@ -12,7 +12,7 @@ use krarup_tests::{
     until,
 };
 
-const PUPPET_NODE: &str = env!("CARGO_BIN_EXE_puppet-node");
+const RUST_NODE: &str = env!("CARGO_BIN_EXE_rust-node");
 const SOON: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(50);
 const MODULE: &str = "krarup_callee";
@@ -34,7 +34,7 @@ for_each_release!(
 );
 
 fn erlang_gets_values(release: Release) {
-    Stage::new(release, PUPPET_NODE).holds(&[
+    Stage::new(release, RUST_NODE).holds(&[
         ("erpc:call(Node, krarup_callee, add, [1, 2])", "3"),
         ("rpc:call(Node, krarup_callee, add, [1 bsl 40, -1])", "1099511627775"),
         ("rpc:call(Node, krarup_callee, echo, [{a, [b | c], #{}}], 5000)", "{a,[b|c],#{}}"),
@@ -78,7 +78,7 @@ fn erlang_gets_values(release: Release) {
 }
 
 fn erlang_gets_exceptions(release: Release) {
-    Stage::new(release, PUPPET_NODE).holds(&[
+    Stage::new(release, RUST_NODE).holds(&[
         ("erpc:call(Node, krarup_callee, fail, [throw, {a, 1}])", "{throw,{a,1}}"),
         ("rpc:call(Node, krarup_callee, fail, [throw, {a, 1}])", "{a,1}"),
         ("erpc:call(Node, krarup_callee, fail, [exit, {a, 1}])", "{exit,{exception,{a,1}}}"),
@@ -140,7 +140,7 @@ fn erlang_gets_exceptions(release: Release) {
 }
 
 fn erlang_gives_calls_up(release: Release) {
-    Stage::new(release, PUPPET_NODE).holds(&[
+    Stage::new(release, RUST_NODE).holds(&[
         (
             "Answer = krarup_asker:caught(fun() -> erpc:call(Node, krarup_callee, hold, [self()], 200) end),
              receive {held, P} -> ok end,
@@ -198,7 +198,7 @@ fn erlang_gives_calls_up(release: Release) {
 }
 
 fn erlang_asks_many_and_later(release: Release) {
-    Stage::new(release, PUPPET_NODE).holds(&[
+    Stage::new(release, RUST_NODE).holds(&[
         (
             "erpc:multicall([Node, Node, 'absent@127.0.0.1'], krarup_callee, add, [1, 2])",
             "[{ok,3},{ok,3},{error,{erpc,noconnection}}]",
@@ -267,7 +267,7 @@ fn erlang_asks_many_and_later(release: Release) {
 }
 
 fn erlang_asks_rex(release: Release) {
-    Stage::new(release, PUPPET_NODE).holds(&[
+    Stage::new(release, RUST_NODE).holds(&[
         ("rpc:block_call(Node, krarup_callee, add, [1, 2])", "3"),
         ("rpc:block_call(Node, krarup_callee, add, [1, 2], 5000)", "3"),
         ("rpc:block_call(Node, krarup_callee, fail, [throw, x], 5000)", "x"),
@@ -317,7 +317,7 @@ fn erlang_asks_rex(release: Release) {
 }
 
 fn a_panic_in_rust_is_an_error(release: Release) {
-    let mut stage = Stage::new(release, PUPPET_NODE);
+    let mut stage = Stage::new(release, RUST_NODE);
     for (question, answer) in [
         (
             "erpc:call(Node, krarup_callee, panic, [<<\"a bug\">>])",
@@ -335,7 +335,7 @@ fn a_panic_in_rust_is_an_error(release: Release) {
 }
 
 fn nodes_end_while_erlang_waits(release: Release) {
-    let Stage { mut asker, callees, lab: _lab } = Stage::new(release, PUPPET_NODE);
+    let Stage { mut asker, callees, lab: _lab } = Stage::new(release, RUST_NODE);
     for callee in callees {
         let name = callee.name().to_owned();
         // Four calls that wait, each told of by the function it called.
@@ -369,7 +369,7 @@ fn nodes_end_while_erlang_waits(release: Release) {
 
 fn erl_call_gets_values(release: Release) {
     let lab = Lab::new();
-    let callees = Callee::of_both_kinds(&lab, release, PUPPET_NODE);
+    let callees = Callee::of_both_kinds(&lab, release, RUST_NODE);
     let node = lab.krarup("node").start();
     let erl_call = |name: &str, arguments: &[&str]| {
         let mut command = Command::new(otp_command("erl_call", release));
@@ -387,7 +387,11 @@ fn erl_call_gets_values(release: Release) {
             ("erlang node []", &format!("'{name}'")),
         ] {
             let (code, said) = erl_call(name, &["-a", call]);
-            assert_eq!((code, said.replace("\"text\"", "\"text\"").as_str()), (Some(0), answer), "{name}: {call}");
+            assert_eq!(
+                (code, said.replace("\"text\"", "\"text\"").as_str()),
+                (Some(0), answer),
+                "{name}: {call}"
+            );
         }
         let (code, said) = erl_call(name, &["-timeout", "10", "-a", "krarup_callee add [40,2]"]);
         assert_eq!((code, said.as_str()), (Some(0), "42"), "{name}");
@@ -404,7 +408,7 @@ fn erl_call_gets_values(release: Release) {
 fn rust_gets_values_and_exceptions(release: Release) {
     let lab = Lab::new();
     let node = asking_node(&lab);
-    for callee in Callee::of_both_kinds(&lab, release, PUPPET_NODE) {
+    for callee in Callee::of_both_kinds(&lab, release, RUST_NODE) {
         let name = callee.name().to_owned();
         inside(&node, async move |me| {
             let there = name.as_str();
@@ -459,7 +463,9 @@ fn rust_gets_values_and_exceptions(release: Release) {
             let all = me.rpc_multicall::<i64>(&nodes, MODULE, "add", (1, 2), SOON).await;
             assert_eq!(all[..2], [Ok(3), Err(RpcError::NoConnection)]);
             // This node has no such function.
-            assert!(matches!(&all[2], Err(RpcError::Error { reason, .. }) if *reason == term("undef")));
+            assert!(
+                matches!(&all[2], Err(RpcError::Error { reason, .. }) if *reason == term("undef"))
+            );
             me.rpc_cast(there, MODULE, "tell", (me.pid(), "cast"))?;
             let (told, _, text): (Atom, Pid, String) = me.recv().await?.message()?;
             assert_eq!((told.as_str(), text.as_str()), ("told", "cast"));
@@ -489,7 +495,11 @@ fn rust_gets_values_and_exceptions(release: Release) {
 fn rust_gives_calls_up(release: Release) {
     let lab = Lab::new();
     let node = asking_node(&lab);
-    node.spawn("owner", |mut me| async move { while me.recv().await.is_ok() {} Ok(()) }).ok();
+    node.spawn("owner", |mut me| async move {
+        while me.recv().await.is_ok() {}
+        Ok(())
+    })
+    .ok();
     node.stop().wait();
 }
 

@@ -1,7 +1,6 @@
 //! Links, exits, monitors and aliases between two nodes, every pair of kinds: what each row of
 //! `otp/krarup_signals.erl` states of OTP holds with Krarup in the place of one node or of both.
 
-use std::process::Command;
 use std::time::Duration;
 
 use krarup_tests::{Lab, OtpNode, OtpNodeBuilder, Process, Release, for_each_release};
@@ -11,7 +10,6 @@ const DIRECTOR: &str = include_str!("../otp/krarup_director.erl");
 const SIGNALS: &str = include_str!("../otp/krarup_signals.erl");
 /// All rows take a few seconds; one that fails waits for its deadline.
 const TABLE: Duration = Duration::from_secs(300);
-const START: Duration = Duration::from_secs(30);
 
 for_each_release!(
     within_an_otp_node,
@@ -93,14 +91,7 @@ impl Puppets {
     fn start(lab: &Lab, kind: Kind, name: &str) -> Self {
         let node = match kind {
             Otp(release) => Running::Otp(erlang(lab, release, name).start()),
-            Krarup => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_puppet-node"));
-                command.arg(format!("{name}@127.0.0.1"));
-                command.env("ERL_EPMD_PORT", lab.epmd_port().to_string());
-                let process = Process::start(&format!("puppet node {name}"), &mut command);
-                process.wait_line("ready ", START);
-                Running::Krarup(process)
-            }
+            Krarup => Running::Krarup(lab.rust_node(env!("CARGO_BIN_EXE_rust-node"), name)),
         };
         Self { name: format!("{name}@127.0.0.1"), _node: node }
     }

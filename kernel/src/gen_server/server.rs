@@ -25,6 +25,8 @@ pub enum Answer<R> {
 /// The value is its state. [`serve`] runs it as a process. Erlang's `gen_server:call` and `cast`,
 /// Elixir's `GenServer`, [`Process::call`] and [`Process::cast`] all reach it.
 ///
+/// `gen_server:stop` ends it with the reason it is given.
+///
 /// A handler that returns an error ends the server with reason `{error, Text}`, or with that of an
 /// [`ExitReason`]; callers that wait learn it by their monitors.
 #[expect(async_fn_in_trait, reason = "a process stays on its shard: its futures are not Send")]
@@ -84,7 +86,7 @@ pub trait GenServer: Sized + 'static {
 ///
 /// A request that is not of the shape of [`GenServer::Call`] is answered with
 /// `{error, {bad_request, Text}}`: the caller's mistake ends neither side. A cast of another shape
-/// is logged and dropped. `gen_server:stop` ends the server with the reason it gives.
+/// is logged and dropped.
 ///
 /// # Errors
 /// The reason that the server ends with.
@@ -135,25 +137,25 @@ async fn run<S: GenServer>(me: &mut Process, server: &mut S) -> ProcessResult {
                     tracing::warn!(pid = %me.pid(), %request, %error, "a cast of another shape");
                 }
             },
-            Request::System(caller, request) => system(me, caller, request).await?,
+            Request::System(caller, request) => {
+                if let Some(reason) = asked_to_end(&request) {
+                    let _ = caller.reply_term(me, &Term::Atom(Atom::from_static("ok"))).await;
+                    return Err(ExitReason(reason.clone()).into());
+                }
+                let unknown = pair("error", pair("unknown_system_msg", request));
+                let _ = caller.reply_term(me, &unknown).await;
+            }
             Request::Info(_) => server.info(me, signal).await?,
         }
     }
 }
 
-/// Answers `sys`, of which a server knows how to end (OTP: `sys:terminate/3`, which `gen_server:stop`
-/// waits for).
-async fn system(me: &mut Process, caller: Caller, request: Term) -> ProcessResult {
-    if let Some([Term::Atom(what), reason]) = request.as_tuple()
-        && what.as_str() == "terminate"
-    {
-        let reason = reason.clone();
-        let _ = caller.reply(me, &Atom::from_static("ok")).await;
-        return Err(ExitReason(reason).into());
+/// The reason that `gen_server:stop` gives (OTP: `sys:terminate/2`).
+fn asked_to_end(request: &Term) -> Option<&Term> {
+    match request.as_tuple()? {
+        [label, reason] if label.as_atom()?.as_str() == "terminate" => Some(reason),
+        _ => None,
     }
-    let unknown = pair("error", pair("unknown_system_msg", request));
-    let _ = caller.reply_term(me, &unknown).await;
-    Ok(())
 }
 
 fn is_parent(me: &Process, exit: &Exit) -> bool {

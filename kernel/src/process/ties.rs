@@ -114,7 +114,7 @@ impl Process {
 
     /// The new process runs at the earliest when this one waits, so that whatever is to tie them
     /// can be done first.
-    fn spawn_tied<F, R>(&self, run: F, link: bool) -> Result<Pid, SpawnError>
+    pub(super) fn spawn_tied<F, R>(&self, run: F, link: bool) -> Result<Pid, SpawnError>
     where
         F: FnOnce(Process) -> R + 'static,
         R: Future<Output = ProcessResult> + 'static,
