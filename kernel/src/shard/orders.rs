@@ -45,17 +45,17 @@ impl Shard {
                 self.concerning(via, control, payload.map(Into::into));
             }
             ShardMessage::Spawned { via, reply } => self.spawn_answered(via, *reply),
-            ShardMessage::Forward { link: id, sender, control, body } => {
+            ShardMessage::Forward { link: id, sender, control, body, departed } => {
                 let link = self.links.borrow().get(&id).cloned();
                 if let Some(link) = link {
-                    let (is_message, bytes) =
-                        (control.is_message(), body.as_ref().map_or(0, Body::size_bytes));
+                    let bytes = body.as_ref().map_or(0, Body::size_bytes);
                     self.send_control_here(&link, sender, control, body);
-                    if is_message {
+                    if departed {
                         link.gauges().room.arrive(bytes);
                     }
                 } else if self.newest_link.get().is_none_or(|newest| newest < id) {
-                    let message = ShardMessage::Forward { link: id, sender, control, body };
+                    let message =
+                        ShardMessage::Forward { link: id, sender, control, body, departed };
                     self.early.borrow_mut().push((id, message));
                 }
             }

@@ -140,7 +140,8 @@ impl Shard {
                 drop(routes);
                 let control = self.message_from(from, to);
                 let (sender, body) = (sender_key(from), Some(body));
-                self.tell(shard, ShardMessage::Forward { link, sender, control, body });
+                let forward = ShardMessage::Forward { link, sender, control, body, departed: true };
+                self.tell(shard, forward);
                 Ok(Outcome::Sent)
             }
         }
@@ -254,7 +255,9 @@ impl Shard {
     ) {
         let Some((id, shard)) = self.connections.borrow().get(&connection).copied() else { return };
         if shard != self.id {
-            self.tell(shard, ShardMessage::Forward { link: id, sender, control, body });
+            let forward =
+                ShardMessage::Forward { link: id, sender, control, body, departed: false };
+            self.tell(shard, forward);
             return;
         }
         let link = self.links.borrow().get(&id).cloned();

@@ -16,11 +16,16 @@ fn free_port() -> u16 {
 
 /// Two nodes, `a@127.0.0.1` and `b@127.0.0.1`, that do not know each other yet.
 pub(crate) fn pair(shards: usize) -> (Node, Node) {
+    pair_of(shards, true)
+}
+
+/// As [`pair`], with or without lanes: without, one shard has the only link, as to an OTP node.
+pub(crate) fn pair_of(shards: usize, fabric: bool) -> (Node, Node) {
     let epmd = free_port();
     let start = |name: &str| {
         let cookie = Cookie::new("secret").expect("a cookie");
         let node = Node::builder(name).cookie(cookie).epmd(EpmdMode::Auto).epmd_port(epmd);
-        node.shards(shards).start().expect("the node starts")
+        node.shards(shards).fabric(fabric).start().expect("the node starts")
     };
     (start("a@127.0.0.1"), start("b@127.0.0.1"))
 }
