@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use krarup_transport::term::{Atom, Pid, Term};
 
+use super::user::{Printed, lead};
 use crate::gen_server::Request;
 use crate::process::{Process, ProcessResult, Signal};
 use crate::rpc::RpcError;
@@ -32,7 +33,7 @@ async fn serve(me: &Process, request: Request) {
     match request {
         Request::Call(caller, request) => {
             let answer = match call_of(&request) {
-                Some(call) => run_call(me, call).await,
+                Some(call) => run_call(me, call, caller.pid()).await,
                 // OTP: the server does not know it and ends, which is no use to anybody.
                 None => bad_rpc(exit_of(atom("badarg"))),
             };
@@ -40,7 +41,7 @@ async fn serve(me: &Process, request: Request) {
         }
         Request::Cast(request) => {
             if let Some(call) = call_of(&request) {
-                run_call(me, call).await;
+                run_call(me, call, &me.pid()).await;
             }
         }
         Request::System(caller, request) => {
@@ -76,7 +77,7 @@ async fn serve_sent(me: &Process, from: &Pid, request: &Term) {
             tuple([atom("features_reply"), own(), Term::List(vec![atom("erpc")])])
         }
         _ => match call_of(request) {
-            Some(call) => tuple([atom("rex"), run_call(me, call).await]),
+            Some(call) => tuple([atom("rex"), run_call(me, call, from).await]),
             None => return,
         },
     };
@@ -90,23 +91,47 @@ fn sent_by(message: &Term) -> Option<(&Pid, &Term)> {
     }
 }
 
-/// Module, function and arguments of `{call, M, F, A, GroupLeader}` and its kin.
-fn call_of(request: &Term) -> Option<(&Atom, &Atom, &Vec<Term>)> {
+/// `{call, Module, Function, Arguments, GroupLeader}` or its kin.
+struct Call<'a> {
+    module: &'a Atom,
+    function: &'a Atom,
+    arguments: &'a Vec<Term>,
+    leader: &'a Term,
+}
+
+fn call_of(request: &Term) -> Option<Call<'_>> {
     match request.as_tuple()? {
-        [what, Term::Atom(module), Term::Atom(function), Term::List(arguments), _leader]
+        [what, Term::Atom(module), Term::Atom(function), Term::List(arguments), leader]
             if ["call", "block_call", "cast"].iter().any(|known| is(what, known)) =>
         {
-            Some((module, function, arguments))
+            Some(Call { module, function, arguments, leader })
         }
         _ => None,
     }
 }
 
 /// Calls a function of this node; the answer is in the shapes of `rpc:call`.
-async fn run_call(me: &Process, (module, function, arguments): (&Atom, &Atom, &Vec<Term>)) -> Term {
+async fn run_call(me: &Process, call: Call<'_>, caller: &Pid) -> Term {
+    let Call { module, function, arguments, leader } = call;
+    let mut own_leader = None;
+    match leader {
+        Term::Pid(leader) => me.set_group_leader(leader.clone()),
+        // Whoever runs in no group of processes wants to read what is printed.
+        leader if is(leader, "send_stdout_to_caller") => {
+            let printed = Printed::Caller(caller.clone());
+            own_leader = me.spawn_link(move |me| lead(me, printed)).ok();
+            own_leader.iter().for_each(|leader| me.set_group_leader(leader.clone()));
+        }
+        // `user`, which it is.
+        _ => {}
+    }
     let own = me.pid().node;
     let value: Result<Term, _> =
         me.rpc(own.as_str(), module.as_str(), function.as_str(), arguments, Duration::MAX).await;
+    if let Some(leader) = own_leader {
+        me.unlink(&leader);
+        me.exit(&leader, &atom("kill"));
+    }
     match value {
         Ok(value) => match value.as_tuple() {
             Some([what, _]) if is(what, "EXIT") => bad_rpc(value),

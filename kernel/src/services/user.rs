@@ -18,7 +18,21 @@ const FORMAT_TIME_MAX: Duration = Duration::from_secs(30);
 /// Requests within one request that may lie within each other.
 const DEPTH_MAX: usize = 8;
 
-pub(super) async fn run(mut me: Process) -> ProcessResult {
+/// Where what is printed goes.
+#[derive(Clone, Debug)]
+pub(super) enum Printed {
+    /// Where the node's output goes.
+    Here,
+    /// To whoever called a function, as `{rex_stdout, Text}` (OTP: `rpc.erl`, for C nodes).
+    Caller(Pid),
+}
+
+pub(super) async fn run(me: Process) -> ProcessResult {
+    lead(me, Printed::Here).await
+}
+
+/// Serves as a group leader.
+pub(super) async fn lead(mut me: Process, printed: Printed) -> ProcessResult {
     me.trap_exit(true);
     while let Ok(signal) = me.recv().await {
         let Signal::Message(message) = signal else { continue };
@@ -30,8 +44,9 @@ pub(super) async fn run(mut me: Process) -> ProcessResult {
         let (from, reply_as, request) = (from.clone(), reply_as.clone(), request.clone());
         // What another node has to format first keeps nobody else waiting: whoever prints waits for
         // the answer before it prints more.
+        let printed = printed.clone();
         let served = me.spawn_link(move |me| async move {
-            let answer = serve(&me, &from, &request, 0).await;
+            let answer = serve(&me, &from, &request, &printed, 0).await;
             let _ = reply(&me, &from, reply_as, answer).await;
             Ok(())
         });
@@ -57,6 +72,7 @@ async fn serve(
     me: &Process,
     from: &Pid,
     request: &Term,
+    printed: &Printed,
     depth: usize,
 ) -> Result<Term, &'static str> {
     let parts = match request {
@@ -71,17 +87,17 @@ async fn serve(
     match parts {
         [what, encoding, module, function, arguments] if is(what, "put_chars") => {
             let chars = format(me, from, [module, function, arguments]).await?;
-            put(me, &chars, is(encoding, "latin1")).await
+            put(me, printed, &chars, is(encoding, "latin1")).await
         }
         [what, encoding, chars] if is(what, "put_chars") => {
-            put(me, chars, is(encoding, "latin1")).await
+            put(me, printed, chars, is(encoding, "latin1")).await
         }
         // Of before encodings were said.
-        [what, chars] if is(what, "put_chars") => put(me, chars, true).await,
+        [what, chars] if is(what, "put_chars") => put(me, printed, chars, true).await,
         [what, Term::List(requests)] if is(what, "requests") && depth < DEPTH_MAX => {
             let mut answer = atom("ok");
             for request in requests {
-                answer = Box::pin(serve(me, from, request, depth + 1)).await?;
+                answer = Box::pin(serve(me, from, request, printed, depth + 1)).await?;
             }
             Ok(answer)
         }
@@ -115,10 +131,20 @@ async fn format(me: &Process, from: &Pid, call: [&Term; 3]) -> Result<Term, &'st
         .map_err(|_| "put_chars")
 }
 
-/// Writes characters where the node's output goes.
-async fn put(me: &Process, chars: &Term, is_latin1: bool) -> Result<Term, &'static str> {
+/// Prints characters.
+async fn put(
+    me: &Process,
+    printed: &Printed,
+    chars: &Term,
+    is_latin1: bool,
+) -> Result<Term, &'static str> {
     let mut text = Vec::new();
     flatten(chars, is_latin1, &mut text).ok_or("put_chars")?;
+    if let Printed::Caller(caller) = printed {
+        let text = Term::Binary(text.into());
+        let sent = me.send(caller, &Term::Tuple(vec![atom("rex_stdout"), text])).await;
+        return sent.map(|()| atom("ok")).map_err(|_| "terminated");
+    }
     let output = me.node().config().output;
     // Whoever reads it may take his time.
     let write = move || match output {
