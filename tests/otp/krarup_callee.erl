@@ -89,7 +89,9 @@ hold(Owner) ->
     Owner ! {held, self()},
     receive
         {return, Value} -> Value;
-        {Class, Reason} -> fail(Class, Reason)
+        {throw, Value} -> throw(Value);
+        {exit, Reason} -> exit(Reason);
+        {error, Reason} -> error(Reason)
     end.
 
 %% Says that it runs, and tells of the first exit.

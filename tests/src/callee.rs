@@ -101,7 +101,11 @@ pub(crate) fn register(node: &Node) {
         loop {
             let signal = me.recv().await?;
             let Ok((class, value)) = signal.message::<(Atom, Term)>() else { continue };
-            return if class.as_str() == "return" { Ok(value) } else { fail(&class, value) };
+            match class.as_str() {
+                "return" => return Ok(value),
+                "throw" | "exit" | "error" => return fail(&class, value),
+                _ => {}
+            }
         }
     });
     node.register_function(module, "hold_trapping", |mut me, (owner,): (Pid,)| async move {

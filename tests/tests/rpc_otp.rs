@@ -1,12 +1,13 @@
 //! `rpc`, `erpc`, `erl_call` and `krarup call` between Erlang and Krarup, both ways: every question
 //! is put to functions in Rust and to those of OTP in their place.
 
+use std::future::{Future, poll_fn};
 use std::process::Command;
-use std::sync::mpsc;
+use std::task::Poll;
 use std::time::Duration;
 
 use krarup::term::{Atom, Pid, Term};
-use krarup::{RpcError, Signal, Ties};
+use krarup::{Mailbox, Node, Process, ProcessResult, RpcError, Signal, Ties};
 use krarup_tests::{
     Callee, Lab, Outcome, Release, Stage, asking_node, for_each_release, inside, otp_command, term,
     until,
@@ -356,14 +357,13 @@ fn nodes_end_while_erlang_waits(release: Release) {
         // As `kill -9` does.
         drop(callee);
         let answers = asker.eval(
-            "Answers = [receive {P, Answer} -> Answer after 10000 -> nothing end || P <- get(calls)],
-             {Answers, krarup_asker:caught(fun() -> erpc:receive_response(get(id), 5000) end),
+            "{[receive {P, Answer} -> Answer after 10000 -> nothing end || P <- get(calls)],
+                krarup_asker:caught(fun() -> erpc:receive_response(get(id), 5000) end),
                 krarup_asker:mailbox()}.",
         );
         let expected = "{[{error,{erpc,noconnection}},{badrpc,nodedown},{badrpc,nodedown},\
                         [{error,{erpc,noconnection}}]],{error,{erpc,noconnection}},[]}";
         assert_eq!(answers, expected, "{name}");
-        asker.eval("f.");
     }
 }
 
@@ -381,7 +381,7 @@ fn erl_call_gets_values(release: Release) {
     for name in callees.iter().map(Callee::name) {
         for (call, answer) in [
             ("krarup_callee add [1,2]", "3"),
-            ("krarup_callee echo [{a,[b,c],\"text\",1.5}]", "{a, [b, c], \"text\", 1.5}"),
+            ("krarup_callee echo [{a,[b,c],\"text\",1.5}]", "{a, [b, c], \"text\", 1.500000}"),
             ("krarup_callee fail [throw,ball]", "ball"),
             ("krarup_callee fail [exit,x]", "{badrpc, {'EXIT', x}}"),
             ("erlang node []", &format!("'{name}'")),
@@ -472,18 +472,14 @@ fn rust_gets_values_and_exceptions(release: Release) {
             me.rpc_cast(there, "no", "function", ())?;
             me.rpc_cast("absent@127.0.0.1", MODULE, "me", ())?;
             // Whoever runs a call may be ended by others.
-            let mut ended = None;
-            {
-                let owner = me.pid();
-                let call = std::pin::pin!(me.rpc::<Term>(there, MODULE, "hold", (owner,), SOON));
-                drop(call);
-                let _ = &mut ended;
-            }
-            while ended.is_none() {
+            let killer = me.spawn_link(|mut me| async move {
                 let (_, held): (Atom, Pid) = me.recv().await?.message()?;
-                me.exit(&held, &term("kill"));
-                ended = Some(held);
-            }
+                me.exit(&held, &term("{so, 1}"));
+                Ok(())
+            })?;
+            let ended = me.rpc::<Term>(there, MODULE, "hold", (&killer,), SOON).await;
+            assert_eq!(ended, Err(RpcError::Signal(term("{so, 1}"))));
+            gone(me, &killer).await?;
             Ok(())
         });
         let outside = node.rpc::<i64>(callee.name(), MODULE, "add", (40, 2), SOON).wait();
@@ -492,24 +488,205 @@ fn rust_gets_values_and_exceptions(release: Release) {
     node.stop().wait();
 }
 
+/// Waits until a process has ended.
+async fn gone(me: &mut Process, pid: &Pid) -> ProcessResult {
+    let monitor = me.monitor(pid);
+    match me.recv().await? {
+        Signal::Down(down) if down.reference == monitor => Ok(()),
+        other => panic!("not an end: {other:?}"),
+    }
+}
+
+/// The process that a function says it runs in.
+fn held(owner: &mut Mailbox) -> Pid {
+    let signal = owner.recv_timeout(SOON).expect("the node runs").expect("it is called");
+    let (held, pid): (Atom, Pid) = signal.message().expect("a pair");
+    assert_eq!(held.as_str(), "held");
+    pid
+}
+
+/// Waits until nobody monitors a process of an Erlang node.
+fn nobody_waits_for(node: &Node, pid: &Pid) {
+    let what = Term::Tuple(vec![term("monitored_by"), term("[]")]);
+    until("the monitor is taken back", SOON, || {
+        let arguments = vec![Term::Pid(pid.clone()), term("monitored_by")];
+        let info = node.rpc::<Term>(pid.node.as_str(), "erlang", "process_info", arguments, SOON);
+        (info.wait().expect("a value") == what).then_some(())
+    });
+}
+
 fn rust_gives_calls_up(release: Release) {
     let lab = Lab::new();
     let node = asking_node(&lab);
-    node.spawn("owner", |mut me| async move {
-        while me.recv().await.is_ok() {}
-        Ok(())
-    })
-    .ok();
+    for (of, callee) in Callee::of_both_kinds(&lab, release, RUST_NODE).iter().enumerate() {
+        let mut owner = node.mailbox(None).wait().expect("a mailbox");
+        let own = owner.pid();
+        let name = callee.name().to_owned();
+        inside(&node, async move |me| {
+            let there = name.as_str();
+            let late = me.rpc::<Term>(there, MODULE, "hold", (&own,), SHORT).await;
+            assert_eq!(late, Err(RpcError::Timeout));
+            // Before it can have been answered, or even begun.
+            let mut call = Box::pin(me.rpc::<Term>(there, MODULE, "hold", (&own,), SOON));
+            let begun = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await;
+            assert!(begun);
+            drop(call);
+            assert_eq!(me.ties(), Ties::default());
+            Ok(())
+        });
+        // The answer is dropped after the function has begun.
+        let processes = node.processes().wait().len();
+        let reply = node.rpc::<Term>(callee.name(), MODULE, "hold", (owner.pid(),), SOON);
+        let begun: [Pid; 3] = std::array::from_fn(|_| held(&mut owner));
+        drop(reply);
+        until("the process that called ends", SOON, || {
+            (node.processes().wait().len() == processes).then_some(())
+        });
+        for pid in begun {
+            if of == 0 {
+                nobody_waits_for(&node, &pid);
+            }
+            let monitor = owner.monitor(&pid).wait().expect("the node runs");
+            owner.send_blocking(&pid, &term("{return, late}")).expect("it is sent");
+            match owner.recv_timeout(SOON).expect("the node runs") {
+                Some(Signal::Down(down)) => assert_eq!(down.reference, monitor),
+                other => panic!("not an end: {other:?}"),
+            }
+        }
+    }
     node.stop().wait();
 }
 
 fn nodes_end_while_rust_waits(release: Release) {
-    let _ = (release, Ties::default(), SHORT);
-    let _ = |signal: Signal| drop(signal);
-    let _ = mpsc::channel::<()>;
-    until("x", SOON, || Some(()));
+    let lab = Lab::new();
+    let node = asking_node(&lab);
+    for callee in Callee::of_both_kinds(&lab, release, RUST_NODE) {
+        let mut owner = node.mailbox(None).wait().expect("a mailbox");
+        let (own, name) = (owner.pid(), callee.name().to_owned());
+        let outside = node.rpc::<Term>(&name, MODULE, "hold", (&own,), SOON);
+        let killer = std::thread::spawn(move || {
+            (0..3).for_each(|_| drop(held(&mut owner)));
+            // As `kill -9` does.
+            drop(callee);
+        });
+        inside(&node, async move |me| {
+            let nodes = [Atom::new(&name)?, Atom::new(&name)?];
+            let both = me.rpc_multicall::<Term>(&nodes, MODULE, "hold", (&own,), SOON).await;
+            assert_eq!(both, [Err(RpcError::NoConnection), Err(RpcError::NoConnection)]);
+            let gone = me.rpc::<Term>(&name, MODULE, "me", (), SOON).await;
+            assert_eq!(gone, Err(RpcError::NoConnection));
+            Ok(())
+        });
+        assert_eq!(outside.wait(), Err(RpcError::NoConnection));
+        killer.join().expect("it kills");
+    }
+    node.stop().wait();
 }
 
-fn the_command_prints_values(_: Release) {}
+fn the_command_prints_values(release: Release) {
+    let mut stage = Stage::new(release, RUST_NODE);
+    let terms = [
+        "ok",
+        "'Ünï code'",
+        "{a, [b | c], #{x => 1.5}}",
+        "\"text\"",
+        "[1, 2, 3]",
+        "<<\"binary\">>",
+        "<<1, 2, 3:5>>",
+        "-1234567890123456789012345678901234567890",
+        "[[], {}, #{}, <<>>, 0.1, -1.0e300]",
+        "lists:seq(1, 100)",
+        "[{list_to_atom(\"key\" ++ integer_to_list(N)), lists:seq(1, N)} || N <- lists:seq(1, 30)]",
+        "#{N => {a_rather_long_atom, \"some text\", <<\"and bytes\">>} || N <- lists:seq(1, 3)}",
+    ];
+    let names: Vec<String> = stage.callees.iter().map(|of| of.name().to_owned()).collect();
+    for text in terms {
+        // Comprehensions of maps are newer than OTP 25.
+        if release == Release::R25 && text.starts_with("#{N") {
+            continue;
+        }
+        // What Erlang prints, as bytes; and the term as one that a user types.
+        let said = |format: &str| {
+            format!(
+                "[0 | binary_to_list(unicode:characters_to_binary(io_lib:format(\"{format}\", [{text}])))]."
+            )
+        };
+        let bytes = |said: String| {
+            let numbers = said.trim_matches(['[', ']']).split(',').skip(1);
+            let bytes: Vec<u8> = numbers.map(|byte| byte.parse().expect("a byte")).collect();
+            String::from_utf8(bytes).expect("UTF-8")
+        };
+        let printed = bytes(stage.asker.eval(&said("~tp~n")));
+        let typed = bytes(stage.asker.eval(&said("[~tw]")));
+        for name in &names {
+            let outcome = stage.lab.run(["call", name, MODULE, "echo", &typed, "--cookie", "c"]);
+            let outcome = outcome.expect_code(0);
+            assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), (printed.as_str(), ""));
+            let json = ["call", "--json", name, MODULE, "echo", &typed, "--cookie", "c"];
+            let json: serde_json::Value =
+                serde_json::from_str(&stage.lab.run(json).expect_code(0).stdout).expect("JSON");
+            let value = json["value"].as_str().expect("a text");
+            assert_eq!(term(value), term(&typed[1..typed.len() - 1]), "{text}");
+        }
+    }
+    // What needs no function of ours; without arguments there are none.
+    let node = stage.lab.krarup("n").start();
+    for name in [&names[0], &names[1], &node.name().to_owned()] {
+        let own = stage.lab.run(["call", name, "erlang", "node", "--cookie", "c"]).expect_code(0);
+        assert_eq!(own.stdout, format!("'{name}'\n"));
+        let own = stage.lab.run(["call", name, "erlang", "is_alive", "[].", "--cookie", "c"]);
+        assert_eq!(own.expect_code(0).stdout, "true\n");
+        // It connects as a hidden node.
+        let hidden = stage.lab.run(["call", name, "erlang", "nodes", "[visible]", "--cookie", "c"]);
+        assert!(!hidden.expect_code(0).stdout.contains("krarup-"));
+    }
+}
 
-fn the_command_says_what_failed(_: Release) {}
+fn the_command_says_what_failed(release: Release) {
+    let stage = Stage::new(release, RUST_NODE);
+    for callee in &stage.callees {
+        let name = callee.name();
+        let failing = |function: &str, arguments: &str| {
+            let call = ["call", name, MODULE, function, arguments, "--cookie", "c"];
+            let outcome = stage.lab.run(call).expect_code(1);
+            assert_eq!(outcome.stdout, "");
+            outcome.stderr
+        };
+        assert_eq!(failing("fail", "[throw, {a, 1}]"), "throw: {a,1}\n");
+        assert_eq!(failing("fail", "[exit, {a, 1}]"), "exit: {exception,{a,1}}\n");
+        let error = failing("fail", "[error, {a, 1}]");
+        assert!(error.starts_with("error: {exception,{a,1},[{krarup_callee,fail,2,["), "{error}");
+        let undef = failing("nothing", "[1, two]");
+        assert!(undef.starts_with("error: {exception,undef,[{krarup_callee,nothing,[1,two],["));
+
+        let json = ["call", name, MODULE, "fail", "[throw, \"x\"]", "--json", "--cookie", "c"];
+        let json: serde_json::Value =
+            serde_json::from_str(&stage.lab.run(json).expect_code(1).stdout).expect("JSON");
+        assert_eq!(json, serde_json::json!({ "class": "throw", "error": "\"x\"" }));
+
+        for wrong in ["{not, a, list}", "[unfinished", "1", "[a | b]", "Variable"] {
+            let outcome = stage.lab.run(["call", name, MODULE, "echo", wrong, "--cookie", "c"]);
+            let outcome = outcome.expect_code(2);
+            assert_eq!(outcome.stdout, "");
+            assert!(outcome.stderr.contains("one list"), "{wrong}: {outcome:?}");
+        }
+        let module = if name.starts_with('o') { "timer" } else { "krarup" };
+        let late = ["call", name, module, "sleep", "[5000]", "--timeout", "1", "--cookie", "c"];
+        let outcome = stage.lab.run(late).expect_code(1);
+        assert_eq!(outcome.stderr, "error: {erpc,timeout}\n");
+        let wrong_cookie = ["call", name, MODULE, "me", "--cookie", "wrong"];
+        let outcome = stage.lab.run(wrong_cookie).expect_code(1);
+        assert!(outcome.stderr.contains("{erpc,noconnection}"), "{outcome:?}");
+    }
+    let nobody = ["call", "absent@127.0.0.1", MODULE, "me", "--cookie", "c"];
+    let outcome = stage.lab.run(nobody).expect_code(1);
+    assert!(outcome.stdout.is_empty() && outcome.stderr.contains("{erpc,noconnection}"));
+    for arguments in [
+        ["call", "no-node", "m", "f"],
+        ["call", "a@127.0.0.1", "m", "--json"],
+        ["call", "a@127.0.0.1", "--json", "--hidden"],
+    ] {
+        let outcome = stage.lab.run(arguments).expect_code(2);
+        assert!(outcome.stdout.is_empty() && !outcome.stderr.is_empty(), "{outcome:?}");
+    }
+}
