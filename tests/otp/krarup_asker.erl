@@ -83,12 +83,21 @@ abandoned(Node, Left) when Left > 0 ->
     case spawn_request_abandon(Ref) of
         true ->
             receive
-                {exited, _, From, Reason} when From =:= self() -> Reason
+                {held, Pid} -> ok
+            end,
+            receive
+                {exited, Pid, From, Reason} when From =:= self() -> Reason
             after 10000 -> {nothing, mailbox()}
             end;
         false ->
             receive
                 {spawn_reply, Ref, ok, Pid} -> unlink(Pid), exit(Pid, again)
+            end,
+            receive
+                {exited, Pid, _, again} -> ok
+            end,
+            receive
+                {held, Pid} -> ok
             end,
             abandoned(Node, Left - 1)
     end.

@@ -4,7 +4,7 @@
 -export([start/1, start_old_style/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export([add/2, echo/1, fail/2, big/1, size/1, leader/0, me/0, hold/1, hold_trapping/1, tell/2]).
--export([print/1]).
+-export([print/1, report/4]).
 
 %% The server, registered under a name.
 start(Name) ->
@@ -108,3 +108,7 @@ tell(To, Term) ->
 
 print(Text) ->
     io:put_chars(Text).
+
+%% Calls a function and tells somebody its value.
+report(To, Module, Function, Arguments) ->
+    To ! {reported, self(), apply(Module, Function, Arguments)}.

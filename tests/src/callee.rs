@@ -122,6 +122,16 @@ pub(crate) fn register(node: &Node) {
         me.send(&to, &(Atom::from_static("told"), me.pid(), term)).await?;
         Ok(Atom::from_static("ok"))
     });
+    // Starts a process on another node that prints here.
+    node.register_function(
+        module,
+        "start_at",
+        |me, (node, module, function, arguments): (Atom, Atom, Atom, Vec<Term>)| async move {
+            let user = me.whereis(&Atom::from_static("user")).ok_or(Raise::error("noproc"))?;
+            me.set_group_leader(user);
+            Ok(me.spawn_at(node.as_str(), module.as_str(), function.as_str(), arguments).await?)
+        },
+    );
     node.register_function(module, "print", |me, (text,): (Term,)| async move {
         me.print(text.to_text().ok_or(Raise::error("badarg"))?).await?;
         Ok(Atom::from_static("ok"))
