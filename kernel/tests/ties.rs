@@ -12,7 +12,7 @@ use krarup::{
     AliasMode, CallError, ExitReason, GenServer, Node, Process, ProcessResult, Raise, RpcError,
     Signal, Ties,
 };
-use support::{PATIENCE, pair, stop};
+use support::{PATIENCE, pair, pair_with, stop};
 
 fn atom(text: &'static str) -> Term {
     Term::Atom(Atom::from_static(text))
@@ -312,6 +312,28 @@ fn functions_run_where_they_are_registered() {
         assert_eq!(me.ties(), Ties::default());
         Ok(())
     });
+    stop([a, b]);
+}
+
+#[test]
+fn who_has_started_a_process_from_any_shard_can_send_to_it() {
+    // One link, as to an Erlang node: all shards but one send through another one.
+    let (a, b) = pair_with(|node| node.shards(2).fabric(false));
+    b.register_function("test", "mirror", |mut me, (to, number): (Pid, u32)| async move {
+        while me.recv().await?.message::<u32>()? != number {}
+        Ok(me.send(&to, &number).await?)
+    });
+    for shard in [0, 1] {
+        inside(&a, shard, |mut me| async move {
+            for number in 0..10_u32 {
+                let arguments = (me.pid(), number);
+                let pid = me.spawn_at("b@127.0.0.1", "test", "mirror", arguments).await?;
+                me.send(&pid, &number).await?;
+                assert_eq!(me.recv().await?.message::<u32>()?, number);
+            }
+            Ok(())
+        });
+    }
     stop([a, b]);
 }
 
