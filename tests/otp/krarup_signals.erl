@@ -4,8 +4,8 @@
 -module(krarup_signals).
 -export([run/2, run_apart/2, before_kill/2, after_kill/1, after_restart/1]).
 -import(krarup_director, [
-    play/3, puppet/1, adopt/1, named/1, trap/1, stop/2, stop_now/2, forget/1, do/2, tell/2, await/1, both/4,
-    maybe_done/0, deadline/0, got/2, each/2, maybe_got/2, may_get/2, ended/1, ended/2,
+    play/3, puppet/1, adopt/1, named/1, trap/1, stop/2, stop_now/2, forget/1, do/2, tell/2, await/1,
+    both/4, maybe_done/0, deadline/0, got/2, each/2, maybe_got/2, may_get/2, ended/1, ended/2,
     heard_all/2, meet/2, quiet/0
 ]).
 
