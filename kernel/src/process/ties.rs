@@ -24,7 +24,7 @@ impl Process {
     }
 
     /// Sends an exit signal (Erlang: `exit/2`). The reason `kill` ends the process even if it traps
-    /// exits, `normal` none but this one.
+    /// exits, `normal` none but this one. A process that ends itself so goes on until it next waits.
     pub fn exit(&self, to: impl AsDestination, reason: &Term) {
         self.shard().exit(self.cell().id(), to.as_destination(), reason);
     }
