@@ -172,7 +172,7 @@ fn a_child_that_fails_is_started_again_under_its_name() {
     reading.expect(&["+here", "+zero", "+one"]);
     for id in ["here", "zero", "one"] {
         let mut lives = HashSet::new();
-        for _ in 0..50 {
+        for _ in 0..20 {
             let life = node.whereis(id).wait().expect("it is registered");
             assert!(lives.insert(life.clone()), "a process of its own");
             node.send(id, &atom("failed")).wait().expect("it is sent");
@@ -430,7 +430,7 @@ fn ids_are_not_given_twice() {
 fn nothing_is_left_of_many_lives() {
     let node = node();
     let before = processes(&node);
-    let mut top = Supervisor::new(Strategy::RestForOne).intensity(600, LONG);
+    let mut top = Supervisor::new(Strategy::RestForOne).intensity(60, LONG);
     for (number, id) in ["a", "b", "c", "d"].into_iter().enumerate() {
         let child = ChildSpec::new(id, |mut me: Process| async move {
             me.recv_timeout(Duration::from_millis(u64::from(me.pid().serial % 4))).await?;
