@@ -13,6 +13,7 @@ mod process;
 pub mod rpc;
 mod services;
 mod shard;
+pub mod supervisor;
 
 pub use gen_server::{CallError, GenServer};
 pub use krarup_transport::buffer::Slice;

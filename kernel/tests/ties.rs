@@ -12,7 +12,7 @@ use krarup::{
     AliasMode, CallError, ExitReason, GenServer, Node, Process, ProcessResult, Raise, RpcError,
     Signal, Ties,
 };
-use support::{PATIENCE, pair, pair_of, stop};
+use support::{PATIENCE, pair, pair_with, stop};
 
 fn atom(text: &'static str) -> Term {
     Term::Atom(Atom::from_static(text))
@@ -339,26 +339,22 @@ fn functions_run_where_they_are_registered() {
     stop([a, b]);
 }
 
-/// Signals of other shards than the link's pass through its shard, and only messages are counted
-/// there.
 #[test]
-fn every_shard_sends_and_spawns_over_one_link() {
-    let (a, b) = pair_of(3, false);
-    b.register_function("list", "length", |_, (list,): (Vec<Term>,)| async move { Ok(list.len()) });
-    let there = "b@127.0.0.1";
-    for shard in 0..3 {
-        let mortal = b.spawn_on(shard, None, mortal).wait().expect("a process");
-        inside(&a, shard, move |mut me| async move {
-            let list = vec![atom("a"); 100];
-            for _ in 0..3 {
-                let arguments = vec![Term::List(list.clone())];
-                assert_eq!(me.rpc::<u64>(there, "list", "length", arguments, PATIENCE).await?, 100);
+fn who_has_started_a_process_from_any_shard_can_send_to_it() {
+    // One link, as to an Erlang node: all shards but one send through another one.
+    let (a, b) = pair_with(|node| node.shards(2).fabric(false));
+    b.register_function("test", "mirror", |mut me, (to, number): (Pid, u32)| async move {
+        while me.recv().await?.message::<u32>()? != number {}
+        Ok(me.send(&to, &number).await?)
+    });
+    for shard in [0, 1] {
+        inside(&a, shard, |mut me| async move {
+            for number in 0..10_u32 {
+                let arguments = (me.pid(), number);
+                let pid = me.spawn_at("b@127.0.0.1", "test", "mirror", arguments).await?;
+                me.send(&pid, &number).await?;
+                assert_eq!(me.recv().await?.message::<u32>()?, number);
             }
-            me.spawn_at(there, "no", "function", (list.clone(),)).await?;
-            let monitor = me.monitor(&mortal);
-            me.send(&mortal, "sent").await?;
-            let down = next_down(&mut me).await;
-            assert_eq!((down.reference, down.reason), (monitor, Term::from("sent")));
             Ok(())
         });
     }

@@ -3,7 +3,7 @@
 %% What is known of the puppets is in the dictionary of the row's process.
 -module(krarup_director).
 -export([play/3]).
--export([puppet/1, puppets/0, named/1, trap/1, stop/2, stop_now/2, forget/1]).
+-export([puppet/1, adopt/1, puppets/0, named/1, trap/1, stop/2, stop_now/2, forget/1]).
 -export([do/2, tell/2, await/1, both/4, maybe_done/0, deadline/0]).
 -export([got/2, each/2, maybe_got/2, may_get/2, ended/1, ended/2]).
 -export([heard_all/2, meet/2, quiet/0]).
@@ -70,6 +70,10 @@ puppet(Node) ->
             0 -> spawn(Node, krarup_puppet, run, [self()]);
             1 -> erpc:call(Node, krarup_puppet, start, [self()], deadline())
         end,
+    adopt(Pid).
+
+%% Makes a puppet of this row of one that somebody else has started for this process.
+adopt(Pid) ->
     put({puppet, Pid}, monitor(process, Pid)),
     here = do(Pid, here),
     Pid.
@@ -150,6 +154,8 @@ meet(From, To, Until) ->
         {signal, To, Met} -> ok
     after 300 ->
         erlang:monotonic_time(millisecond) < Until orelse error({not_met, From, To, mailbox()}),
+        %% It may only be slow.
+        may_get(To, Met),
         meet(From, To, Until)
     end.
 

@@ -60,4 +60,29 @@ obey(alias) ->
 obey({unalias, Alias}) ->
     unalias(Alias);
 obey({disconnect, Node}) ->
-    erlang:disconnect_node(Node).
+    erlang:disconnect_node(Node);
+obey({spawn_at, none, Node, M, F, A}) ->
+    spawn(Node, M, F, A);
+obey({spawn_at, link, Node, M, F, A}) ->
+    spawn_link(Node, M, F, A);
+obey({spawn_at, monitor, Node, M, F, A}) ->
+    spawn_monitor(Node, M, F, A);
+obey({cast, Server, Request}) ->
+    gen_server:cast(Server, Request) =:= ok;
+obey({call, Server, Request, Timeout}) ->
+    try
+        {reply, gen_server:call(Server, Request, Timeout)}
+    catch
+        exit:{{nodedown, _}, _} -> {failed, noconnection};
+        exit:{Reason, _} -> {failed, Reason}
+    end;
+obey({rpc, Node, M, F, A, Timeout}) ->
+    try
+        {returned, erpc:call(Node, M, F, A, Timeout)}
+    catch
+        throw:Value -> {throw, Value};
+        exit:{exception, Reason} -> {exit, Reason};
+        exit:{signal, Reason} -> {signal, Reason};
+        error:{exception, Reason, _} -> {error, Reason};
+        error:{erpc, Reason} -> {failed, Reason}
+    end.

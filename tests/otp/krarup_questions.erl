@@ -195,6 +195,31 @@ questions() ->
                 error:{erpc, noconnection} -> ok
             end
         end},
+        {"a function of the node itself, with any arguments", fun(Node, Pid) ->
+            {Module, Function, Usual} = one_of([
+                {erlang, node, []},
+                {erlang, nodes, [one_of([visible, connected, this, known])]},
+                {erlang, is_alive, []},
+                {erlang, whereis, [echo]},
+                {erlang, is_process_alive, [Pid]},
+                {erlang, system_info, [otp_release]},
+                {erlang, get_cookie, []},
+                {net_kernel, longnames, []},
+                {application, which_applications, []},
+                {code, is_loaded, [nobody()]},
+                {code, which, [nobody()]},
+                {global, whereis_name, [term(2)]}
+            ]),
+            Arguments = one_of([Usual, Usual, terms()]),
+            try
+                erpc:call(Node, Module, Function, Arguments, 2 * deadline()),
+                ok
+            catch
+                error:{exception, _, _} -> ok;
+                exit:{exception, _} -> ok;
+                error:{erpc, noconnection} -> ok
+            end
+        end},
         {"erpc:send_request", fun(Node, _) ->
             Requests = [
                 erpc:send_request(Node, nobody(), nobody(), terms())

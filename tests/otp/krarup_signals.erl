@@ -4,8 +4,8 @@
 -module(krarup_signals).
 -export([run/2, run_apart/2, before_kill/2, after_kill/1, after_restart/1]).
 -import(krarup_director, [
-    play/3, puppet/1, named/1, trap/1, stop/2, stop_now/2, forget/1, do/2, tell/2, await/1, both/4,
-    maybe_done/0, deadline/0, got/2, each/2, maybe_got/2, may_get/2, ended/1, ended/2,
+    play/3, puppet/1, adopt/1, named/1, trap/1, stop/2, stop_now/2, forget/1, do/2, tell/2, await/1,
+    both/4, maybe_done/0, deadline/0, got/2, each/2, maybe_got/2, may_get/2, ended/1, ended/2,
     heard_all/2, meet/2, quiet/0
 ]).
 
@@ -42,7 +42,7 @@ after_restart(#{a := A, b := B}) ->
 
 rows() ->
     links() ++ unlinks() ++ exits() ++ monitors() ++ names() ++ demonitors() ++ aliases() ++
-        absences().
+        spawns() ++ calls() ++ rpcs() ++ absences().
 
 links() ->
     [
@@ -693,9 +693,229 @@ aliases() ->
         end}
     ].
 
+spawns() ->
+    [
+        {"a process is started on the other node", fun(A, B) ->
+            C = child(A, none, B),
+            stop(C, boom)
+        end},
+        {"a process is started linked", fun(A, B) ->
+            trap(A),
+            C = child(A, link, B),
+            stop(C, boom),
+            got(A, [{'EXIT', C, boom}])
+        end},
+        {"a process is started linked, and ends with who started it", fun(A, B) ->
+            C = child(A, link, B),
+            stop(A, boom),
+            ended(C, boom)
+        end},
+        {"a process is started linked, and unlinked", fun(A, B) ->
+            C = child(A, link, B),
+            do(A, {unlink, C}),
+            stop_now(C, boom)
+        end},
+        {"a process is started monitored", fun(A, B) ->
+            {C, Ref} = child(A, monitor, B),
+            stop(C, boom),
+            got(A, [{'DOWN', Ref, process, C, boom}])
+        end},
+        {"a process is started monitored, and the monitor taken back", fun(A, B) ->
+            {C, Ref} = child(A, monitor, B),
+            true = do(A, {demonitor, Ref, [info]}),
+            stop(C, boom)
+        end},
+        {"many processes are started", fun(A, B) ->
+            Order = {spawn_at, monitor, node(B), krarup_puppet, run, [self()]},
+            Started = do(A, {all, lists:duplicate(20, Order)}),
+            [adopt(C) || {C, _} <- Started],
+            [
+                begin
+                    stop(C, {boom, C}),
+                    got(A, [{'DOWN', Ref, process, C, {boom, C}}])
+                end
+             || {C, Ref} <- Started
+            ]
+        end},
+        {"a function that there is not is started all the same", fun(A, B) ->
+            trap(A),
+            Order = fun(Tie) -> {spawn_at, Tie, node(B), krarup_nobody, nothing, [1, "two"]} end,
+            Reason = {undef, [{krarup_nobody, nothing, [1, "two"], []}]},
+            Linked = do(A, Order(link)),
+            got(A, [{'EXIT', Linked, Reason}]),
+            {Monitored, Ref} = do(A, Order(monitor)),
+            got(A, [{'DOWN', Ref, process, Monitored, Reason}]),
+            true = is_pid(do(A, Order(none)))
+        end},
+        {"a process ends at once", race, fun(A, B) ->
+            trap(A),
+            C = do(A, {spawn_at, link, node(B), krarup_functions, zero, []}),
+            got(A, [{'EXIT', C, normal}]),
+            {D, Ref} = do(A, {spawn_at, monitor, node(B), krarup_functions, fail, [exit, boom]}),
+            got(A, [{'DOWN', Ref, process, D, boom}])
+        end}
+    ].
+
+%% A puppet that another one starts, on the node of a third.
+child(A, Tie, B) ->
+    case do(A, {spawn_at, Tie, node(B), krarup_puppet, run, [self()]}) of
+        {Child, Ref} -> {adopt(Child), Ref};
+        Child -> adopt(Child)
+    end.
+
+calls() ->
+    [
+        {"a call is answered", fun(A, B) ->
+            Call = tell(A, {call, B, {question, 1}, 10000}),
+            From = asked(B, {question, 1}),
+            do(B, {send, to(From), {tag(From), {answer, 1}}}),
+            {reply, {answer, 1}} = await(Call)
+        end},
+        {"a call is answered by way of the pid", fun(A, B) ->
+            Call = tell(A, {call, B, question, 10000}),
+            From = {A, Tag} = asked(B, question),
+            Tag = tag(From),
+            do(B, {send, A, {Tag, answer}}),
+            {reply, answer} = await(Call)
+        end},
+        {"a call of a name is answered", fun(A, B) ->
+            Call = tell(A, {call, named(B), question, 10000}),
+            From = asked(B, question),
+            do(B, {send, to(From), {tag(From), answer}}),
+            {reply, answer} = await(Call)
+        end},
+        {"only the first answer counts", fun(A, B) ->
+            Call = tell(A, {call, B, question, 10000}),
+            From = asked(B, question),
+            do(B, {send, to(From), {tag(From), one}}),
+            {reply, one} = await(Call),
+            do(B, {all, [{send, to(From), {tag(From), two}}, {send, A, behind}]}),
+            got(A, [behind])
+        end},
+        {"an answer that is too late is dropped", fun(A, B) ->
+            {failed, timeout} = do(A, {call, B, question, 20}),
+            From = asked(B, question),
+            do(B, {all, [{send, to(From), {tag(From), late}}, {send, A, behind}]}),
+            got(A, [behind]),
+            stop(B, boom)
+        end},
+        {"what comes meanwhile waits for the end of the call", fun(A, B) ->
+            trap(A),
+            C = puppet(node(B)),
+            do(A, {link, C}),
+            Call = tell(A, {call, B, question, 10000}),
+            From = asked(B, question),
+            do(C, {send, A, first}),
+            stop_now(C, boom),
+            do(B, {all, [{send, A, {tag_of_another, 1}}, {send, to(From), {tag(From), answer}}]}),
+            {reply, answer} = await(Call),
+            each(A, [[first, {'EXIT', C, boom}], [{tag_of_another, 1}]])
+        end},
+        {"a call ends with its server", fun(A, B) ->
+            Call = tell(A, {call, B, question, 10000}),
+            asked(B, question),
+            stop_now(B, {shutdown, why}),
+            {failed, {shutdown, why}} = await(Call)
+        end},
+        {"a call ends with the name's process", fun(A, B) ->
+            Call = tell(A, {call, named(B), question, 10000}),
+            asked(B, question),
+            C = puppet(node(B)),
+            do(C, {exit, B, kill}),
+            ended(B, killed),
+            {failed, killed} = await(Call)
+        end},
+        {"a call of nobody fails", fun(A, B) ->
+            {failed, noproc} = do(A, {call, {krarup_nobody, node(B)}, question, 10000}),
+            stop(B, boom),
+            {failed, noproc} = do(A, {call, B, question, 10000})
+        end},
+        {"a caller that is killed asks no more", fun(A, B) ->
+            tell(A, {call, B, question, 10000}),
+            From = asked(B, question),
+            do(B, {exit, A, kill}),
+            ended(A, killed),
+            do(B, {send, to(From), {tag(From), answer}})
+        end},
+        {"a cast is told", fun(A, B) ->
+            Target = named(B),
+            do(A, {all, [{cast, B, {number, 1}}, {cast, Target, 2}]}),
+            got(B, [{'$gen_cast', {number, 1}}, {'$gen_cast', 2}]),
+            do(A, {cast, {krarup_nobody, node(B)}, 3})
+        end}
+    ].
+
+%% Whom the next call is from that a puppet gets.
+asked(Pid, Request) ->
+    receive
+        {signal, Pid, {'$gen_call', From, Request}} -> From
+    after deadline() -> error({not_asked, Pid})
+    end.
+
+%% Where a call's answer goes.
+to({_, [alias | Alias]}) -> Alias;
+to({Pid, _}) -> Pid.
+
+tag({_, Tag}) -> Tag.
+
+rpcs() ->
+    [
+        {"a call of a function gives what it gives", fun(A, B) ->
+            Term = any_term(B),
+            Cases = [
+                {zero, [], {returned, 0}},
+                {add, [1, 1 bsl 40], {returned, 1 + (1 bsl 40)}},
+                {give, [Term], {returned, Term}},
+                {give, [binary:copy(<<1>>, 200000)], {returned, binary:copy(<<1>>, 200000)}},
+                {fail, [throw, ball], {throw, ball}},
+                {fail, [exit, Term], {exit, Term}},
+                {fail, [exit, normal], {exit, normal}},
+                {fail, [error, badarg], {error, badarg}},
+                {add, [1, two], {error, function_clause}},
+                {add, [1], {error, undef}},
+                {nothing, [], {error, undef}}
+            ],
+            [
+                Result = do(A, {rpc, node(B), krarup_functions, F, Arguments, 10000})
+             || {F, Arguments, Result} <- Cases
+            ]
+        end},
+        {"a call of a function is given up", fun(A, B) ->
+            {failed, timeout} = do(A, {rpc, node(B), krarup_functions, await, [B], 50}),
+            Waiting = waiting(B),
+            do(B, {send, Waiting, late}),
+            do(B, {send, A, behind}),
+            got(A, [behind])
+        end},
+        {"a function that is killed gives a signal", fun(A, B) ->
+            Call = tell(A, {rpc, node(B), krarup_functions, await, [B], 10000}),
+            do(B, {exit, waiting(B), kill}),
+            {signal, killed} = await(Call)
+        end},
+        {"a function takes its time", fun(A, B) ->
+            Call = tell(A, {rpc, node(B), krarup_functions, await, [B], infinity}),
+            do(B, {send, waiting(B), {at, last}}),
+            {returned, {at, last}} = await(Call)
+        end}
+    ].
+
+%% The process of `krarup_functions:await/1`, which tells a puppet that it waits.
+waiting(Pid) ->
+    receive
+        {signal, Pid, Waiting} when is_pid(Waiting) -> Waiting
+    after deadline() -> error({nobody_waits, Pid})
+    end.
+
 %% Nodes that are not there.
 absences() ->
     [
+        {"a call of who is on no node fails", fun(A, _) ->
+            Node = 'absent@127.0.0.1',
+            {failed, noconnection} = do(A, {call, {krarup_nobody, Node}, question, 10000}),
+            {failed, noconnection} = do(A, {call, pid_of(<<"absent@127.0.0.1">>), question, 10000}),
+            {failed, noconnection} = do(A, {rpc, Node, krarup_functions, zero, [], 10000}),
+            do(A, {cast, {krarup_nobody, Node}, request})
+        end},
         {"who is on no node cannot be reached", fun(A, _) ->
             trap(A),
             Pid = pid_of(<<"absent@127.0.0.1">>),
@@ -733,6 +953,29 @@ apart() ->
             Stand = #{far := Far} = stand(A, B),
             do(Far, {disconnect, node(A)}),
             parted(Stand)
+        end},
+        {"calls end when the connection is dropped", fun(A, B) ->
+            {C, D, Far} = {puppet(node(A)), puppet(node(A)), puppet(node(B))},
+            Call = tell(A, {call, B, question, infinity}),
+            asked(B, question),
+            Named = tell(C, {call, named(B), question, 20000}),
+            From = asked(B, question),
+            Rpc = tell(D, {rpc, node(B), krarup_functions, await, [B], infinity}),
+            Waiting = waiting(B),
+            do(Far, {disconnect, node(A)}),
+            [{failed, noconnection} = await(Started) || Started <- [Call, Named, Rpc]],
+            meet(A, node(B)),
+            %% Whoever waited there is not told, and its answers reach nobody any more.
+            do(B, {all, [{send, Waiting, late}, {send, to(From), {tag(From), late}}]})
+        end},
+        {"who was started linked ends when the connection is dropped", fun(A, B) ->
+            trap(A),
+            C = child(A, link, B),
+            {D, Ref} = child(A, monitor, B),
+            do(A, {disconnect, node(B)}),
+            each(A, [[{'EXIT', C, noconnection}], [{'DOWN', Ref, process, D, noconnection}]]),
+            ended(C, noconnection),
+            meet(A, node(B))
         end},
         {"what was taken back does not fire when the connection is dropped", fun(A, B) ->
             trap(A),

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use krarup::term::{Atom, Pid, Reference, Term};
 use krarup::{
-    AliasMode, AsDestination, Destination, ExitReason, Node, Process, Raise, SendError, Signal,
+    AliasMode, AsDestination, CallError, Destination, ExitReason, Node, Process, Raise, RpcError,
+    SendError, Signal,
 };
 
 use crate::rust_node::SHARDS;
@@ -116,6 +118,37 @@ impl Puppet {
         let me = &mut self.me;
         let done = match (order, arguments) {
             ("here", []) => return Ok(atom("here")),
+            ("call", [server, request, timeout]) => {
+                return Ok(match me.call(destination(server)?, request, time(timeout)).await {
+                    Ok(reply) => tuple([atom("reply"), reply]),
+                    Err(error) => tuple([atom("failed"), failure(error)]),
+                });
+            }
+            ("rpc", [Term::Atom(node), Term::Atom(m), Term::Atom(f), arguments, timeout]) => {
+                let (m, f, timeout) = (m.as_str(), f.as_str(), time(timeout));
+                let called = me.rpc(node.as_str(), m, f, list(arguments)?, timeout).await;
+                return Ok(
+                    called.map_or_else(rpc_failure, |value| tuple([atom("returned"), value]))
+                );
+            }
+            ("spawn_at", [tie, Term::Atom(node), Term::Atom(m), Term::Atom(f), arguments]) => {
+                let (node, m, f) = (node.as_str(), m.as_str(), f.as_str());
+                let arguments = list(arguments)?;
+                let pid = match tie.as_atom().map(Atom::as_str) {
+                    Some("link") => me.spawn_link_at(node, m, f, arguments).await?,
+                    Some("none") => me.spawn_at(node, m, f, arguments).await?,
+                    _ => {
+                        let (pid, monitor) = me.spawn_monitor_at(node, m, f, arguments).await?;
+                        return Ok(tuple([Term::Pid(pid), Term::Reference(monitor)]));
+                    }
+                };
+                return Ok(Term::Pid(pid));
+            }
+            ("cast", [server, request]) => {
+                // As in Erlang, nobody is told of one that does not arrive.
+                let _ = me.cast(destination(server)?, request).await;
+                true
+            }
             ("alias", []) => return Ok(Term::Reference(me.alias())),
             ("monitor", [target]) => {
                 return Ok(Term::Reference(me.monitor(destination(target)?)));
@@ -223,6 +256,45 @@ fn destination(term: &Term) -> Result<Destination, Raise> {
         },
         _ => Err(Raise::error("badarg")),
     }
+}
+
+fn list(term: &Term) -> Result<&[Term], Raise> {
+    match term {
+        Term::List(elements) => Ok(elements),
+        _ => Err(Raise::error("badarg")),
+    }
+}
+
+/// Milliseconds, or `infinity`.
+fn time(term: &Term) -> Duration {
+    match term {
+        Term::Integer(millis) => Duration::from_millis(millis.unsigned_abs()),
+        _ => Duration::MAX,
+    }
+}
+
+fn failure(error: CallError) -> Term {
+    match error {
+        CallError::NoProcess => atom("noproc"),
+        CallError::NoConnection => atom("noconnection"),
+        CallError::Timeout => atom("timeout"),
+        CallError::Ended(reason) => reason,
+        other => panic!("a call failed: {other}"),
+    }
+}
+
+fn rpc_failure(error: RpcError) -> Term {
+    let (class, reason) = match error {
+        RpcError::Error { reason, .. } => ("error", reason),
+        RpcError::Exit(reason) => ("exit", reason),
+        RpcError::Throw(value) => ("throw", value),
+        RpcError::Signal(reason) => ("signal", reason),
+        RpcError::NoConnection => ("failed", atom("noconnection")),
+        RpcError::Timeout => ("failed", atom("timeout")),
+        RpcError::Refused(why) => ("failed", why),
+        other => panic!("a call failed: {other}"),
+    };
+    tuple([atom(class), reason])
 }
 
 fn alias_mode(mode: &Atom) -> Result<AliasMode, Raise> {

@@ -7,6 +7,7 @@ use krarup_tests::{Lab, OtpNode, OtpNodeBuilder, Process, Release, for_each_rele
 
 const PUPPET: &str = include_str!("../otp/krarup_puppet.erl");
 const DIRECTOR: &str = include_str!("../otp/krarup_director.erl");
+const FUNCTIONS: &str = include_str!("../otp/krarup_functions.erl");
 const SIGNALS: &str = include_str!("../otp/krarup_signals.erl");
 /// All rows take a few seconds; one that fails waits for its deadline.
 const TABLE: Duration = Duration::from_secs(300);
@@ -105,7 +106,7 @@ fn director(lab: &Lab, release: Release) -> OtpNode {
 fn erlang(lab: &Lab, release: Release, name: &str) -> OtpNodeBuilder {
     // Nobody connects two nodes, or parts them, but the rows.
     let arguments = ["-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false"];
-    lab.otp(release, name).module(PUPPET).args(arguments)
+    lab.otp(release, name).module(PUPPET).module(FUNCTIONS).args(arguments)
 }
 
 fn rows_hold(director: &mut OtpNode, table: &str, a: &str, b: &str) {

@@ -26,15 +26,8 @@ pub(crate) enum ShardMessage {
     Incoming { via: Via, control: Control, payload: Option<SharedPayload> },
     /// The answer to a spawn request of a process of this shard.
     Spawned { via: Via, reply: Box<SpawnReply> },
-    /// A signal to send over a link of this shard. What `departed` has been counted in the link's
-    /// gauge.
-    Forward {
-        link: LinkId,
-        sender: SenderKey,
-        control: Control,
-        body: Option<Body>,
-        departed: bool,
-    },
+    /// A signal to send over a link of this shard.
+    Forward { link: LinkId, sender: SenderKey, control: Control, body: Option<Body> },
     /// An order of the kernel; acknowledged when carried out. A new route comes with its lanes.
     Order { barrier: BarrierId, order: Order, lanes: Option<Arc<[LaneRoute]>> },
     /// A registered name, or its removal; acknowledged when carried out.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_channel::oneshot;
+use krarup_transport::dist::Control;
 use krarup_transport::fabric::Lane;
 use krarup_transport::io::Socket;
 use krarup_transport::link::Link;
@@ -45,17 +46,18 @@ impl Shard {
                 self.concerning(via, control, payload.map(Into::into));
             }
             ShardMessage::Spawned { via, reply } => self.spawn_answered(via, *reply),
-            ShardMessage::Forward { link: id, sender, control, body, departed } => {
+            ShardMessage::Forward { link: id, sender, control, body } => {
                 let link = self.links.borrow().get(&id).cloned();
                 if let Some(link) = link {
+                    // Nothing else was counted when it departed.
+                    let is_message = matches!(control, Control::Send { .. });
                     let bytes = body.as_ref().map_or(0, Body::size_bytes);
                     self.send_control_here(&link, sender, control, body);
-                    if departed {
+                    if is_message {
                         link.gauges().room.arrive(bytes);
                     }
                 } else if self.newest_link.get().is_none_or(|newest| newest < id) {
-                    let message =
-                        ShardMessage::Forward { link: id, sender, control, body, departed };
+                    let message = ShardMessage::Forward { link: id, sender, control, body };
                     self.early.borrow_mut().push((id, message));
                 }
             }

@@ -140,8 +140,7 @@ impl Shard {
                 drop(routes);
                 let control = self.message_from(from, to);
                 let (sender, body) = (sender_key(from), Some(body));
-                let forward = ShardMessage::Forward { link, sender, control, body, departed: true };
-                self.tell(shard, forward);
+                self.tell(shard, ShardMessage::Forward { link, sender, control, body });
                 Ok(Outcome::Sent)
             }
         }
@@ -255,9 +254,7 @@ impl Shard {
     ) {
         let Some((id, shard)) = self.connections.borrow().get(&connection).copied() else { return };
         if shard != self.id {
-            let forward =
-                ShardMessage::Forward { link: id, sender, control, body, departed: false };
-            self.tell(shard, forward);
+            self.tell(shard, ShardMessage::Forward { link: id, sender, control, body });
             return;
         }
         let link = self.links.borrow().get(&id).cloned();
