@@ -82,24 +82,24 @@ abandoned(Node, Left) when Left > 0 ->
     Ref = spawn_request(Node, krarup_callee, hold_trapping, [self()], [link]),
     case spawn_request_abandon(Ref) of
         true ->
-            receive
-                {held, Pid} -> ok
-            end,
-            receive
-                {exited, Pid, From, Reason} when From =:= self() -> Reason
-            after 10000 -> {nothing, mailbox()}
-            end;
+            exited();
         false ->
             receive
                 {spawn_reply, Ref, ok, Pid} -> unlink(Pid), exit(Pid, again)
             end,
-            receive
-                {exited, Pid, _, again} -> ok
-            end,
-            receive
-                {held, Pid} -> ok
-            end,
+            again = exited(),
             abandoned(Node, Left - 1)
+    end.
+
+exited() ->
+    Me = self(),
+    receive
+        {held, Pid} ->
+            receive
+                {exited, Pid, Me, Reason} -> Reason
+            after 10000 -> {nothing, mailbox()}
+            end
+    after 10000 -> {nothing, mailbox()}
     end.
 
 %% Asks again and again until the answer is as wanted.
