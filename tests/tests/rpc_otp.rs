@@ -387,11 +387,7 @@ fn erl_call_gets_values(release: Release) {
             ("erlang node []", &format!("'{name}'")),
         ] {
             let (code, said) = erl_call(name, &["-a", call]);
-            assert_eq!(
-                (code, said.replace("\"text\"", "\"text\"").as_str()),
-                (Some(0), answer),
-                "{name}: {call}"
-            );
+            assert_eq!((code, said.as_str()), (Some(0), answer), "{name}: {call}");
         }
         let (code, said) = erl_call(name, &["-timeout", "10", "-a", "krarup_callee add [40,2]"]);
         assert_eq!((code, said.as_str()), (Some(0), "42"), "{name}");
