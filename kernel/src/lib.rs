@@ -13,6 +13,7 @@ mod process;
 pub mod rpc;
 mod services;
 mod shard;
+pub mod supervisor;
 
 pub use gen_server::{CallError, GenServer};
 pub use krarup_transport::buffer::Slice;
@@ -22,11 +23,11 @@ pub use krarup_transport::term;
 pub use net_kernel::ConnectError;
 pub use node::{
     AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LinkStats, NameType, Node,
-    NodeConfig, Reply, SendError, ShardStats, SpawnError, StartError, Stopped,
+    NodeConfig, Output, Reply, SendError, ShardStats, SpawnError, StartError, Stopped,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,
-    MailboxLimits, Message, NodeDown, NodeUp, Overflow, Process, ProcessResult, Recv, Signal,
-    SignalError, Ties,
+    MailboxLimits, Message, NodeDown, NodeUp, Overflow, PrintError, Process, ProcessResult, Recv,
+    Signal, SignalError, Ties,
 };
 pub use rpc::{Raise, RpcError, SpawnAtError};

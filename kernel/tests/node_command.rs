@@ -204,6 +204,62 @@ fn it_ends_with_its_parent_when_told_to() {
 }
 
 #[test]
+fn call_prints_values_and_what_functions_raise() {
+    let port = free_port();
+    let flags = ["node", "--name", "a@127.0.0.1", "--cookie", "c", "--epmd", "embedded"];
+    let node = Running::start(&flags, port);
+    let call = |arguments: &[&str]| {
+        let fixed = ["call", "a@127.0.0.1"];
+        run(&[&fixed, arguments, &["--cookie", "c"]].concat(), port)
+    };
+    let echo = call(&["krarup", "echo", "[{a, \"text\", <<1, 2>>}]"]);
+    assert_eq!(
+        (text(&echo.stdout).as_str(), echo.status.code()),
+        ("{a,\"text\",<<1,2>>}\n", Some(0))
+    );
+    assert_eq!(text(&call(&["erlang", "node"]).stdout), "'a@127.0.0.1'\n");
+    let crash = call(&["krarup", "crash", "[oops]"]);
+    assert_eq!(text(&crash.stdout), "");
+    let said = |output: &Output| text(&output.stderr).lines().last().unwrap_or("").to_owned();
+    assert_eq!(said(&crash), "error: {exception,oops,[{krarup,crash,1,[]}]}");
+    assert_eq!(crash.status.code(), Some(1));
+    let json = call(&["krarup", "echo", "[[1]]", "--json"]);
+    assert_eq!(text(&json.stdout), "{\"value\":\"[1]\"}\n");
+    for wrong in ["1", "[1", "{a}"] {
+        assert_eq!(call(&["krarup", "echo", wrong]).status.code(), Some(2), "{wrong}");
+    }
+    // Nobody may halt a node that does not allow it.
+    let refused = call(&["erlang", "halt", "[3]"]);
+    assert!(said(&refused).starts_with("error: {exception,undef,"));
+    assert_eq!(node.end().0, Some(0));
+}
+
+#[test]
+fn a_node_that_allows_it_is_halted_with_a_status() {
+    for (function, arguments, code) in
+        [("erlang:halt", "[3]", 3), ("erlang:halt", "[]", 0), ("init:stop", "[7]", 7)]
+    {
+        let port = free_port();
+        let flags = [
+            "node",
+            "--name",
+            "a@127.0.0.1",
+            "--cookie",
+            "c",
+            "--epmd",
+            "embedded",
+            "--allow-halt",
+        ];
+        let mut node = Running::start(&flags, port);
+        let (module, name) = function.split_once(':').unwrap();
+        let call = ["call", "a@127.0.0.1", module, name, arguments, "--cookie", "c"];
+        // It may be gone before it can answer.
+        run(&call, port);
+        assert_eq!(node.child.wait().unwrap().code(), Some(code), "{function}");
+    }
+}
+
+#[test]
 fn settings_come_from_flags_environment_and_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("node.toml");

@@ -12,7 +12,7 @@ use krarup::{
     AliasMode, CallError, ExitReason, GenServer, Node, Process, ProcessResult, Raise, RpcError,
     Signal, Ties,
 };
-use support::{PATIENCE, pair, stop};
+use support::{PATIENCE, pair, pair_with, stop};
 
 fn atom(text: &'static str) -> Term {
     Term::Atom(Atom::from_static(text))
@@ -316,6 +316,28 @@ fn functions_run_where_they_are_registered() {
 }
 
 #[test]
+fn who_has_started_a_process_from_any_shard_can_send_to_it() {
+    // One link, as to an Erlang node: all shards but one send through another one.
+    let (a, b) = pair_with(|node| node.shards(2).fabric(false));
+    b.register_function("test", "mirror", |mut me, (to, number): (Pid, u32)| async move {
+        while me.recv().await?.message::<u32>()? != number {}
+        Ok(me.send(&to, &number).await?)
+    });
+    for shard in [0, 1] {
+        inside(&a, shard, |mut me| async move {
+            for number in 0..10_u32 {
+                let arguments = (me.pid(), number);
+                let pid = me.spawn_at("b@127.0.0.1", "test", "mirror", arguments).await?;
+                me.send(&pid, &number).await?;
+                assert_eq!(me.recv().await?.message::<u32>()?, number);
+            }
+            Ok(())
+        });
+    }
+    stop([a, b]);
+}
+
+#[test]
 fn what_is_asked_of_a_node_before_it_is_there_comes_in_order() {
     let (a, b) = pair(2);
     let pid = b.spawn_on(1, Some("mortal"), mortal).wait().expect("a process");
@@ -387,4 +409,86 @@ fn the_loss_of_a_node_breaks_everything_that_led_there() {
     b.stop().wait();
     finished.recv_timeout(PATIENCE).expect("everything fired");
     a.stop().wait();
+}
+
+#[test]
+fn mailboxes_are_tied_as_processes_are() {
+    let (a, b) = pair(2);
+    let target = b.spawn_on(1, Some("mortal"), mortal).wait().expect("a process");
+    let mut mailbox = a.mailbox(None).wait().expect("a mailbox");
+    let monitor = mailbox.monitor(&target).wait().expect("it is set up");
+    let taken_back = mailbox.monitor(("mortal", "b@127.0.0.1")).wait().expect("it is set up");
+    assert!(mailbox.demonitor(&taken_back).wait());
+    mailbox.trap_exit(true);
+    mailbox.link(&target);
+    mailbox.send_blocking(&target, "over").expect("it is sent");
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        match mailbox.recv_timeout(PATIENCE).expect("it is open").expect("in time") {
+            Signal::Down(down) => {
+                assert_eq!(down.reference, monitor);
+                seen.push("down");
+            }
+            Signal::Exit(exit) => {
+                assert_eq!(exit.from, target);
+                seen.push("exit");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, ["down", "exit"]);
+    // Without trapping exits it is closed by the end of who it is linked to.
+    let target = b.spawn_on(0, None, mortal).wait().expect("a process");
+    mailbox.trap_exit(false);
+    mailbox.link(&target);
+    mailbox.exit(&target, &atom("enough"));
+    assert!(mailbox.recv_timeout(PATIENCE).is_err());
+    stop([a, b]);
+}
+
+/// A group leader that keeps what it is told to print, and refuses what begins with `no`.
+async fn leader(mut me: Process, printed: mpsc::Sender<String>) -> ProcessResult {
+    while let Ok(signal) = me.recv().await {
+        let Ok((_, from, tag, (_, _, text))) =
+            signal.message::<(Atom, Pid, Term, (Atom, Atom, String))>()
+        else {
+            continue;
+        };
+        if text == "end" {
+            return Ok(());
+        }
+        let answer = if text.starts_with("no") {
+            Term::Tuple(vec![atom("error"), atom("terminated")])
+        } else {
+            printed.send(text)?;
+            atom("ok")
+        };
+        me.send(from, &(atom("io_reply"), tag, answer)).await?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_process_prints_goes_to_its_group_leader() {
+    let (a, b) = pair(2);
+    let (printed, prints) = mpsc::channel();
+    let there = b.spawn_on(1, None, |me| leader(me, printed)).wait().expect("a process");
+    inside(&a, 0, move |me| async move {
+        me.set_group_leader(there.clone());
+        me.print("one\n").await?;
+        assert!(matches!(me.print("no").await, Err(krarup::PrintError::Refused(_))));
+        // Who is started here prints there.
+        let child = me.spawn_monitor(|child| async move {
+            child.print("two\n").await?;
+            Ok(())
+        })?;
+        let mut me = me;
+        assert_eq!(next_down(&mut me).await.reference, child.1);
+        let ended = me.print("end").await;
+        assert_eq!(ended, Err(krarup::PrintError::Ended(atom("normal"))));
+        Ok(())
+    });
+    assert_eq!(prints.try_iter().collect::<String>(), "one\ntwo\n");
+    stop([a, b]);
 }

@@ -35,11 +35,16 @@ evaluate(Text, Bindings) ->
 
 %% Registered as `echo`: the same service as a Krarup node's.
 echo_server() ->
-    spawn(fun() -> register(echo, self()), echo_loop() end).
+    spawn(fun() ->
+        process_flag(trap_exit, true),
+        register(echo, self()),
+        echo_loop()
+    end).
 
 echo_loop() ->
     receive
-        {From, Term} when is_pid(From) -> From ! {echo, Term}
+        {From, Term} when is_pid(From) -> From ! {echo, Term};
+        _ -> ok
     end,
     echo_loop().
 

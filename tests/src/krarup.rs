@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::lab::command_in;
-use crate::{Namespace, Process};
+use crate::{Namespace, PeerIdentity, Process, RawPeer};
 
 /// How long a node may take until it is ready, on a busy machine and built without optimisation.
 const START: Duration = Duration::from_secs(30);
@@ -185,6 +185,19 @@ impl KrarupNode {
     /// What it said when it was ready.
     pub fn ready(&self) -> &Ready {
         &self.ready
+    }
+
+    /// The pid of its echo service, as an Erlang expression.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer.
+    pub fn echo_pid(&self) -> String {
+        let identity = PeerIdentity::plain("raw@127.0.0.1");
+        let mut peer = RawPeer::connect(self.port(), &identity).expect("the handshake succeeds");
+        let pid = peer.ask_echo(&identity).expect("echo answers");
+        let bytes: Vec<String> = pid.iter().map(u8::to_string).collect();
+        format!("binary_to_term(<<131, {}>>)", bytes.join(","))
     }
 
     /// The process, for its log, its memory, its descriptors and signals.

@@ -9,8 +9,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::otp::otp_command;
+use crate::rust_node::run_rust_node;
 use crate::{
-    KrarupNodeBuilder, Namespace, OtpNodeBuilder, Outcome, Process, Release, krarup_command, until,
+    ElixirNode, KrarupNodeBuilder, Namespace, OtpNodeBuilder, Outcome, Process, Release,
+    krarup_command, until,
 };
 
 /// Ports that labs take theirs from: below the range that the kernel hands out by itself.
@@ -128,6 +130,25 @@ impl Lab {
     /// A real Erlang node, to be configured and started. `name` is the part before the `@`.
     pub fn otp(&self, release: Release, name: &str) -> OtpNodeBuilder {
         OtpNodeBuilder::new(release, name, self.epmd_port)
+    }
+
+    /// Runs the program `rust-node` of this crate, `env!("CARGO_BIN_EXE_rust-node")`: a Krarup node
+    /// with the functions of the suites. `name` is the part before the `@`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not get ready.
+    pub fn rust_node(&self, program: &str, name: &str) -> Process {
+        run_rust_node(Path::new(program), &format!("{name}@127.0.0.1"), self.epmd_port)
+    }
+
+    /// Starts an Elixir node. `name` is the part before the `@`.
+    ///
+    /// # Panics
+    ///
+    /// When Elixir is not installed or the node does not come up.
+    pub fn elixir(&self, name: &str) -> ElixirNode {
+        ElixirNode::start(name, self.epmd_port)
     }
 
     /// Runs the `krarup` command to its end, as a user of this lab.

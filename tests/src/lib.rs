@@ -12,6 +12,9 @@
 
 mod cable;
 mod command;
+mod elixir;
+mod evaluator;
+mod functions;
 pub mod fuzz;
 mod krarup;
 mod lab;
@@ -19,17 +22,21 @@ mod otp;
 mod peer;
 mod process;
 mod proxy;
+mod puppet;
+mod rust_node;
 pub mod sim;
 mod wait;
 
 pub use cable::{Cable, Namespace};
 pub use command::Outcome;
+pub use elixir::ElixirNode;
 pub use krarup::{KrarupNode, KrarupNodeBuilder, Ready, krarup_command};
 pub use lab::Lab;
 pub use otp::{OtpNode, OtpNodeBuilder, Release, otp_command};
 pub use peer::{PeerIdentity, RawPeer, flags, terms};
 pub use process::Process;
 pub use proxy::Proxy;
+pub use rust_node::start_rust_node;
 pub use wait::{missing, until};
 
 /// Makes one test per supported release of each function that takes a [`Release`], in the modules

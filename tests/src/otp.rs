@@ -4,15 +4,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::evaluator::{Evaluator, base64};
 use crate::lab::command_in;
 use crate::{Namespace, Process, missing};
 
 /// The Erlang code that every node runs: evaluates lines, and holds what the suites need compiled.
 const PEER_MODULE: &str = include_str!("../otp/krarup_peer.erl");
-/// Compiles the module that comes as base64 in the first line of input, and hands the rest to it.
+/// Compiles the modules that come as base64 in the first line of input, and hands the rest to the
+/// first of them.
 const BOOT: &str = r#"
-    Source = unicode:characters_to_list(base64:decode(string:trim(io:get_line("")))),
-    {ok, Tokens, _} = erl_scan:string(Source),
     Split = fun
         Again([], [], Forms) -> lists:reverse(Forms);
         Again([{dot, _} = Dot | Rest], Form, Forms) ->
@@ -20,14 +20,18 @@ const BOOT: &str = r#"
             Again(Rest, [], [Parsed | Forms]);
         Again([Token | Rest], Form, Forms) -> Again(Rest, [Token | Form], Forms)
     end,
-    {ok, Module, Beam} = compile:forms(Split(Tokens, [], [])),
-    {module, Module} = code:load_binary(Module, "krarup_peer", Beam),
-    spawn(Module, loop, []).
+    Load = fun(Encoded) ->
+        Source = unicode:characters_to_list(base64:decode(Encoded)),
+        {ok, Tokens, _} = erl_scan:string(Source),
+        {ok, Module, Beam} = compile:forms(Split(Tokens, [], [])),
+        {module, Module} = code:load_binary(Module, atom_to_list(Module), Beam),
+        Module
+    end,
+    [Peer | _] = [Load(Encoded) || Encoded <- string:lexemes(io:get_line(""), " \n")],
+    spawn(Peer, loop, []).
 "#;
 /// How long a BEAM may take to start on a busy machine.
 const START: Duration = Duration::from_secs(60);
-/// How long an evaluation may take unless the test says otherwise.
-const EVALUATION: Duration = Duration::from_secs(30);
 
 /// A release of Erlang/OTP that Krarup supports.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -92,6 +96,7 @@ pub struct OtpNodeBuilder {
     hidden: bool,
     epmd_port: u16,
     arguments: Vec<String>,
+    modules: Vec<&'static str>,
     namespace: Option<Namespace>,
 }
 
@@ -106,6 +111,7 @@ impl OtpNodeBuilder {
             hidden: false,
             epmd_port,
             arguments: Vec::new(),
+            modules: vec![PEER_MODULE],
             namespace: None,
         }
     }
@@ -153,6 +159,13 @@ impl OtpNodeBuilder {
         self
     }
 
+    /// Loads one more module, from its source.
+    #[must_use]
+    pub fn module(mut self, source: &'static str) -> Self {
+        self.modules.push(source);
+        self
+    }
+
     /// Starts the node and waits until it evaluates expressions.
     ///
     /// # Panics
@@ -179,26 +192,26 @@ impl OtpNodeBuilder {
         command.args(&self.arguments).args(["-eval", BOOT]);
         let title = format!("OTP {} node {full_name}", self.release);
         let mut process = Process::start(&title, &mut command);
-        process.write_line(&base64(PEER_MODULE.as_bytes()));
-        let mut node = OtpNode { process, name: full_name, release: self.release, evaluations: 0 };
-        let reported = node.eval_within("node().", START);
-        assert_eq!(reported.trim_matches('\''), node.name, "the node came up under another name");
-        node
+        let modules: Vec<String> = self.modules.iter().map(|source| base64(source)).collect();
+        process.write_line(&modules.join(" "));
+        let mut evaluator = Evaluator::new(process, full_name, |text| text.replace('\n', " "));
+        let reported = evaluator.eval_within("node().", START);
+        let name = reported.trim_matches('\'');
+        assert_eq!(name, evaluator.name(), "the node came up under another name");
+        OtpNode { evaluator, release: self.release }
     }
 }
 
 /// A running Erlang node, which ends with this value.
 pub struct OtpNode {
-    process: Process,
-    name: String,
+    evaluator: Evaluator,
     release: Release,
-    evaluations: u64,
 }
 
 impl OtpNode {
     /// The full node name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.evaluator.name()
     }
 
     /// The release it runs.
@@ -208,7 +221,7 @@ impl OtpNode {
 
     /// The process, for its memory, its descriptors and signals.
     pub fn process(&mut self) -> &mut Process {
-        &mut self.process
+        self.evaluator.process()
     }
 
     /// Evaluates Erlang expressions, as in the shell with a full stop at the end, and returns the
@@ -218,7 +231,7 @@ impl OtpNode {
     ///
     /// When they fail, or take longer than half a minute.
     pub fn eval(&mut self, expressions: &str) -> String {
-        self.eval_within(expressions, EVALUATION)
+        self.evaluator.eval(expressions)
     }
 
     /// As [`OtpNode::eval`], with the time it may take.
@@ -227,18 +240,13 @@ impl OtpNode {
     ///
     /// When the expressions fail or take longer.
     pub fn eval_within(&mut self, expressions: &str, within: Duration) -> String {
-        let start = self.begin(expressions);
-        self.finish(start, expressions, within)
+        self.evaluator.eval_within(expressions, within)
     }
 
     /// Sends expressions off without waiting; [`OtpNode::finish`] waits for their value. One
     /// evaluation runs at a time.
     pub fn begin(&mut self, expressions: &str) -> usize {
-        self.evaluations += 1;
-        let start = self.process.lines_printed();
-        let line = expressions.replace('\n', " ");
-        self.process.write_line(&format!("{} {line}", self.evaluations));
-        start
+        self.evaluator.begin(expressions)
     }
 
     /// Waits for the value of what [`OtpNode::begin`] sent off.
@@ -247,15 +255,7 @@ impl OtpNode {
     ///
     /// As [`OtpNode::eval_within`].
     pub fn finish(&mut self, start: usize, expressions: &str, within: Duration) -> String {
-        let mark = format!("@@krarup {} ", self.evaluations);
-        let what = format!("the value of `{}`", expressions.trim());
-        let answer = self
-            .process
-            .line_after(start, &what, within, |line| line.strip_prefix(&mark).map(str::to_owned));
-        match answer.split_once(' ') {
-            Some(("ok", value)) => value.to_owned(),
-            _ => panic!("{} cannot evaluate `{expressions}`: {answer}", self.name),
-        }
+        self.evaluator.finish(start, expressions, within)
     }
 
     /// Evaluates again and again until the value is as wanted.
@@ -264,48 +264,6 @@ impl OtpNode {
     ///
     /// When it is not in time; the last value is in the message.
     pub fn eval_until(&mut self, expressions: &str, wanted: &str, within: Duration) {
-        let start = std::time::Instant::now();
-        loop {
-            let value = self.eval(expressions);
-            if value == wanted {
-                return;
-            }
-            assert!(
-                start.elapsed() < within,
-                "{}: `{expressions}` is {value}, not {wanted}, after {within:?}",
-                self.name
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-/// Encodes in base64, so that a whole module fits into one line.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0u32, |group, byte| group << 8 | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
-        for position in 0..4 {
-            if position <= chunk.len() {
-                let digit = (group >> (18 - 6 * position)) & 63;
-                text.push(char::from(DIGITS[digit as usize]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_the_usual_one() {
-        let texts = ["", "f", "fo", "foo", "foob"].map(|text| base64(text.as_bytes()));
-        assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
+        self.evaluator.eval_until(expressions, wanted, within);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use krarup_tests::{KrarupNode, Lab, OtpNode, PeerIdentity, RawPeer, Release, for_each_release};
+use krarup_tests::{KrarupNode, Lab, OtpNode, Release, for_each_release};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -154,21 +154,10 @@ fn what_is_not_there_is_answered_as_otp_does(release: Release) {
     }
 }
 
-/// The pid of the node's echo service, as an Erlang expression.
-fn echo_pid(krarup: &KrarupNode) -> String {
-    let identity = PeerIdentity::plain("raw@127.0.0.1");
-    let mut peer = RawPeer::connect(krarup.port(), &identity).expect("the handshake succeeds");
-    let pid = peer.ask_echo(&identity).expect("echo answers");
-    format!(
-        "binary_to_term(<<131, {}>>)",
-        pid.iter().map(u8::to_string).collect::<Vec<_>>().join(",")
-    )
-}
-
 fn monitors_and_links_of_living_processes_fire_when_they_end(release: Release) {
     let lab = Lab::new();
     let (krarup, mut otp) = pair(&lab, release);
-    let (name, pid) = (krarup.name(), echo_pid(&krarup));
+    let (name, pid) = (krarup.name(), krarup.echo_pid());
     otp.eval(&format!("Echo = {pid}, process_flag(trap_exit, true)."));
     otp.eval("ByPid = monitor(process, Echo), link(Echo).");
     otp.eval(&format!("ByName = monitor(process, {{echo, '{name}'}})."));
@@ -195,7 +184,7 @@ fn monitors_and_links_of_living_processes_fire_when_they_end(release: Release) {
 fn monitors_and_links_fire_when_the_node_stops(release: Release) {
     let lab = Lab::new();
     let (krarup, mut otp) = pair(&lab, release);
-    let (name, pid) = (krarup.name().to_owned(), echo_pid(&krarup));
+    let (name, pid) = (krarup.name().to_owned(), krarup.echo_pid());
     otp.eval("krarup_peer:watch_nodes(), process_flag(trap_exit, true), ok.");
     otp.eval(&format!("Echo = {pid}, ByPid = monitor(process, Echo), link(Echo)."));
     otp.eval(&format!("ByName = monitor(process, {{echo, '{name}'}})."));

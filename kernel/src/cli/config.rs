@@ -141,10 +141,15 @@ pub(super) struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) epmd_port: Option<u16>,
 
-    /// Leave out the services echo and sink
+    /// Leave out the services and the functions for administration
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) no_services: Option<bool>,
+
+    /// Let other nodes stop this one: erlang:halt and init:stop by rpc
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) allow_halt: Option<bool>,
 
     /// Serve Prometheus metrics, /healthz and /readyz at this address
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -218,6 +223,7 @@ const KEYS: &[&str] = &[
     "epmd",
     "epmd-port",
     "no-services",
+    "allow-halt",
     "metrics",
 ];
 
@@ -298,6 +304,7 @@ impl Layer {
             epmd: self.epmd.or(lower.epmd),
             epmd_port: self.epmd_port.or(lower.epmd_port),
             no_services: self.no_services.or(lower.no_services),
+            allow_halt: self.allow_halt.or(lower.allow_halt),
             metrics: self.metrics.or(lower.metrics),
         }
     }
@@ -319,6 +326,7 @@ impl Layer {
             epmd: Some(Epmd::Auto),
             epmd_port: Some(krarup::epmd::DEFAULT_PORT),
             no_services: Some(false),
+            allow_halt: Some(false),
             ..Self::default()
         }
     }
@@ -509,7 +517,7 @@ mod tests {
                    listen-max=1\nlisten-address='::'\ndist-port=1\nnet-ticktime=1\n\
                    net-tickintensity=4\nnet-setuptime=1\nshards=1\nfabric=true\nlanes=2\n\
                    checksum='on'\nunix-lanes=true\nprofile='wan'\nsetopt=[]\n\
-                   epmd='auto'\nepmd-port=1\nno-services=true\nmetrics='127.0.0.1:9'\n";
+                   epmd='auto'\nepmd-port=1\nno-services=true\nallow-halt=true\nmetrics='127.0.0.1:9'\n";
         let table: toml::Table = all.parse().unwrap();
         assert_eq!(table.len(), KEYS.len());
         assert!(table.keys().all(|key| KEYS.contains(&key.as_str())));

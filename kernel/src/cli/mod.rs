@@ -1,6 +1,8 @@
 //! The verbs of the `krarup` command. Each returns what the process exits with: 0 for done, 1 for
 //! failed, 2 for wrong usage.
 
+mod call;
+mod client;
 mod config;
 mod demo;
 mod detach;
@@ -54,6 +56,8 @@ enum Verb {
     Names(names::Arguments),
     /// Ask a node whether it accepts us: pong or pang
     Ping(ping::Arguments),
+    /// Call a function on a node and print its value
+    Call(call::Arguments),
     /// The peer of the demo's bare sockets
     #[command(hide = true)]
     DemoFloor,
@@ -101,7 +105,7 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
         _ => {}
     }
     let translated = match verb {
-        Some("node" | "ping") => erl::translate(rest).map_err(Failure::Usage)?,
+        Some("node" | "ping" | "call") => erl::translate(rest).map_err(Failure::Usage)?,
         _ => erl::Translation { arguments: rest.to_vec(), notes: Vec::new() },
     };
     let verb = verb.map(str::to_owned);
@@ -113,6 +117,7 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
             Verb::Epmd => Ok(()),
             Verb::Names(arguments) => names::run(&arguments),
             Verb::Ping(arguments) => ping::run(&arguments),
+            Verb::Call(arguments) => call::run(&arguments),
             Verb::DemoFloor => demo::serve_floor(),
         },
         Err(error) => {

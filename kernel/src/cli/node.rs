@@ -3,11 +3,13 @@
 use super::config::{AutoConnect, Checksum, Epmd, Layer};
 use super::{Failure, detach, metrics, output};
 use krarup::epmd::EpmdMode;
-use krarup::{Builder, Node};
+use krarup::term::{Atom, Term};
+use krarup::{Builder, Node, Raise};
 use krarup_transport::handshake::Cookie;
 use krarup_tuning::option::SocketOption;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::future::ready;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,8 +60,12 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     for note in notes {
         tracing::debug!("{note}");
     }
-    let (is_ready, ended) = listen_for_signals(end_with_stdin)?;
+    let (tell, ended) = mpsc::channel();
+    let is_ready = listen_for_signals(end_with_stdin, &tell)?;
     let node = builder(&settings)?.start().map_err(Failure::of)?;
+    if settings.allow_halt == Some(true) {
+        let_others_halt(&node, &tell);
+    }
     is_ready.store(true, Ordering::SeqCst);
     if let Some(address) = settings.metrics {
         let served = metrics::serve(address, node.clone());
@@ -82,10 +88,49 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
         });
     }
     // The sender lives as long as the process.
-    let cause = ended.recv();
-    tracing::info!(cause = cause.unwrap_or("nothing"), "stopping");
+    let End { cause, status } = ended.recv().unwrap_or(End { cause: "nothing", status: 0 });
+    tracing::info!(cause, "stopping");
     node.stop().wait();
-    Ok(())
+    match status {
+        0 => Ok(()),
+        status => std::process::exit(status),
+    }
+}
+
+/// Why the node is to end, and what the process exits with.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    cause: &'static str,
+    status: i32,
+}
+
+/// Offers what `slave`, `peer` and administrators stop a node with.
+fn let_others_halt(node: &Node, tell: &mpsc::Sender<End>) {
+    let end = {
+        let tell = tell.clone();
+        move |cause, status: &Term| {
+            let status = match status {
+                Term::Atom(abort) if abort.as_str() == "abort" => 134,
+                // A slogan: OTP's exit code of a crash.
+                status => status.as_integer().map_or(1, |code| (code & 0xff) as i32),
+            };
+            let _ = tell.send(End { cause, status });
+            Ok::<_, Raise>(Atom::from_static("ok"))
+        }
+    };
+    let (halt, halt_with, halt_flushed) = (end.clone(), end.clone(), end.clone());
+    let (stop, stop_with) = (end.clone(), end);
+    node.register_function("erlang", "halt", move |_, ()| ready(halt("halt", &Term::from(0))));
+    node.register_function("erlang", "halt", move |_, (status,): (Term,)| {
+        ready(halt_with("halt", &status))
+    });
+    node.register_function("erlang", "halt", move |_, (status, _): (Term, Term)| {
+        ready(halt_flushed("halt", &status))
+    });
+    node.register_function("init", "stop", move |_, ()| ready(stop("init:stop", &Term::from(0))));
+    node.register_function("init", "stop", move |_, (status,): (Term,)| {
+        ready(stop_with("init:stop", &status))
+    });
 }
 
 /// Catches SIGTERM and SIGINT from now on, and the end of stdin if asked to. The first cause is
@@ -93,13 +138,13 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
 /// does a second signal: whoever asks twice does not want to wait for the peers.
 fn listen_for_signals(
     end_with_stdin: bool,
-) -> Result<(Arc<AtomicBool>, mpsc::Receiver<&'static str>), Failure> {
+    tell: &mpsc::Sender<End>,
+) -> Result<Arc<AtomicBool>, Failure> {
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Failure::of)?;
     let is_ready = Arc::new(AtomicBool::new(false));
-    let (tell, ended) = mpsc::channel();
-    let seen = Arc::clone(&is_ready);
-    let end = move |tell: &mpsc::Sender<&'static str>, cause| {
-        if !seen.load(Ordering::SeqCst) || tell.send(cause).is_err() {
+    let (seen, tell) = (Arc::clone(&is_ready), tell.clone());
+    let end = move |tell: &mpsc::Sender<End>, cause| {
+        if !seen.load(Ordering::SeqCst) || tell.send(End { cause, status: 0 }).is_err() {
             std::process::exit(0);
         }
     };
@@ -122,7 +167,7 @@ fn listen_for_signals(
         }
     };
     thread("signals").spawn(wait).map_err(Failure::of)?;
-    Ok((is_ready, ended))
+    Ok(is_ready)
 }
 
 /// Puts the layers together and checks the whole.
@@ -213,6 +258,8 @@ fn builder(settings: &Layer) -> Result<Builder, Failure> {
         config.spin = Some(profile.spin());
     }
     config.services = !settings.no_services.unwrap_or(false);
+    // Standard output says one thing: that the node is ready.
+    config.output = krarup::Output::Stderr;
     Ok(Builder::from_config(config))
 }
 

@@ -25,6 +25,8 @@ pub enum Answer<R> {
 /// The value is its state. [`serve`] runs it as a process. Erlang's `gen_server:call` and `cast`,
 /// Elixir's `GenServer`, [`Process::call`] and [`Process::cast`] all reach it.
 ///
+/// `gen_server:stop` ends it with the reason it is given.
+///
 /// A handler that returns an error ends the server with reason `{error, Text}`, or with that of an
 /// [`ExitReason`]; callers that wait learn it by their monitors.
 #[expect(async_fn_in_trait, reason = "a process stays on its shard: its futures are not Send")]
@@ -136,11 +138,23 @@ async fn run<S: GenServer>(me: &mut Process, server: &mut S) -> ProcessResult {
                 }
             },
             Request::System(caller, request) => {
+                if let Some(reason) = asked_to_end(&request) {
+                    let _ = caller.reply_term(me, &Term::Atom(Atom::from_static("ok"))).await;
+                    return Err(ExitReason(reason.clone()).into());
+                }
                 let unknown = pair("error", pair("unknown_system_msg", request));
                 let _ = caller.reply_term(me, &unknown).await;
             }
             Request::Info(_) => server.info(me, signal).await?,
         }
+    }
+}
+
+/// The reason that `gen_server:stop` gives (OTP: `sys:terminate/2`).
+fn asked_to_end(request: &Term) -> Option<&Term> {
+    match request.as_tuple()? {
+        [label, reason] if label.as_atom()?.as_str() == "terminate" => Some(reason),
+        _ => None,
     }
 }
 

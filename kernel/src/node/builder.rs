@@ -7,7 +7,7 @@ use std::time::Duration;
 use krarup_transport::handshake::Cookie;
 use krarup_transport::io::SocketOptions;
 
-use super::{AutoConnect, Checksum, NameType, Node, NodeConfig, StartError};
+use super::{AutoConnect, Checksum, NameType, Node, NodeConfig, Output, StartError};
 use crate::cookie;
 use crate::epmd::EpmdMode;
 
@@ -147,7 +147,14 @@ impl Builder {
         self
     }
 
-    /// Runs the stock services `echo` and `sink`.
+    /// Where what the node's processes print goes; unless set, to standard output.
+    pub fn output(mut self, output: Output) -> Self {
+        self.config.output = output;
+        self
+    }
+
+    /// Runs the stock services: `echo`, `sink`, `krarup`, `rex`, and the functions for
+    /// administration.
     pub fn services(mut self, services: bool) -> Self {
         self.config.services = services;
         self

@@ -110,8 +110,24 @@ pub struct NodeConfig {
     /// Time to look for more work before a shard parks. `None`: 20 µs, or 0 when shards exceed
     /// cores.
     pub spin: Option<Duration>,
-    /// Run the stock services `echo` and `sink`.
+    /// Run the stock services: `echo`, `sink`, `krarup`, `rex`, and the functions for
+    /// administration.
     pub services: bool,
+    /// Where what its processes print goes.
+    pub output: Output,
+}
+
+/// Where goes what a node's processes print, on this node and on others
+/// (OTP: the group leader `user`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// To standard output.
+    #[default]
+    Stdout,
+    /// To standard error.
+    Stderr,
+    /// Nowhere.
+    Nowhere,
 }
 
 impl NodeConfig {
@@ -145,6 +161,7 @@ impl Default for NodeConfig {
             peer_port: None,
             spin: None,
             services: false,
+            output: Output::default(),
         }
     }
 }

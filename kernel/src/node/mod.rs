@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use krarup_transport::shard::{Full, Remote};
 use krarup_transport::term::{Atom, Creation, Pid};
@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use builder::Builder;
-pub use config::{AutoConnect, Checksum, FabricConfig, NameType, NodeConfig};
+pub use config::{AutoConnect, Checksum, FabricConfig, NameType, NodeConfig, Output};
 pub(crate) use encoded::BY_REFERENCE_BYTES_MIN;
 pub use encoded::Encoded;
 pub use error::{SendError, SpawnError, StartError, Stopped};
@@ -56,6 +56,7 @@ struct Inner {
     next_shard: AtomicUsize,
     executors: Mutex<Option<Executors>>,
     functions: Functions,
+    started: Instant,
 }
 
 impl fmt::Debug for Node {
@@ -105,6 +106,7 @@ impl Node {
             next_shard: AtomicUsize::new(0),
             executors: Mutex::default(),
             functions: Functions::default(),
+            started: Instant::now(),
         }))
     }
 
@@ -194,6 +196,11 @@ impl Node {
         self.0.shards.len()
     }
 
+    /// How long ago it was started.
+    pub fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
     /// How often a shard had to be woken from outside because its executor slept with work left.
     pub fn executor_kicks(&self) -> u64 {
         self.0.shards.iter().map(|remote| remote.door().kicks()).sum()
@@ -201,19 +208,32 @@ impl Node {
 
     /// What every shard has done so far, in the order of their numbers.
     pub fn stats(&self) -> Reply<Vec<ShardStats>> {
+        self.of_every_shard(|shard| shard.stats(), |all| all)
+    }
+
+    /// Asks every shard the same.
+    fn of_every_shard<T, R>(
+        &self,
+        ask: fn(&Rc<Shard>) -> T,
+        all: fn(Vec<T>) -> Vec<R>,
+    ) -> Reply<Vec<R>>
+    where
+        T: Default + Send + 'static,
+        R: Send + 'static,
+    {
         let (done, reply) = Reply::pair(Vec::new);
         let node = self.clone();
         self.on_kernel(move |_| {
             glommio::spawn_local(async move {
-                let mut all = Vec::with_capacity(node.shards());
+                let mut answers = Vec::with_capacity(node.shards());
                 for shard in 0..node.shards() {
-                    let (counted, stats) = Reply::pair(ShardStats::default);
+                    let (counted, answer) = Reply::pair(T::default);
                     node.run_on(shard, move |shard| {
-                        let _ = counted.send(shard.stats());
+                        let _ = counted.send(ask(shard));
                     });
-                    all.push(stats.await);
+                    answers.push(answer.await);
                 }
-                let _ = done.send(all);
+                let _ = done.send(all(answers));
             })
             .detach();
         });
@@ -383,6 +403,11 @@ impl Node {
         reply
     }
 
+    /// The pids of all processes of this node (Erlang: `processes/0`).
+    pub fn processes(&self) -> Reply<Vec<Pid>> {
+        self.of_every_shard(|shard| shard.pids(), |all| all.into_iter().flatten().collect())
+    }
+
     /// Sends a message that comes from no process in particular; waits for room and for the
     /// connection.
     ///
@@ -501,6 +526,20 @@ impl Node {
         Fut: Future<Output = Result<R, Raise>> + 'static,
     {
         self.0.functions.insert(rpc::named(module, function, arity), rpc::typed(run));
+    }
+
+    /// Whether a function is registered, or any of its module.
+    pub(crate) fn has_function(&self, module: &Atom, function: Option<(&Atom, usize)>) -> bool {
+        self.0.functions.contains(module, function)
+    }
+
+    /// The cookie of peers without one of their own, while the node is alive.
+    pub(crate) fn cookie(&self) -> Reply<Option<Atom>> {
+        let (done, reply) = Reply::pair(|| None);
+        self.on_kernel(move |shard| {
+            let _ = done.send(shard.kernel().and_then(|kernel| kernel.cookie()));
+        });
+        reply
     }
 
     pub(crate) fn functions(&self) -> &Functions {

@@ -50,6 +50,8 @@ pub(crate) struct ProcessCell {
     pub(crate) relations: RefCell<Relations>,
     /// Questions that wait for their answers.
     pub(crate) questions: RefCell<FxHashMap<Reference, Rc<AnswerSlot>>>,
+    /// Its spawn requests that are not answered yet.
+    pub(crate) spawns: Cell<usize>,
     /// Nothing for processes that a program of this node has started.
     pub(crate) origin: RefCell<Option<Box<Origin>>>,
     pub(crate) subscribed: Cell<bool>,
@@ -71,6 +73,7 @@ impl ProcessCell {
             aliases: RefCell::default(),
             relations: RefCell::default(),
             questions: RefCell::default(),
+            spawns: Cell::new(0),
             origin: RefCell::default(),
             subscribed: Cell::new(false),
             held: Cell::new(false),

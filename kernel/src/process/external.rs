@@ -7,13 +7,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use krarup_transport::term::{Atom, Pid};
+use krarup_transport::term::{Atom, Pid, Reference, Term};
 use serde::Serialize;
 
 use super::mailbox::{Pushed, SIGNAL_OVERHEAD_BYTES};
 use super::message::Identity;
-use super::{AsDestination, MailboxLimits, ProcessId, SharedSignal, Signal};
-use crate::node::{Encoded, Node, SendError, Stopped};
+use super::{
+    AsDestination, Destination, MailboxLimits, ProcessCell, ProcessId, SharedSignal, Signal,
+};
+use crate::node::{Encoded, Node, Reply, SendError, Stopped};
+use crate::shard::Shard;
 
 /// A process whose owner is any thread or task: it has a pid, may have a registered name, and
 /// receives here.
@@ -110,6 +113,66 @@ impl Mailbox {
         message: Encoded,
     ) -> Result<(), SendError> {
         self.node.send_encoded_from(self.id, to.as_destination().into(), message).await
+    }
+
+    /// Links this mailbox to a process; see [`Process::link`](crate::Process::link). Unless it
+    /// traps exits, the end of the other one closes it.
+    pub fn link(&self, to: &Pid) {
+        let to = to.clone();
+        self.on_shard(move |shard, process| shard.link(process, &to));
+    }
+
+    /// Removes a link; see [`Process::unlink`](crate::Process::unlink).
+    pub fn unlink(&self, to: &Pid) {
+        let to = to.clone();
+        self.on_shard(move |shard, process| shard.unlink(process, &to));
+    }
+
+    /// Whether exit signals are received as [`Signal::Exit`] instead of closing this mailbox.
+    pub fn trap_exit(&self, trap: bool) {
+        self.on_shard(move |_, process| process.trap_exit.set(trap));
+    }
+
+    /// Sends an exit signal; see [`Process::exit`](crate::Process::exit).
+    pub fn exit(&self, to: impl AsDestination, reason: &Term) {
+        let (to, reason): (Destination, _) = (to.as_destination().into(), reason.clone());
+        let exit = move |shard: &Rc<Shard>, process: &Rc<ProcessCell>| {
+            shard.exit(process.id(), to.as_destination(), &reason);
+        };
+        self.on_shard(exit);
+    }
+
+    /// Monitors a process or a registered name; see [`Process::monitor`](crate::Process::monitor).
+    ///
+    /// # Errors
+    /// [`Stopped`], as in [`Mailbox::try_recv`].
+    pub fn monitor(&self, target: impl AsDestination) -> Reply<Result<Reference, Stopped>> {
+        let target: Destination = target.as_destination().into();
+        let (done, reply) = Reply::pair(|| Err(Stopped));
+        self.on_shard(move |shard, process| {
+            let _ = done.send(Ok(shard.monitor(process, target.as_destination(), None, None)));
+        });
+        reply
+    }
+
+    /// Takes a monitor back; see [`Process::demonitor`](crate::Process::demonitor).
+    pub fn demonitor(&self, monitor: &Reference) -> Reply<bool> {
+        let monitor = monitor.clone();
+        let (done, reply) = Reply::pair(|| false);
+        self.on_shard(move |shard, process| {
+            let _ = done.send(shard.demonitor(process, &monitor));
+        });
+        reply
+    }
+
+    /// Does something where this mailbox lives, unless it has ended.
+    fn on_shard(&self, work: impl FnOnce(&Rc<Shard>, &Rc<ProcessCell>) + Send + 'static) {
+        let id = self.id;
+        self.node.run_on(usize::from(id.shard), move |shard| {
+            if let Some(process) = shard.find(id) {
+                work(shard, &process);
+            }
+        });
     }
 }
 

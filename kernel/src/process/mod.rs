@@ -14,6 +14,7 @@ mod external;
 mod holds;
 mod mailbox;
 mod message;
+mod printing;
 mod reason;
 mod relations;
 mod shared;
@@ -27,6 +28,7 @@ pub use destination::{AsDestination, Destination, DestinationRef};
 pub use external::Mailbox;
 pub use mailbox::{MailboxLimits, Overflow};
 pub use message::Message;
+pub use printing::PrintError;
 pub use signal::{Down, Exit, ExitReason, NodeDown, NodeUp, Signal, SignalError};
 
 pub use ties::Ties;

@@ -217,3 +217,6 @@ impl Relations {
         (self.links.len(), self.monitors.len(), self.watchers.len())
     }
 }
+
+#[cfg(test)]
+mod simulation;

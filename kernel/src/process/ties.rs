@@ -1,11 +1,17 @@
 //! What ties processes together: links, monitors, exit signals, aliases.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::rc::Rc;
 
-use krarup_transport::term::{Pid, Reference, Term};
+use futures_channel::oneshot;
+use krarup_transport::term::{Atom, Pid, Reference, Term};
 
-use super::{AliasMode, AsDestination, Origin, Owner, Process, ProcessResult, Signal};
+use super::{
+    AliasMode, AnswerSlot, AsDestination, ExitReason, Origin, Owner, Party, Process, ProcessResult,
+    Signal, Via,
+};
 use crate::node::SpawnError;
+use crate::shard::answered;
 
 impl Process {
     /// Links this process to another one (Erlang: `link/1`): when either ends with a reason other
@@ -24,7 +30,7 @@ impl Process {
     }
 
     /// Sends an exit signal (Erlang: `exit/2`). The reason `kill` ends the process even if it traps
-    /// exits, `normal` none but this one.
+    /// exits, `normal` none but this one. A process that ends itself so goes on until it next waits.
     pub fn exit(&self, to: impl AsDestination, reason: &Term) {
         self.shard().exit(self.cell().id(), to.as_destination(), reason);
     }
@@ -98,6 +104,40 @@ impl Process {
         self.spawn_tied(run, true)
     }
 
+    /// Starts a process on the given shard (modulo their number), linked to this one.
+    ///
+    /// # Errors
+    /// [`SpawnError::SystemLimit`], [`SpawnError::Stopped`].
+    pub async fn spawn_link_on<F, R>(&self, shard: usize, run: F) -> Result<Pid, SpawnError>
+    where
+        F: FnOnce(Process) -> R + Send + 'static,
+        R: Future<Output = ProcessResult> + 'static,
+    {
+        let here = self.shard();
+        if shard % here.count == here.id {
+            return self.spawn_link(run);
+        }
+        let me = self.cell().id();
+        let group_leader = here.group_leader_of(self.cell());
+        let origin = Origin { parent: Some(self.pid()), group_leader };
+        let (linked, both_linked) = oneshot::channel();
+        let run = move |child: Process| {
+            child.cell().origin.replace(Some(Box::new(origin)));
+            child.cell().relations.borrow_mut().linked(Party::Own(me), Via::Own);
+            async move {
+                // An end before the other side knows of the link would be news to nobody.
+                match answered(both_linked).await {
+                    Some(()) => run(child).await,
+                    None => Err(ExitReason(Term::Atom(Atom::from_static("noproc"))).into()),
+                }
+            }
+        };
+        let pid = self.node().spawn_on(shard, None, run).await?;
+        self.link(&pid);
+        let _ = linked.send(());
+        Ok(pid)
+    }
+
     /// Starts a process on the same shard and monitors it (Erlang: `spawn_monitor/1`).
     ///
     /// # Errors
@@ -114,7 +154,7 @@ impl Process {
 
     /// The new process runs at the earliest when this one waits, so that whatever is to tie them
     /// can be done first.
-    fn spawn_tied<F, R>(&self, run: F, link: bool) -> Result<Pid, SpawnError>
+    pub(super) fn spawn_tied<F, R>(&self, run: F, link: bool) -> Result<Pid, SpawnError>
     where
         F: FnOnce(Process) -> R + 'static,
         R: Future<Output = ProcessResult> + 'static,
@@ -129,6 +169,22 @@ impl Process {
         let pid = shard.pid(child.id());
         shard.run(&child, |me| Box::pin(async move { run(me).await }));
         Ok(pid)
+    }
+
+    /// Waits for the end of a process. Nothing of it comes to the mailbox.
+    pub(crate) async fn end_of(&self, pid: &Pid) {
+        let slot = Rc::<AnswerSlot>::default();
+        let question = Some(Rc::clone(&slot));
+        self.shard().monitor(self.cell(), pid.as_destination(), None, question);
+        poll_fn(|cx| slot.poll(cx)).await;
+    }
+
+    /// Removes the [`Signal::Exit`] of a process that has ended from the mailbox.
+    pub(crate) fn flush_exit(&mut self, of: &Pid) {
+        self.cell()
+            .mailbox
+            .borrow_mut()
+            .remove_signals(|signal| matches!(signal, Signal::Exit(exit) if exit.from == *of));
     }
 
     /// Who started this process, if it was another one (OTP: the parent of `proc_lib`).

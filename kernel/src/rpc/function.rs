@@ -45,6 +45,17 @@ impl Functions {
     pub(crate) fn find(&self, name: &FunctionName) -> Option<Function> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
+
+    /// Whether a function is there, or any of its module.
+    pub(crate) fn contains(&self, module: &Atom, function: Option<(&Atom, usize)>) -> bool {
+        let functions = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        functions.keys().any(|name| {
+            name.module == *module
+                && function.is_none_or(|(function, arity)| {
+                    name.function == *function && name.arity == arity
+                })
+        })
+    }
 }
 
 /// A Rust function with typed arguments, as others call it.

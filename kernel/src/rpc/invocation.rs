@@ -69,24 +69,40 @@ impl Invocation {
         arguments: Vec<Term>,
         teller: Teller,
     ) -> Result<Self, Term> {
-        if module.as_str() == "erlang" && function.as_str() == "apply" {
-            match arguments.as_slice() {
-                [Term::Export(export), Term::List(arguments)] => {
-                    let (module, function) = (&export.module, &export.function);
-                    return Self::unwrapped(module, function, arguments.clone(), teller);
-                }
-                [Term::Atom(module), Term::Atom(function), Term::List(arguments)] => {
-                    return Self::unwrapped(module, function, arguments.clone(), teller);
-                }
-                // A closure: its module is not here.
-                [fun @ Term::Fun(_), arguments @ Term::List(_)] => {
-                    let frame = Term::Tuple(vec![fun.clone(), arguments.clone(), nil()]);
-                    return Err(teller.failed(Raise::error("undef"), vec![frame]));
-                }
-                _ => {}
+        let is_apply = module.as_str() == "erlang" && function.as_str() == "apply";
+        let (raise, frame) = match arguments.as_slice() {
+            [Term::Atom(module), Term::Atom(function), Term::List(arguments)] if is_apply => {
+                return Self::unwrapped(module, function, arguments.clone(), teller);
             }
-        }
-        Ok(Invocation { module: module.clone(), function: function.clone(), arguments, teller })
+            [Term::Export(fun), Term::List(arguments)]
+                if is_apply && usize::from(fun.arity) == arguments.len() =>
+            {
+                return Self::unwrapped(&fun.module, &fun.function, arguments.clone(), teller);
+            }
+            // A closure: its module is not here.
+            [closure @ Term::Fun(fun), Term::List(arguments)]
+                if is_apply && usize::from(fun.arity) == arguments.len() =>
+            {
+                let frame = vec![closure.clone(), Term::List(arguments.clone()), nil()];
+                (Raise::error("undef"), Term::Tuple(frame))
+            }
+            [fun @ (Term::Export(_) | Term::Fun(_)), list @ Term::List(_)] if is_apply => {
+                let call = Term::Tuple(vec![fun.clone(), list.clone()]);
+                (Raise::Error(Term::Tuple(vec![atom("badarity"), call])), frame_of_apply(None))
+            }
+            [other, Term::List(_)] if is_apply => {
+                let reason = Term::Tuple(vec![atom("badfun"), other.clone()]);
+                (Raise::Error(reason), frame_of_apply(None))
+            }
+            [_, _] | [_, _, _] if is_apply => {
+                (Raise::error("badarg"), frame_of_apply(Some(arguments)))
+            }
+            _ => {
+                let (module, function) = (module.clone(), function.clone());
+                return Ok(Invocation { module, function, arguments, teller });
+            }
+        };
+        Err(teller.failed(raise, vec![frame]))
     }
 
     pub(crate) fn name(&self) -> FunctionName {
@@ -149,6 +165,12 @@ impl Teller {
             }
         }
     }
+}
+
+/// The line of a stack trace for `erlang:apply`, with its arguments or with how many it takes.
+fn frame_of_apply(arguments: Option<Vec<Term>>) -> Term {
+    let arguments = arguments.map_or(Term::Integer(2), Term::List);
+    Term::Tuple(vec![atom("erlang"), atom("apply"), arguments, nil()])
 }
 
 fn atom(text: &'static str) -> Term {

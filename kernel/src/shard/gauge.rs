@@ -64,7 +64,8 @@ impl Gauge {
 
     /// The link's shard took it out.
     pub(crate) fn arrive(&self, bytes: usize) {
-        self.in_flight_bytes.fetch_sub(bytes, Ordering::SeqCst);
+        let in_flight = self.in_flight_bytes.fetch_sub(bytes, Ordering::SeqCst);
+        debug_assert!(in_flight >= bytes, "what arrives has departed");
         self.wake_if_room();
     }
 

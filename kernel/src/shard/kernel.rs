@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -100,7 +101,26 @@ enum Waiter {
 
 struct NameBarrier {
     missing: usize,
-    done: Option<oneshot::Sender<Result<(), SpawnError>>>,
+    then: Spread,
+}
+
+/// What follows when every shard that was told of a name has said so.
+enum Spread {
+    /// Nobody waits for it.
+    Nothing,
+    Registered(oneshot::Sender<Result<(), SpawnError>>),
+    /// If the holder of the wanted name has ended, its shard has said so by now.
+    Confirmed {
+        wanted: Registration,
+        holder: ProcessId,
+    },
+}
+
+/// A name, who wants it, and who waits for the answer.
+struct Registration {
+    name: Atom,
+    process: ProcessId,
+    done: oneshot::Sender<Result<(), SpawnError>>,
 }
 
 impl KernelShard {
@@ -328,7 +348,7 @@ impl KernelShard {
                 let mine = self.names.borrow().get(&name) == Some(&process);
                 if mine {
                     self.names.borrow_mut().remove(&name);
-                    self.spread_name(name, None, None);
+                    self.spread_to_all(&name, None, Spread::Nothing);
                 }
             }
         }
@@ -388,43 +408,66 @@ impl KernelShard {
         let mut barriers = self.name_barriers.borrow_mut();
         let Some(entry) = barriers.get_mut(&barrier) else { return };
         entry.missing -= 1;
-        if entry.missing == 0 {
-            let done = barriers.remove(&barrier).and_then(|entry| entry.done);
-            drop(barriers);
-            if let Some(done) = done {
-                let _ = done.send(Ok(()));
+        if entry.missing > 0 {
+            return;
+        }
+        let entry = barriers.remove(&barrier);
+        drop(barriers);
+        match entry.map(|entry| entry.then) {
+            Some(Spread::Registered(done)) => drop(done.send(Ok(()))),
+            Some(Spread::Confirmed { wanted, holder }) => {
+                if self.names.borrow().get(&wanted.name) == Some(&holder) {
+                    let _ = wanted.done.send(Err(SpawnError::NameTaken(wanted.name)));
+                } else {
+                    self.register(wanted.name, wanted.process, wanted.done);
+                }
             }
+            Some(Spread::Nothing) | None => {}
         }
     }
 
-    /// Registers or, without a process, unregisters a name; answered when every shard knows.
+    /// Registers a name; answered when every shard knows.
+    ///
+    /// Who has been told that a process has ended can have its name at once, as in Erlang: before a
+    /// name counts as taken, the shard of its holder is asked.
     pub(crate) fn register(
         self: &Rc<Self>,
         name: Atom,
         process: ProcessId,
         done: oneshot::Sender<Result<(), SpawnError>>,
     ) {
-        if self.names.borrow().contains_key(&name) {
-            let _ = done.send(Err(SpawnError::NameTaken(name)));
+        let holder = self.names.borrow().get(&name).copied();
+        if let Some(holder) = holder {
+            let shard = usize::from(holder.shard);
+            let wanted = Registration { name: name.clone(), process, done };
+            let then = Spread::Confirmed { wanted, holder };
+            self.spread_name(shard..shard + 1, &name, Some(holder), then);
             return;
         }
         self.names.borrow_mut().insert(name.clone(), process);
-        self.spread_name(name, Some(process), Some(done));
+        self.spread_to_all(&name, Some(process), Spread::Registered(done));
     }
 
+    fn spread_to_all(self: &Rc<Self>, name: &Atom, process: Option<ProcessId>, then: Spread) {
+        let Some(shard) = self.shard.borrow().upgrade() else { return };
+        self.spread_name(0..shard.count, name, process, then);
+    }
+
+    /// Tells shards whose a name is, or that it is nobody's.
     fn spread_name(
         self: &Rc<Self>,
-        name: Atom,
+        shards: Range<usize>,
+        name: &Atom,
         process: Option<ProcessId>,
-        done: Option<oneshot::Sender<Result<(), SpawnError>>>,
+        then: Spread,
     ) {
         let Some(shard) = self.shard.borrow().upgrade() else { return };
         let number = self.next_name_barrier.get() + 1;
         self.next_name_barrier.set(number);
         let barrier = BarrierId(number | NAME_BARRIER);
-        let entry = NameBarrier { missing: shard.count, done };
+        let entry = NameBarrier { missing: shards.len(), then };
         self.name_barriers.borrow_mut().insert(barrier, entry);
-        for other in 0..shard.count {
+        for other in shards {
             shard.tell(other, ShardMessage::Name { barrier, name: name.clone(), process });
         }
     }
@@ -469,6 +512,11 @@ impl KernelShard {
         self.next_waiter.set(id.0 + 1);
         self.waiters.borrow_mut().insert(id, waiter);
         id
+    }
+
+    /// The cookie that peers without one of their own have.
+    pub(crate) fn cookie(&self) -> Option<Atom> {
+        Atom::new(&self.life.borrow().as_ref()?.cookie.reveal()).ok()
     }
 
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {

@@ -66,7 +66,7 @@ pub(crate) use reach::listen_unix;
 pub(crate) use send::{Outcome, Wait, Wire};
 pub(crate) use spawn::Spawn;
 pub(crate) use start::{Executors, start};
-pub(crate) use wake::poll_answer;
+pub(crate) use wake::{answered, poll_answer};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Shard>>> = const { RefCell::new(None) };

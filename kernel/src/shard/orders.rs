@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_channel::oneshot;
+use krarup_transport::dist::Control;
 use krarup_transport::fabric::Lane;
 use krarup_transport::io::Socket;
 use krarup_transport::link::Link;
@@ -48,8 +49,9 @@ impl Shard {
             ShardMessage::Forward { link: id, sender, control, body } => {
                 let link = self.links.borrow().get(&id).cloned();
                 if let Some(link) = link {
-                    let (is_message, bytes) =
-                        (control.is_message(), body.as_ref().map_or(0, Body::size_bytes));
+                    // Nothing else was counted when it departed.
+                    let is_message = matches!(control, Control::Send { .. });
+                    let bytes = body.as_ref().map_or(0, Body::size_bytes);
                     self.send_control_here(&link, sender, control, body);
                     if is_message {
                         link.gauges().room.arrive(bytes);
@@ -166,7 +168,13 @@ impl Shard {
             return;
         };
         match self.find(id) {
-            Some(process) => process.names.borrow_mut().push(name.clone()),
+            Some(process) => {
+                let mut names = process.names.borrow_mut();
+                // It is told once more when another one wants the name.
+                if !names.contains(&name) {
+                    names.push(name.clone());
+                }
+            }
             // It ended while its name was on the way here.
             None if usize::from(id.shard) == self.id => {
                 self.tell_kernel(KernelEvent::NameGone { name, process: id });

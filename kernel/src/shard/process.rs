@@ -200,7 +200,7 @@ impl Shard {
         if process.subscribed.get() {
             self.subscribers.borrow_mut().retain(|subscriber| *subscriber != id);
         }
-        self.spawns_ended(id, reason);
+        self.spawns_ended(process, reason);
         let ended = process.relations.borrow_mut().end();
         self.tell_end(id, ended, reason);
         let mut mailbox = process.mailbox.borrow_mut();
@@ -218,6 +218,11 @@ impl Shard {
         for process in self.processes.borrow().iter() {
             process.mailbox.borrow_mut().settle();
         }
+    }
+
+    /// The pids of this shard's processes.
+    pub(crate) fn pids(&self) -> Vec<Pid> {
+        self.processes.borrow().iter().map(|process| self.pid(process.id())).collect()
     }
 
     /// What this shard counts.

@@ -81,6 +81,7 @@ impl Shard {
             abandoned: None,
         };
         self.spawns.borrow_mut().insert(reference.clone(), waiting);
+        process.spawns.set(process.spawns.get() + 1);
         let options = [(link, SpawnOption::Link(None)), (monitor, SpawnOption::Monitor(None))];
         let request = SpawnRequest {
             reference: reference.clone(),
@@ -127,6 +128,7 @@ impl Shard {
         let waiting = spawns.remove(&reply.reference);
         drop(spawns);
         let Some(waiting) = waiting else { return };
+        self.count_answer(&waiting);
         match reply.result {
             Ok(pid) => self.spawn_succeeded(waiting, reply.reference, reply.flags, pid),
             Err(why) => self.tell_spawn_failed(&waiting, &reply.reference, why),
@@ -173,7 +175,15 @@ impl Shard {
     pub(super) fn spawn_failed(self: &Rc<Self>, reference: &Reference, why: Atom) {
         let waiting = self.spawns.borrow_mut().remove(reference);
         if let Some(waiting) = waiting {
+            self.count_answer(&waiting);
             self.tell_spawn_failed(&waiting, reference, why);
+        }
+    }
+
+    /// A spawn request does not wait any more.
+    fn count_answer(&self, waiting: &Waiting) {
+        if let Some(process) = self.find(waiting.process) {
+            process.spawns.set(process.spawns.get().saturating_sub(1));
         }
     }
 
@@ -197,13 +207,18 @@ impl Shard {
         let lost: Vec<(Reference, Waiting)> =
             self.spawns.borrow_mut().extract_if(|_, waiting| waiting.via == gone).collect();
         for (reference, waiting) in lost {
+            self.count_answer(&waiting);
             self.tell_spawn_failed(&waiting, &reference, Atom::from_static("noconnection"));
         }
     }
 
     /// A process has ended that may wait for answers: whoever was linked to it at its birth ends
     /// with it.
-    pub(super) fn spawns_ended(&self, id: ProcessId, reason: &Term) {
+    pub(super) fn spawns_ended(&self, process: &ProcessCell, reason: &Term) {
+        if process.spawns.get() == 0 {
+            return;
+        }
+        let id = process.id();
         for waiting in self.spawns.borrow_mut().values_mut() {
             if waiting.process == id {
                 waiting.abandoned.get_or_insert_with(|| reason.clone());

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -83,7 +83,123 @@ pub enum StartError {
 /// The running executors of one node.
 #[derive(Debug)]
 pub struct Executors<T> {
-    threads: Vec<thread::JoinHandle<Result<T, Panicked>>>,
+    threads: Vec<Thread<T>>,
+}
+
+/// A thread with an executor. Nothing, if another one had begun the shard's work already.
+type Thread<T> = thread::JoinHandle<Option<Result<T, Panicked>>>;
+
+/// How long an executor may take to begin its work before another is tried.
+///
+/// One whose thread loses its processor for the time of the preempt timer, between setting it and
+/// its first task, goes to sleep before it has run anything: see `kick`, which knows no shard then.
+const BEGIN_TIME_MAX: Duration = Duration::from_millis(200);
+
+/// How many executors are tried for one shard.
+const ATTEMPTS_MAX: usize = 20;
+
+/// The work of one shard, for the executor that begins first.
+struct Work<S, F> {
+    id: ShardId,
+    seat: Arc<Mutex<Option<S>>>,
+    body: F,
+}
+
+/// A shard whose work has not begun, or by one of these threads.
+struct Starting<S, F, T> {
+    work: Work<S, F>,
+    place: Option<usize>,
+    attempts: Vec<Option<Thread<T>>>,
+    begun: Option<usize>,
+}
+
+/// Which shard's work was begun, by which attempt.
+type Beginning = (ShardId, usize);
+
+impl<S, F, T> Starting<S, F, T> {
+    /// The thread that does the work. One that was replaced sleeps on, or finds nothing to do.
+    fn thread(mut self) -> Option<Thread<T>> {
+        self.attempts.get_mut(self.begun?)?.take()
+    }
+}
+
+impl<S: Send + 'static, F> Work<S, F> {
+    /// Makes a thread with an executor, which begins when it is told to. It says whether its
+    /// executor could be built.
+    #[expect(clippy::type_complexity, reason = "three ends of what happens in this file only")]
+    fn prepare<T, Fut>(
+        &self,
+        config: &ExecutorsConfig,
+        place: Option<usize>,
+        attempt: usize,
+        began: mpsc::Sender<Beginning>,
+    ) -> Result<(Thread<T>, mpsc::Receiver<Result<(), String>>, mpsc::Sender<()>), StartError>
+    where
+        T: Send + 'static,
+        F: Fn(ShardId, S) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+    {
+        let (start, started) = mpsc::channel::<()>();
+        let (tell_built, built) = mpsc::channel();
+        let (id, seat, body) = (self.id, Arc::clone(&self.seat), self.body.clone());
+        let builder = config.builder(place);
+        let thread = thread::Builder::new()
+            .name(format!("{}{id}", config.name))
+            .spawn(move || {
+                let executor = match builder.make() {
+                    Ok(executor) => executor,
+                    Err(error) => {
+                        let _ = tell_built.send(Err(error.to_string()));
+                        return None;
+                    }
+                };
+                let _ = tell_built.send(Ok(()));
+                started.recv().ok()?;
+                run(&executor, || async move {
+                    let seat = seat.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+                    let _ = began.send((id, attempt));
+                    drop(began);
+                    Some(body(id, seat).await)
+                })
+                .transpose()
+            })
+            .map_err(StartError::Thread)?;
+        Ok((thread, built, start))
+    }
+}
+
+/// Waits until the work of every shard has begun, and tries another executor where it does not.
+fn wait_until_begun<S, F, Fut, T>(
+    config: &ExecutorsConfig,
+    shards: &mut [Starting<S, F, T>],
+    began: &mpsc::Sender<Beginning>,
+    beginnings: &mpsc::Receiver<Beginning>,
+) -> Result<(), StartError>
+where
+    S: Send + 'static,
+    T: Send + 'static,
+    F: Fn(ShardId, S) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = T> + 'static,
+{
+    while shards.iter().any(|shard| shard.begun.is_none()) {
+        if let Ok((id, attempt)) = beginnings.recv_timeout(BEGIN_TIME_MAX) {
+            shards[id.index()].begun = Some(attempt);
+            continue;
+        }
+        for shard in shards.iter_mut().filter(|shard| shard.begun.is_none()) {
+            let (id, attempt) = (shard.work.id, shard.attempts.len());
+            if attempt == ATTEMPTS_MAX {
+                let message = format!("none of {ATTEMPTS_MAX} executors began to run");
+                return Err(StartError::Executor { shard: id, message });
+            }
+            tracing::warn!(shard = id.index(), "an executor does not begin, another one is tried");
+            let prepared = shard.work.prepare(config, shard.place, attempt, began.clone())?;
+            let (thread, _, start) = prepared;
+            shard.attempts.push(Some(thread));
+            let _ = start.send(());
+        }
+    }
+    Ok(())
 }
 
 /// Processors that this process may keep busy: those it may run on, less what a cgroup quota takes
@@ -95,7 +211,7 @@ pub fn processors() -> usize {
 
 impl<T: Send + 'static> Executors<T> {
     /// Starts one executor per seat; in each, `body` makes the future that the executor runs until
-    /// it ends. Returns once all are built.
+    /// it ends. Returns once all have begun.
     ///
     /// # Errors
     /// See [`StartError`]; executors that were built before the failing one are ended without
@@ -116,44 +232,29 @@ impl<T: Send + 'static> Executors<T> {
         probe::check(config.shards).map_err(StartError::IoUring)?;
         kick::start();
         let mut places = config.places();
-        let (built, results) = mpsc::channel();
-        let mut threads = Vec::with_capacity(seats.len());
+        let (began, beginnings) = mpsc::channel();
+        let mut shards = Vec::with_capacity(seats.len());
         let mut starts = Vec::with_capacity(seats.len());
         for (seat, id) in seats.into_iter().zip((0..).filter_map(ShardId::at)) {
-            let (start, started) = mpsc::channel::<()>();
-            let (built, body) = (built.clone(), body.clone());
-            let builder = config.builder(places.next().flatten());
-            let thread = thread::Builder::new()
-                .name(format!("{}{id}", config.name))
-                .spawn(move || {
-                    let executor = match builder.make() {
-                        Ok(executor) => executor,
-                        Err(error) => {
-                            let message = error.to_string();
-                            let _ = built.send(Err(StartError::Executor { shard: id, message }));
-                            return Err(Panicked { message: "not started".into() });
-                        }
-                    };
-                    let _ = built.send(Ok(()));
-                    // The other side counts on this end being dropped when the thread fails.
-                    drop(built);
-                    if started.recv().is_err() {
-                        return Err(Panicked { message: "not started".into() });
-                    }
-                    run(&executor, || body(id, seat))
-                })
-                .map_err(StartError::Thread)?;
-            threads.push(thread);
-            starts.push(start);
+            let place = places.next().flatten();
+            let work = Work { id, seat: Arc::new(Mutex::new(Some(seat))), body: body.clone() };
+            let (thread, built, start) = work.prepare(config, place, 0, began.clone())?;
+            starts.push((built, start));
+            shards.push(Starting { work, place, attempts: vec![Some(thread)], begun: None });
         }
-        drop(built);
-        // Dropping `starts` on an error ends the threads that are ready.
-        for result in results {
-            result?;
+        // Returning on an error drops the senders, which ends the threads that are ready.
+        for (id, (built, _)) in starts.iter().enumerate() {
+            let ended = || Err("its thread has ended".to_owned());
+            built.recv().unwrap_or_else(|_| ended()).map_err(|message| {
+                let shard = ShardId::at(id).unwrap_or(shards[id].work.id);
+                StartError::Executor { shard, message }
+            })?;
         }
-        for start in starts {
+        for (_, start) in starts {
             let _ = start.send(());
         }
+        wait_until_begun(config, &mut shards, &began, &beginnings)?;
+        let threads = shards.into_iter().filter_map(Starting::thread).collect();
         Ok(Executors { threads })
     }
 
@@ -180,7 +281,9 @@ impl<T: Send + 'static> Executors<T> {
     pub fn join(self) -> Vec<Result<T, Panicked>> {
         self.threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|payload| Err(Panicked::from(payload))))
+            .filter_map(|thread| {
+                thread.join().unwrap_or_else(|payload| Some(Err(Panicked::from(payload))))
+            })
             .collect()
     }
 }
@@ -264,6 +367,29 @@ impl std::error::Error for StartError {
             StartError::IoUring(error) => Some(error),
             StartError::Thread(error) => Some(error),
             StartError::ShardCount(_) | StartError::Executor { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With a timer as short as this many an executor goes to sleep before it has begun.
+    #[test]
+    fn every_shard_begins_whatever_its_first_executor_does() {
+        let config = ExecutorsConfig {
+            shards: 4,
+            preempt: Duration::from_micros(30),
+            pinning: Pinning::Never,
+            ..Default::default()
+        };
+        for _ in 0..25 {
+            let body = |id: ShardId, seat: usize| async move { (id.index(), seat) };
+            let executors = Executors::start(&config, vec![10, 11, 12, 13], body);
+            let began: Vec<_> = executors.expect("they begin").join();
+            let began: Vec<_> = began.into_iter().map(|shard| shard.expect("no panic")).collect();
+            assert_eq!(began, [(0, 10), (1, 11), (2, 12), (3, 13)]);
         }
     }
 }

@@ -1,0 +1,70 @@
+//! What a node says of itself: the maps behind `krarup:info/0` and `krarup:metrics/0`.
+
+use krarup_transport::term::{Atom, Map, Term};
+
+use crate::node::{Node, ShardStats};
+use crate::process::Process;
+
+/// Name, version, uptime, shards, links; `docs/reference/services.md` lists the keys.
+pub(super) async fn info(me: &Process) -> Term {
+    let node = me.node();
+    let nodes = node.nodes().await;
+    let own = node.name().map_or_else(|| atom("nonode@nohost"), Term::Atom);
+    let links = nodes.into_iter().map(|info| Term::Atom(info.name)).collect();
+    map([
+        ("name", own),
+        ("version", Term::Binary(env!("CARGO_PKG_VERSION").as_bytes().to_vec().into())),
+        ("uptime", number(u64::try_from(node.uptime().as_millis()).unwrap_or(u64::MAX))),
+        ("shards", number(node.shards() as u64)),
+        ("port", number(u64::from(node.port().unwrap_or(0)))),
+        ("creation", number(u64::from(node.creation().map_or(0, |creation| creation.0)))),
+        ("links", Term::List(links)),
+    ])
+}
+
+/// Sums over all shards, and one map for each link.
+pub(super) async fn metrics(me: &Process) -> Term {
+    let stats = me.node().stats().await;
+    let sum = |count: fn(&ShardStats) -> u64| number(stats.iter().map(count).sum());
+    let links = stats.iter().flat_map(|shard| &shard.links).map(|link| {
+        map([
+            ("node", Term::Atom(link.node.clone())),
+            ("shard", number(link.shard as u64)),
+            ("lane", link.lane.map_or_else(|| atom("none"), |lane| number(lane.lane.into()))),
+            ("received_bytes", number(link.received_bytes)),
+            ("sent_bytes", number(link.sent_bytes)),
+            ("received_signals", number(link.received_signals)),
+            ("sent_signals", number(link.sent_signals)),
+            ("queued_bytes", number(link.queued_bytes as u64)),
+        ])
+    });
+    map([
+        ("processes", sum(|shard| shard.processes as u64)),
+        ("long_turns", sum(|shard| shard.long_turns)),
+        ("passes", sum(|shard| shard.driver.passes)),
+        ("parks", sum(|shard| shard.driver.parks)),
+        ("kicks", sum(|shard| shard.driver.kicks)),
+        ("links", Term::List(links.collect())),
+    ])
+}
+
+/// The pids of all processes.
+pub(super) async fn processes(node: &Node) -> Term {
+    Term::List(node.processes().await.into_iter().map(Term::Pid).collect())
+}
+
+fn map<const N: usize>(entries: [(&'static str, Term); N]) -> Term {
+    let mut map = Map::new();
+    for (key, value) in entries {
+        map.insert(atom(key), value);
+    }
+    Term::Map(map)
+}
+
+fn number(value: u64) -> Term {
+    Term::from(value)
+}
+
+fn atom(text: &'static str) -> Term {
+    Term::Atom(Atom::from_static(text))
+}
