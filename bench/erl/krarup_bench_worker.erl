@@ -67,19 +67,30 @@ start_service(#{work := Work} = Config) ->
         Main ! registered,
         case Work of
             stream -> sink(Config);
-            _ -> greet()
+            monitors -> be_watched(Config);
+            call -> greet(fun() -> {ok, Pid} = gen_server:start_link(krarup_bench_echo, [], []), Pid end);
+            _ -> greet(fun() -> spawn_link(fun echo/0) end)
         end
     end),
     receive registered -> ok end.
 
 %% A process of its own answers each client.
-greet() ->
-    receive {From, whois} -> From ! {pid, spawn_link(fun echo/0)} end,
-    greet().
+greet(Start) ->
+    receive {From, whois} -> From ! {pid, Start()} end,
+    greet(Start).
 
 echo() ->
     receive {From, Message} -> From ! Message end,
     echo().
+
+%% The processes that are to be monitored.
+be_watched(#{count := Count, apart := Apart}) ->
+    Number = case Apart of true -> Count; false -> 1 end,
+    receive {From, targets} ->
+        From ! {targets, [spawn(fun echo/0) || _ <- lists:seq(1, Number)]}
+    end,
+    erlang:garbage_collect(),
+    receive never -> ok end.
 
 sink(#{size := Size, warm_up_ns := WarmUp, window := Window}) ->
     From = receive {Client, whois} -> Client ! {pid, self()}, Client end,
@@ -133,7 +144,12 @@ work(#{work := rtt} = Config, Node) -> rtt(Config, whois(Node));
 work(#{work := stream} = Config, Node) -> stream(Config, whois(Node));
 work(#{work := pairs} = Config, Node) -> pairs(Config, Node);
 work(#{work := rate} = Config, Node) -> rate(Config, whois(Node));
-work(#{work := connect} = Config, Node) -> contacts(Config, Node).
+work(#{work := connect} = Config, Node) -> contacts(Config, Node);
+work(#{work := call} = Config, Node) -> calls(Config, whois(Node));
+work(#{work := spawn} = Config, Node) -> ask(Config, fun(_) -> spawn_there(Node) end);
+work(#{work := rpc} = Config, Node) ->
+    ask(Config, fun(_) -> Node = erpc:call(Node, erlang, node, []) end);
+work(#{work := monitors} = Config, Node) -> monitors(Config, Node).
 
 whois(Node) ->
     {bench, Node} ! {self(), whois},
@@ -253,6 +269,69 @@ contact_until(Node, Deadline, Counts, Done) ->
         true -> Done + 1;
         false -> contact_until(Node, Deadline, Counts, Done + 1)
     end.
+
+%% Questions, one under way at a time.
+ask(#{warm_up_ns := WarmUp, duration_ns := Duration}, Ask) ->
+    Counts = histogram(),
+    Warm = ask_until(Ask, 0, now_ns() + WarmUp, Counts),
+    clear(Counts),
+    Total = ask_until(Ask, Warm, now_ns() + Duration, Counts),
+    measured(Counts, Total - Warm, Total, Duration).
+
+ask_until(Ask, Sequence, Deadline, Counts) ->
+    Start = now_ns(),
+    Ask(Sequence),
+    End = now_ns(),
+    record(Counts, End - Start),
+    case End >= Deadline of
+        true -> Sequence + 1;
+        false -> ask_until(Ask, Sequence + 1, Deadline, Counts)
+    end.
+
+calls(#{size := Size} = Config, Server) ->
+    Payload = binary:copy(<<"k">>, Size),
+    ask(Config, fun(Sequence) ->
+        {Sequence, Echo} = gen_server:call(Server, {Sequence, Payload}),
+        Size = byte_size(Echo)
+    end).
+
+%% A process on the other node, and the news of its end.
+spawn_there(Node) ->
+    {Pid, Monitor} = spawn_monitor(Node, erlang, node, []),
+    receive {'DOWN', Monitor, process, Pid, normal} -> ok end.
+
+%% What is to be monitored comes first, as its memory is not that of the monitors.
+monitors(#{count := Count}, Node) ->
+    {bench, Node} ! {self(), targets},
+    Targets = receive {targets, Pids} -> Pids end,
+    erlang:garbage_collect(),
+    event("{\"event\":\"connected\"}", []),
+    {go, _} = order(),
+    Start = now_ns(),
+    monitor_all(Targets, Targets, Count),
+    %% What was sent before has arrived when this is answered.
+    lists:last(Targets) ! {self(), {0, <<>>}},
+    receive {0, <<>>} -> ok end,
+    Up = now_ns() - Start,
+    erlang:garbage_collect(),
+    done(Count, Up),
+    Lost = now_ns(),
+    downs(Count),
+    done(Count, now_ns() - Lost),
+    true = is_list(Targets).
+
+monitor_all(_, _, 0) -> ok;
+monitor_all([], Targets, Count) -> monitor_all(Targets, Targets, Count);
+monitor_all([Target | Rest], Targets, Count) ->
+    monitor(process, Target),
+    monitor_all(Rest, Targets, Count - 1).
+
+downs(0) -> ok;
+downs(Count) -> receive {'DOWN', _, process, _, noconnection} -> downs(Count - 1) end.
+
+done(Count, Elapsed) ->
+    event("{\"event\":\"measured\",\"samples\":[],\"count\":~b,\"total\":~b,\"elapsed_ns\":~b}",
+          [Count, Count, Elapsed]).
 
 stream(#{size := Size, warm_up_ns := WarmUp, duration_ns := Duration, window := Window}, Peer) ->
     Payload = binary:copy(<<"k">>, Size),

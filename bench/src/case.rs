@@ -15,11 +15,14 @@ pub(crate) struct Case {
     /// Bytes of each message.
     #[serde(rename = "size_bytes", serialize_with = "bytes")]
     pub(crate) size: Size,
-    /// How many at once: pairs, clients, links, nodes.
+    /// How many at once: pairs, clients, links, nodes, monitors.
     pub(crate) count: u32,
     /// Whether the nodes of a mesh connect to each other at once.
     #[serde(skip_serializing_if = "is_not")]
     pub(crate) at_once: bool,
+    /// Whether each monitor is of a process of its own; else all are of the same one.
+    #[serde(skip_serializing_if = "is_not")]
+    pub(crate) apart: bool,
     /// Messages per second that are due, for an open loop.
     #[serde(rename = "rate_per_s", skip_serializing_if = "Option::is_none")]
     pub(crate) rate: Option<u32>,
@@ -50,6 +53,7 @@ impl Case {
             size: Size(16),
             count: 1,
             at_once: false,
+            apart: false,
             rate: None,
             names: None,
             term: None,
@@ -76,6 +80,10 @@ impl Case {
                 format!("{} clients, {} names", self.count, Count(self.names.unwrap_or(0)))
             }
             Axis::Term => self.term.map(|term| term.to_string()).unwrap_or_default(),
+            Axis::Monitors => {
+                let of = if self.apart { "as many processes" } else { "one process" };
+                format!("{} of {of}", Count(self.count))
+            }
             Axis::Nothing => String::new(),
         }
     }
@@ -87,7 +95,7 @@ impl Case {
             Axis::Pairs | Axis::Links | Axis::Nodes => Some(f64::from(self.count)),
             Axis::Shards => Some(self.shards as f64),
             Axis::Rate => self.rate.map(f64::from),
-            Axis::Clients | Axis::Term | Axis::Nothing => None,
+            Axis::Clients | Axis::Term | Axis::Monitors | Axis::Nothing => None,
         }
     }
 
@@ -99,6 +107,9 @@ impl Case {
         }
         if self.at_once {
             tag.push_str("-at-once");
+        }
+        if self.apart {
+            tag.push_str("-apart");
         }
         if let Some(rate) = self.rate {
             tag.push_str(&format!("-at{rate}"));

@@ -47,8 +47,20 @@ fn main() -> ExitCode {
         }
         Action::Pairs(asked) => run::run(&asked.options, |releases| Plan::pairs(&asked, releases)),
         Action::Rate(asked) => run::run(&asked.options, |releases| Plan::rate(&asked, releases)),
-        Action::Connect(asked) => {
-            run::run(&asked.options, |releases| Plan::connect(&asked.options, releases))
+        Action::Connect(asked) => run::run(&asked.options, |releases| {
+            Plan::plain(Work::Connect, &asked.options, releases)
+        }),
+        Action::Call(asked) => {
+            run::run(&asked.options, |releases| Plan::sized(Work::Call, &asked, releases))
+        }
+        Action::Spawn(asked) => {
+            run::run(&asked.options, |releases| Plan::plain(Work::Spawn, &asked.options, releases))
+        }
+        Action::Rpc(asked) => {
+            run::run(&asked.options, |releases| Plan::plain(Work::Rpc, &asked.options, releases))
+        }
+        Action::Monitors(asked) => {
+            run::run(&asked.options, |releases| Plan::monitors(&asked, releases))
         }
         Action::Epmd(asked) => run::run(&asked.options, |releases| Plan::epmd(&asked, releases)),
         Action::Codec(asked) => run::run(&asked.options, |releases| Plan::codec(&asked, releases)),

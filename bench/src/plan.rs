@@ -1,7 +1,9 @@
 //! Which cases a subcommand asks for, and which of its peers this host can run.
 
 use crate::case::Case;
-use crate::cli::{Codec, Count, Epmd, Links, Mesh, Options, Pairs, Rate, Shards, Size, Sized};
+use crate::cli::{
+    Codec, Count, Epmd, Links, Mesh, Monitors, Options, Pairs, Rate, Shards, Size, Sized,
+};
 use crate::codec::{self, Subject};
 use crate::error::Error;
 use crate::otp::Releases;
@@ -19,6 +21,9 @@ const NAMES_MAX: u32 = 15_000;
 
 /// Most links of one node: each is a descriptor on either side.
 const LINKS_MAX: u32 = 15_000;
+
+/// Most monitors: each may be of a process of its own, of which OTP 25 has 262,144 at most.
+const MONITORS_MAX: u32 = 200_000;
 
 /// Most nodes of a mesh: each has its threads, and half as many links as there are.
 const NODES_MAX: u32 = 200;
@@ -59,8 +64,21 @@ impl Plan {
         Plan::new(Work::Rate, &asked.options, releases, settings)
     }
 
-    pub(crate) fn connect(asked: &Options, releases: &mut Releases) -> Result<Plan, Error> {
-        Plan::new(Work::Connect, asked, releases, [|case| case].into_iter())
+    /// A kind of work without a setting.
+    pub(crate) fn plain(
+        work: Work,
+        asked: &Options,
+        releases: &mut Releases,
+    ) -> Result<Plan, Error> {
+        Plan::new(work, asked, releases, [|case| case].into_iter())
+    }
+
+    pub(crate) fn monitors(asked: &Monitors, releases: &mut Releases) -> Result<Plan, Error> {
+        at_most("--monitors", &asked.monitors, MONITORS_MAX)?;
+        let settings = asked.monitors.iter().flat_map(|&Count(count)| {
+            [false, true].map(|apart| move |case: Case| Case { count, apart, ..case })
+        });
+        Plan::new(Work::Monitors, &asked.options, releases, settings)
     }
 
     pub(crate) fn epmd(asked: &Epmd, releases: &mut Releases) -> Result<Plan, Error> {

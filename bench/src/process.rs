@@ -129,6 +129,11 @@ impl WorkerProcess {
         Error::Worker { worker: self.name.clone(), reason }
     }
 
+    /// Ends the process at once (`kill -9`), without waiting until it is gone.
+    pub(crate) fn kill(&mut self) -> Result<(), Error> {
+        self.child.kill().map_err(Error::io("cannot end a worker"))
+    }
+
     fn end(&mut self) {
         self.input = None;
         // Both fail only for a process that is already gone.

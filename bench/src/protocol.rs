@@ -48,8 +48,10 @@ pub(crate) struct WorkerConfig {
     pub(crate) lanes: Lanes,
     /// Bytes of each message.
     pub(crate) size: usize,
-    /// Concurrent pairs.
+    /// Concurrent pairs, or monitors.
     pub(crate) count: u32,
+    /// Whether each monitor is of a process of its own.
+    pub(crate) apart: bool,
     /// Messages per second that are due; 0 where there is no such rate.
     pub(crate) rate: u32,
     pub(crate) warm_up_ns: u64,

@@ -18,6 +18,14 @@ pub(crate) enum Work {
     Rate,
     /// First contact between two nodes.
     Connect,
+    /// Latency of a call of a server, one under way at a time.
+    Call,
+    /// Latency of a process that is started on the other node, until the news of its end.
+    Spawn,
+    /// Latency of a call of a function on the other node.
+    Rpc,
+    /// Many monitors over one connection, and its loss.
+    Monitors,
     /// Look-ups of names.
     Epmd,
     /// Encoding and decoding terms.
@@ -49,6 +57,8 @@ pub(crate) enum Axis {
     Shards,
     /// Nodes of a mesh.
     Nodes,
+    /// Monitors, and how many processes they watch.
+    Monitors,
     /// Nothing: there is one group.
     Nothing,
 }
@@ -74,6 +84,12 @@ pub(crate) enum Metric {
     MemoryBytes,
     /// Memory of one of many, in bytes.
     BytesEach,
+    /// The same of the server, where both sides keep something.
+    ServerBytesEach,
+    /// Time until all of many are set up, in nanoseconds.
+    AllUpNanoseconds,
+    /// Time until the end of all of many is known, in nanoseconds.
+    AllDownNanoseconds,
     /// Processor time over time that passed.
     ProcessorShare,
     /// Names that the server had registered.
@@ -110,6 +126,9 @@ impl Metric {
             Metric::AllocationsEach => "allocations_each",
             Metric::MemoryBytes => "memory_bytes",
             Metric::BytesEach => "bytes_each",
+            Metric::ServerBytesEach => "server_bytes_each",
+            Metric::AllUpNanoseconds => "all_up_ns",
+            Metric::AllDownNanoseconds => "all_down_ns",
             Metric::ProcessorShare => "processor_share",
             Metric::Names => "names",
         }
@@ -125,6 +144,10 @@ impl Work {
             Work::Pairs => "pairs",
             Work::Rate => "rate",
             Work::Connect => "connect",
+            Work::Call => "call",
+            Work::Spawn => "spawn",
+            Work::Rpc => "rpc",
+            Work::Monitors => "monitors",
             Work::Epmd => "epmd",
             Work::Codec => "codec",
             Work::Links => "links",
@@ -141,6 +164,13 @@ impl Work {
             Work::Pairs => "Concurrent ping-pong pairs over one connection: round trips/s, µs",
             Work::Rate => "Open loop: µs from the time each message was due to its answer",
             Work::Connect => "First contact (look-up, handshake, nodeup, first answer): µs",
+            Work::Call => "Calls of a gen_server, one outstanding: µs",
+            Work::Spawn => "A process on the other node, from spawn_monitor to its DOWN: µs",
+            Work::Rpc => "Calls of a function on the other node (erpc), one outstanding: µs",
+            Work::Monitors => {
+                "Monitors over one connection: set-up, memory, and from the loss of the node to the \
+                 last DOWN"
+            }
             Work::Epmd => "Look-ups of a name, each on a connection of its own",
             Work::Codec => "Encoding and decoding one term: ns",
             Work::Links => "Links that carry nothing: memory, set-up in µs, processor at rest",
@@ -189,6 +219,9 @@ impl Work {
                 OtpKrarup,
             ],
             Work::Connect => &[Krarup, KrarupPlain, Otp, KrarupOtp, OtpKrarup],
+            Work::Call | Work::Spawn | Work::Rpc | Work::Monitors => {
+                &[Krarup, KrarupTcp, KrarupPlain, Otp, KrarupOtp, OtpKrarup]
+            }
             Work::Epmd => &[Bare, Krarup, Otp],
             Work::Codec => &[Krarup, KrarupWalk, KrarupOwned, Otp, Eetf, Erltf, ErltfBorrowed],
             Work::Links => &[Krarup, KrarupPlain, Otp],
@@ -204,7 +237,9 @@ impl Work {
             Work::Rtt | Work::Stream | Work::Pairs | Work::Rate => {
                 &[RawSpin, RawBlock, UnixSpin, Otp]
             }
-            Work::Connect | Work::Links => &[Otp],
+            Work::Connect | Work::Call | Work::Spawn | Work::Rpc | Work::Monitors | Work::Links => {
+                &[Otp]
+            }
             Work::Shards | Work::Mesh => &[KrarupPlain],
             Work::Epmd => &[Bare, Otp],
             Work::Codec => &[Otp, Eetf, Erltf, ErltfBorrowed],
@@ -214,10 +249,11 @@ impl Work {
     /// What the groups of its table are.
     pub(crate) fn axis(self) -> Axis {
         match self {
-            Work::Rtt | Work::Stream => Axis::Size,
+            Work::Rtt | Work::Stream | Work::Call => Axis::Size,
             Work::Pairs => Axis::Pairs,
             Work::Rate => Axis::Rate,
-            Work::Connect => Axis::Nothing,
+            Work::Connect | Work::Spawn | Work::Rpc => Axis::Nothing,
+            Work::Monitors => Axis::Monitors,
             Work::Epmd => Axis::Clients,
             Work::Codec => Axis::Term,
             Work::Links => Axis::Links,
@@ -229,7 +265,10 @@ impl Work {
     /// The figure that ratios compare.
     pub(crate) fn headline(self) -> Figure {
         match self {
-            Work::Rtt | Work::Rate | Work::Connect => Figure::Quantile(0),
+            Work::Rtt | Work::Rate | Work::Connect | Work::Call | Work::Spawn | Work::Rpc => {
+                Figure::Quantile(0)
+            }
+            Work::Monitors => Figure::Of(Metric::AllDownNanoseconds),
             Work::Stream | Work::Pairs | Work::Shards | Work::Mesh | Work::Epmd => {
                 Figure::Of(Metric::PerSecond)
             }
@@ -244,6 +283,22 @@ impl Work {
         use Metric::*;
         match self {
             Work::Rtt => &[Quantile(0), Quantile(1), Quantile(2), Quantile(3), Longest, Spread],
+            Work::Call | Work::Spawn | Work::Rpc => &[
+                Quantile(0),
+                Quantile(1),
+                Quantile(2),
+                Quantile(3),
+                Longest,
+                Spread,
+                Of(CpuNanosecondsEach),
+            ],
+            Work::Monitors => &[
+                Of(AllUpNanoseconds),
+                Of(BytesEach),
+                Of(ServerBytesEach),
+                Of(AllDownNanoseconds),
+                Spread,
+            ],
             Work::Stream => &[
                 Of(PerSecond),
                 Of(BytesPerSecond),

@@ -82,6 +82,30 @@ fn first_contact_of_every_peer() {
 }
 
 #[test]
+fn calls_spawns_and_functions_of_every_peer() {
+    let peers = "krarup,krarup-tcp,krarup-plain,otp,krarup-otp,otp-krarup";
+    for work in ["call", "spawn", "rpc"] {
+        let sizes: &[&str] = if work == "call" { &["--sizes", "16"] } else { &[] };
+        let arguments = [&[work, "--peers", peers, "--seconds", "0.1", "--json"], sizes].concat();
+        let found = figures(&json(&bench(&arguments)), "p50_ns");
+        assert_eq!(found.len(), 6, "{work}: {found:?}");
+        assert!(found.iter().all(|(_, _, p50)| (1e3..1e9).contains(p50)), "{work}: {found:?}");
+    }
+}
+
+#[test]
+fn monitors_fire_when_their_node_is_killed() {
+    let peers = "krarup,krarup-plain,otp,krarup-otp,otp-krarup";
+    let document = json(&bench(&["monitors", "--peers", peers, "--monitors", "500", "--json"]));
+    for figure in ["all_up_ns", "all_down_ns"] {
+        // Of one process, and of as many.
+        let found = figures(&document, figure);
+        assert_eq!(found.len(), 10, "{found:?}");
+        assert!(found.iter().all(|(_, _, time)| *time > 1e3), "{figure}: {found:?}");
+    }
+}
+
+#[test]
 fn every_epmd_finds_its_names() {
     let arguments = ["epmd", "--peers", "bare,krarup,otp", "--clients", "1,20", "--names", "30"];
     let output = bench(&[&arguments[..], &["--seconds", "0.2", "--json"]].concat());

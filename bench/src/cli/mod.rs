@@ -31,6 +31,14 @@ pub(crate) enum Action {
     Rate(Rate),
     /// First contact of two nodes: look-up, handshake, nodeup, first answer.
     Connect(Plain),
+    /// Calls of a server (gen_server), one outstanding: latency percentiles.
+    Call(Sized),
+    /// Processes started on the other node, one at a time, until the news of their end: latency.
+    Spawn(Plain),
+    /// Calls of a function on the other node (erpc), one outstanding: latency.
+    Rpc(Plain),
+    /// Many monitors over one connection: set-up, memory, and how fast all fire when it is lost.
+    Monitors(Monitors),
     /// Look-ups of names: requests per second of an epmd.
     Epmd(Epmd),
     /// Terms in external form: nanoseconds to write and to read one.
@@ -50,7 +58,7 @@ pub(crate) enum Action {
     Worker(crate::worker::WorkerAction),
 }
 
-/// `rtt` and `stream`.
+/// `rtt`, `stream` and `call`.
 #[derive(Debug, Args)]
 pub(crate) struct Sized {
     /// Message sizes in bytes; k and m stand for KiB and MiB.
@@ -96,7 +104,7 @@ pub(crate) struct Rate {
     pub(crate) options: Options,
 }
 
-/// `connect`.
+/// `connect`, `spawn` and `rpc`.
 #[derive(Debug, Args)]
 pub(crate) struct Plain {
     #[command(flatten)]
@@ -135,6 +143,17 @@ pub(crate) struct Links {
     /// Links of the node under measurement.
     #[arg(long, value_delimiter = ',', value_name = "LINKS,…", default_value = "100,1k,10k")]
     pub(crate) links: Vec<Count>,
+
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// `monitors`.
+#[derive(Debug, Args)]
+pub(crate) struct Monitors {
+    /// Monitors, once all of one process and once each of a process of its own.
+    #[arg(long, value_delimiter = ',', value_name = "MONITORS,…", default_value = "100k")]
+    pub(crate) monitors: Vec<Count>,
 
     #[command(flatten)]
     pub(crate) options: Options,

@@ -104,7 +104,11 @@ impl Check {
         match &self.relation {
             Relation::Absolute => format!("{sign} {}", with_unit(self.figure, limit)),
             Relation::Over(others) | Relation::Under(others) => {
-                let mut names: Vec<String> = others.iter().map(|case| case.peer.name()).collect();
+                let name = |case: &Case| match case.work == self.ours.work {
+                    true => case.peer.name(),
+                    false => format!("{} of {}", case.work.name(), case.peer),
+                };
+                let mut names: Vec<String> = others.iter().map(name).collect();
                 names.dedup();
                 let of = match names.len() {
                     0 | 1 => names.join(""),
@@ -220,7 +224,8 @@ pub(crate) fn with_unit(figure: Figure, value: f64) -> String {
         Figure::Of(Metric::PerSecond | Metric::LinksPerSecond) => "/s",
         Figure::Of(Metric::BytesPerSecond) => " MB/s",
         Figure::Of(Metric::NanosecondsEach) => " ns",
-        Figure::Of(Metric::BytesEach) => " B",
+        Figure::Of(Metric::BytesEach | Metric::ServerBytesEach) => " B",
+        Figure::Of(Metric::AllUpNanoseconds | Metric::AllDownNanoseconds) => " ms",
         _ => "",
     };
     format!("{}{unit}", format::figure(figure, value))

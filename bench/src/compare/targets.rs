@@ -75,6 +75,8 @@ impl Maker<'_> {
             self.with_otp(),
             self.codec(),
             self.connect(),
+            self.calls(),
+            self.monitors(),
             self.parked(),
             self.epmd(),
             self.links(),
@@ -292,6 +294,46 @@ impl Maker<'_> {
         group.extend(releases);
         let checks = vec![latency("look-up to first answer", ours, P50, otp_25, 0.7)];
         self.section("connect", "First contact", vec![group], checks)
+    }
+
+    fn calls(&mut self) -> Section {
+        use System::*;
+        let mut group = self.cases(Work::Rtt, &[KrarupTcp, Otp], |case| case);
+        let plain = group[0];
+        let calls = self.cases(Work::Call, &[KrarupTcp, Otp, KrarupOtp, OtpKrarup], |case| case);
+        let ours = calls[0];
+        group.extend(calls);
+        for work in [Work::Spawn, Work::Rpc] {
+            group.extend(self.cases(work, &[KrarupTcp, Otp], |case| case));
+        }
+        let checks = vec![latency("call of a server", ours, P50, plain, 1.3)];
+        let title = "Calls, spawns and calls of functions, 16 B, TCP";
+        self.section("calls", title, vec![group], checks)
+    }
+
+    fn monitors(&mut self) -> Section {
+        use System::*;
+        let (mut groups, mut checks) = (Vec::new(), Vec::new());
+        for apart in [false, true] {
+            let group = self.cases(Work::Monitors, &[KrarupTcp, KrarupPlain, Otp], |case| Case {
+                count: 100_000,
+                apart,
+                ..case
+            });
+            let of = if apart { "of as many processes" } else { "of one process" };
+            for (name, ours) in [("over lanes", group[0]), ("over OTP's protocol", group[1])] {
+                checks.push(Check {
+                    what: format!("{of}, {name}, from the node's loss to the last DOWN"),
+                    ours,
+                    figure: Figure::Of(Metric::AllDownNanoseconds),
+                    relation: Relation::Absolute,
+                    target: Target::AtMost(1e9),
+                });
+            }
+            groups.push(group);
+        }
+        let title = "100,000 monitors over one connection";
+        Section { repetitions_max: 3, ..self.section("monitors", title, groups, checks) }
     }
 
     fn parked(&mut self) -> Section {

@@ -31,6 +31,7 @@ pub(super) struct Settings {
     pub(super) payload: Payload,
     pub(super) size: usize,
     pub(super) count: u32,
+    pub(super) apart: bool,
     pub(super) rate: u32,
     pub(super) warm_up: Duration,
     pub(super) duration: Duration,
@@ -44,6 +45,7 @@ impl From<&WorkerConfig> for Settings {
             payload: config.payload,
             size: config.size,
             count: config.count,
+            apart: config.apart,
             rate: config.rate,
             warm_up: config.warm_up(),
             duration: config.duration(),
@@ -245,7 +247,7 @@ pub(super) async fn answer(
 }
 
 /// Bytes that become a binary.
-struct Body<'a>(&'a [u8]);
+pub(super) struct Body<'a>(pub(super) &'a [u8]);
 
 impl Serialize for Body<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -265,12 +267,20 @@ pub(super) async fn whois(me: &mut Process, node: &str) -> Result<Pid, Failure> 
     Ok(peer)
 }
 
-/// Waits for `{From, whois}`.
-pub(super) async fn asked(me: &mut Process) -> Result<Pid, Failure> {
+/// Asks the server's process for those that are to be monitored.
+pub(super) async fn targets(me: &mut Process, node: &str) -> Result<Vec<Pid>, Failure> {
+    me.send((SERVICE, node), &(me.pid(), atom("targets"))).await?;
+    let signal = me.recv().await?;
+    let (_, targets) = signal.message::<(Atom, Vec<Pid>)>()?;
+    Ok(targets)
+}
+
+/// Waits for `{From, whois}`, or for `{From, targets}` where that is what is asked.
+pub(super) async fn asked(me: &mut Process, expected: &'static str) -> Result<Pid, Failure> {
     let signal = me.recv().await?;
     let (from, question) = signal.message::<(Pid, Atom)>()?;
-    if question != atom("whois") {
-        return Err(format!("expected whois, came {question}").into());
+    if question != atom(expected) {
+        return Err(format!("expected {expected}, came {question}").into());
     }
     Ok(from)
 }

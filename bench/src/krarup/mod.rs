@@ -1,7 +1,9 @@
 //! A Krarup node as a worker: the same messages as `bench/erl/krarup_bench_worker.erl`.
 
+mod ask;
 mod connect;
 mod message;
+mod monitors;
 mod pairs;
 mod rate;
 mod rtt;
@@ -11,6 +13,7 @@ mod stream;
 use std::time::Duration;
 
 use krarup::epmd::EpmdMode;
+use krarup::term::Atom;
 use krarup::{Builder, Cookie, Node};
 
 use crate::epmd::allow_many_descriptors;
@@ -41,6 +44,9 @@ pub(crate) fn work(config: &WorkerConfig) -> Result<(), Error> {
         |doing: &str, error: &dyn std::fmt::Display| Error::Broken(format!("{doing}: {error}"));
     let node = builder(config)?.start().map_err(|error| failed("cannot start the node", &error))?;
     if config.role == Role::Server {
+        // What BEAM nodes have, so that all clients ask for the same.
+        let name = Atom::new(&config.node).map_err(|error| failed("the node's name", &error))?;
+        node.register_function("erlang", "node", move |_, ()| std::future::ready(Ok(name.clone())));
         let settings = Settings::from(config);
         let spawned = node.spawn(SERVICE, move |me| told(serve::run(me, settings)));
         spawned.map_err(|error| failed("cannot start the server's process", &error))?;
@@ -93,6 +99,9 @@ fn go(node: &Node, config: &WorkerConfig, other: String) -> Result<(), Error> {
     if matches!(config.work, Work::Pairs | Work::Shards) {
         return pairs::measure(node, settings, &other);
     }
+    if config.work == Work::Monitors && node.whereis(CLIENT).wait().is_some() {
+        return monitors::go_on(node);
+    }
     let spawned = node.spawn(CLIENT, move |me| {
         told(async move {
             match settings.work {
@@ -100,6 +109,10 @@ fn go(node: &Node, config: &WorkerConfig, other: String) -> Result<(), Error> {
                 Work::Stream => stream::send(me, settings, other).await,
                 Work::Rate => rate::measure(me, settings, other).await,
                 Work::Connect => connect::measure(me, settings, other).await,
+                Work::Call => ask::calls(me, settings, other).await,
+                Work::Spawn => ask::spawns(me, settings, other).await,
+                Work::Rpc => ask::functions(me, settings, other).await,
+                Work::Monitors => monitors::watch(me, settings, other).await,
                 other => Err(format!("nodes have no {}", other.name()).into()),
             }
         })

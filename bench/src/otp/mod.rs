@@ -19,8 +19,9 @@ use crate::protocol::{Order, WorkerConfig};
 use crate::worker;
 
 const BOOT: &str = include_str!("../../erl/boot.eval");
-const MODULES: [&str; 3] = [
+const MODULES: [&str; 4] = [
     include_str!("../../erl/krarup_bench_epmd.erl"),
+    include_str!("../../erl/krarup_bench_echo.erl"),
     include_str!("../../erl/krarup_bench_codec.erl"),
     include_str!("../../erl/krarup_bench_worker.erl"),
 ];
@@ -100,13 +101,14 @@ pub(crate) fn order_term(order: &Order) -> String {
 fn config_term(config: &WorkerConfig) -> String {
     format!(
         "#{{node => '{}', cookie => '{}', role => {}, work => {}, size => {}, count => {}, \
-         rate => {}, warm_up_ns => {}, duration_ns => {}, window => {}}}.",
+         apart => {}, rate => {}, warm_up_ns => {}, duration_ns => {}, window => {}}}.",
         config.node,
         config.cookie,
         config.role.name(),
         config.work.name(),
         config.size,
         config.count,
+        config.apart,
         config.rate,
         config.warm_up_ns,
         config.duration_ns,

@@ -18,6 +18,9 @@ pub(crate) fn title(figure: Figure, headline: Figure) -> String {
             Metric::AllocationsEach => "allocations each",
             Metric::MemoryBytes => "memory MB",
             Metric::BytesEach => "bytes each",
+            Metric::ServerBytesEach => "server bytes each",
+            Metric::AllUpNanoseconds => "all up ms",
+            Metric::AllDownNanoseconds => "all down ms",
             Metric::ProcessorShare => "processor %",
             Metric::Names => "names",
         }
@@ -37,7 +40,10 @@ pub(crate) fn figure(figure: Figure, value: f64) -> String {
             | Metric::CpuNanosecondsEach
             | Metric::ServerNanosecondsEach => nanoseconds(value),
             Metric::AllocationsEach => format!("{value:.3}"),
-            Metric::BytesEach | Metric::Names => format!("{value:.0}"),
+            Metric::BytesEach | Metric::ServerBytesEach | Metric::Names => format!("{value:.0}"),
+            Metric::AllUpNanoseconds | Metric::AllDownNanoseconds => {
+                format!("{:.1}", value / 1e6)
+            }
             Metric::ProcessorShare => format!("{:.2}", value * 100.0),
         },
     }

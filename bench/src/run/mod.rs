@@ -1,5 +1,6 @@
 //! The coordinator: cases in turns, on this host.
 
+mod monitors;
 mod pair;
 mod progress;
 
@@ -113,9 +114,16 @@ pub(crate) fn measure_all(
 /// One repetition of one case.
 fn measure(case: &Case, bench: &mut Bench) -> Result<Figures, Error> {
     match case.work {
-        Work::Rtt | Work::Stream | Work::Pairs | Work::Shards | Work::Rate | Work::Connect => {
-            pair::measure(case, bench)
-        }
+        Work::Rtt
+        | Work::Stream
+        | Work::Pairs
+        | Work::Shards
+        | Work::Rate
+        | Work::Connect
+        | Work::Call
+        | Work::Spawn
+        | Work::Rpc => pair::measure(case, bench),
+        Work::Monitors => monitors::measure(case, bench),
         Work::Epmd => epmd::measure(case, bench),
         Work::Codec => codec::measure(case, bench),
         Work::Links => links::measure(case, bench),

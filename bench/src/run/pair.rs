@@ -37,21 +37,12 @@ pub(super) fn measure(case: &Case, bench: &mut Bench) -> Result<Figures, Error> 
         None => None,
     };
     let setup = Setup { case, cookie: cookie(), epmd_port, epmd_apart: epmd.is_some() };
-    let mut server = Side::start(&setup, Role::Server, bench)?;
-    let mut client = Side::start(&setup, Role::Client, bench)?;
-    server.wait_until_ready()?;
-    client.wait_until_ready()?;
+    let (mut client, mut server) = setup.start_both(bench)?;
     if !contact {
-        // A BEAM node is told where the other listens, and a Krarup node is not, so the BEAM
-        // dials where both take part; else the client does.
-        if client.config.kind == Kind::Krarup && server.config.kind == Kind::Beam {
-            server.dial(&client)?;
-        } else {
-            client.dial(&server)?;
-        }
+        connect(&mut client, &mut server)?;
     }
     let before = processor_time(&client, &server);
-    client.order(&Order::Go { node: server.config.node.clone() })?;
+    client.go(&server)?;
     let patience = 2 * PATIENCE + case.warm_up.0 + case.duration.0;
     let (mut figures, total) = match case.work {
         Work::Stream => stream_figures(case, &mut client, &mut server, patience)?,
@@ -70,6 +61,28 @@ pub(super) fn measure(case: &Case, bench: &mut Bench) -> Result<Figures, Error> 
         side.stop();
     }
     Ok(figures)
+}
+
+/// Has the two nodes of a case connect to each other, without an epmd of their own where that can
+/// be.
+pub(super) fn connected(case: &Case, bench: &mut Bench) -> Result<(Side, Side), Error> {
+    let system = case.peer.system;
+    let both_krarup = system.client() == Kind::Krarup && system.server() == Kind::Krarup;
+    let epmd_port = if both_krarup { Some(free_port()?) } else { None };
+    let setup = Setup { case, cookie: cookie(), epmd_port, epmd_apart: false };
+    let (mut client, mut server) = setup.start_both(bench)?;
+    connect(&mut client, &mut server)?;
+    Ok((client, server))
+}
+
+/// A BEAM node is told where the other listens, and a Krarup node is not, so the BEAM dials where
+/// both take part; else the client does.
+fn connect(client: &mut Side, server: &mut Side) -> Result<(), Error> {
+    if client.config.kind == Kind::Krarup && server.config.kind == Kind::Beam {
+        server.dial(client)
+    } else {
+        client.dial(server)
+    }
 }
 
 fn processor_time(client: &Side, server: &Side) -> Option<Duration> {
@@ -148,6 +161,15 @@ impl<'a> Setup<'a> {
     pub(crate) fn cookie(&self) -> &str {
         &self.cookie
     }
+
+    /// The client and the server, both ready.
+    fn start_both(&self, bench: &mut Bench) -> Result<(Side, Side), Error> {
+        let mut server = Side::start(self, Role::Server, bench)?;
+        let mut client = Side::start(self, Role::Client, bench)?;
+        server.wait_until_ready()?;
+        client.wait_until_ready()?;
+        Ok((client, server))
+    }
 }
 
 /// One worker of a pair.
@@ -179,6 +201,7 @@ impl Side {
             lanes: case.peer.system.lanes(),
             size: case.size.0,
             count: case.count,
+            apart: case.apart,
             rate: case.rate.unwrap_or(0),
             warm_up_ns: nanoseconds(case.warm_up.0),
             duration_ns: nanoseconds(case.duration.0),
@@ -216,6 +239,11 @@ impl Side {
             Event::Connected => Ok(()),
             event => Err(self.process.unexpected("connected", &event)),
         }
+    }
+
+    /// Has this side begin, or go on, with what it measures against the other one.
+    pub(super) fn go(&mut self, other: &Side) -> Result<(), Error> {
+        self.order(&Order::Go { node: other.config.node.clone() })
     }
 
     /// The node's name.

@@ -4,11 +4,15 @@
 //! with the tag exactly as it came. A tag `[alias | Ref]` (an improper list) asks for the answer to
 //! go to that alias, so that a caller that gave up gets nothing late.
 
-use krarup_transport::term::{Atom, Pid, Term};
+use krarup_transport::term::{
+    Atom, Limits, Pid, Reader, Term, read_atom, read_pid, read_tuple_header, to_bytes,
+    write_tuple_header,
+};
 use serde::Serialize;
 
-use crate::node::{Encoded, SendError};
-use crate::process::{Destination, Process};
+use crate::node::{BY_REFERENCE_BYTES_MIN, Encoded, SendError};
+use crate::process::{Destination, Message, Process};
+use crate::shard::Content;
 
 /// Whom a call is from (Erlang: `From` of `handle_call`). It can be kept, and answered later.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +53,42 @@ impl Request {
     }
 }
 
+/// The front of a call or a cast, whose request is not read yet.
+pub(super) enum Front {
+    Call(Caller),
+    Cast,
+}
+
+impl Front {
+    /// What a message is by its front, and where its request begins; nothing for other messages.
+    ///
+    /// The request is the last element of a tuple, so it can be read as whatever the server takes
+    /// without making a term of it first.
+    pub(super) fn of(message: &Message) -> Option<(Self, usize)> {
+        if message.is_raw() {
+            return None;
+        }
+        let (bytes, atoms) = (message.bytes(), message.atoms());
+        let mut reader = Reader::new(bytes);
+        let arity = read_tuple_header(&mut reader).ok()?;
+        let label = read_atom(&mut reader, atoms).ok()?;
+        match (arity, label.as_str()) {
+            (3, "$gen_call") => {
+                if read_tuple_header(&mut reader).ok()? != 2 {
+                    return None;
+                }
+                let pid = read_pid(&mut reader, atoms).ok()?;
+                let rest = reader.rest();
+                let (tag, length) = Term::decode(rest, atoms, &Limits::DEFAULT).ok()?;
+                let position = bytes.len() - rest.len() + length;
+                Some((Front::Call(Caller { pid, tag }), position))
+            }
+            (2, "$gen_cast") => Some((Front::Cast, reader.position())),
+            _ => None,
+        }
+    }
+}
+
 impl Caller {
     fn of(from: &Term) -> Option<Self> {
         match from.as_tuple()? {
@@ -71,22 +111,30 @@ impl Caller {
         me: &Process,
         answer: &T,
     ) -> Result<(), SendError> {
-        let answer = Encoded::new(answer)?;
-        self.reply_encoded(me, &answer).await
+        let mut reply = self.reply_head();
+        to_bytes(answer, &mut reply)?;
+        if reply.len() >= BY_REFERENCE_BYTES_MIN {
+            return me.send_encoded(self.into_destination(), Encoded::of_bytes(reply)).await;
+        }
+        me.send_content(self.into_destination(), Content::<()>::Term(&reply)).await
     }
 
     /// Answers with a term; large binaries in it go by reference.
     pub(crate) async fn reply_term(self, me: &Process, answer: &Term) -> Result<(), SendError> {
-        self.reply_encoded(me, &Encoded::term(answer)).await
+        let reply = Encoded::around(self.reply_head(), &Encoded::term(answer), Vec::new());
+        me.send_encoded(self.into_destination(), reply).await
     }
 
-    async fn reply_encoded(self, me: &Process, answer: &Encoded) -> Result<(), SendError> {
-        let mut head = Vec::with_capacity(64);
-        krarup_transport::term::write_tuple_header(&mut head, 2);
+    /// What stands in front of an answer: the head of a pair, and the tag.
+    fn reply_head(&self) -> Vec<u8> {
+        let mut head = Vec::with_capacity(128);
+        write_tuple_header(&mut head, 2);
         self.tag.encode(&mut head);
-        let reply = Encoded::around(head, answer, Vec::new());
-        let to = alias_of(&self.tag).unwrap_or(Destination::Pid(self.pid));
-        me.send_encoded(to, reply).await
+        head
+    }
+
+    fn into_destination(self) -> Destination {
+        alias_of(&self.tag).unwrap_or(Destination::Pid(self.pid))
     }
 }
 

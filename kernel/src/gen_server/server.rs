@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use krarup_transport::term::{Atom, Term, from_term};
+use krarup_transport::term::{Atom, ConvertError, Limits, Term, from_bytes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::request::Front;
 use super::{Caller, Request};
-use crate::process::{Exit, ExitReason, Process, ProcessResult, Signal, error_reason};
+use crate::process::{Exit, ExitReason, Message, Process, ProcessResult, Signal, error_reason};
 
 /// What a server does with a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,15 +129,24 @@ async fn run<S: GenServer>(me: &mut Process, server: &mut S) -> ProcessResult {
                 continue;
             }
         };
+        match Front::of(message) {
+            Some((Front::Call(caller), at)) => {
+                answer(me, server, caller, request_at(message, at)).await?;
+                continue;
+            }
+            Some((Front::Cast, at)) => {
+                match request_at(message, at) {
+                    Ok(request) => server.cast(me, request).await?,
+                    Err(error) => {
+                        tracing::warn!(pid = %me.pid(), %error, "a cast of another shape");
+                    }
+                }
+                continue;
+            }
+            None => {}
+        }
         let Ok(term) = message.term() else { continue };
         match Request::of(term) {
-            Request::Call(caller, request) => answer(me, server, caller, &request).await?,
-            Request::Cast(request) => match from_term(&request) {
-                Ok(request) => server.cast(me, request).await?,
-                Err(error) => {
-                    tracing::warn!(pid = %me.pid(), %request, %error, "a cast of another shape");
-                }
-            },
             Request::System(caller, request) => {
                 if let Some(reason) = asked_to_end(&request) {
                     let _ = caller.reply_term(me, &Term::Atom(Atom::from_static("ok"))).await;
@@ -145,9 +155,15 @@ async fn run<S: GenServer>(me: &mut Process, server: &mut S) -> ProcessResult {
                 let unknown = pair("error", pair("unknown_system_msg", request));
                 let _ = caller.reply_term(me, &unknown).await;
             }
-            Request::Info(_) => server.info(me, signal).await?,
+            _ => server.info(me, signal).await?,
         }
     }
+}
+
+/// The request of a call or a cast, which begins there.
+fn request_at<T: DeserializeOwned>(message: &Message, at: usize) -> Result<T, ConvertError> {
+    let bytes = message.bytes().get(at..).unwrap_or_default();
+    from_bytes(bytes, message.atoms(), &Limits::DEFAULT)
 }
 
 /// The reason that `gen_server:stop` gives (OTP: `sys:terminate/2`).
@@ -166,9 +182,9 @@ async fn answer<S: GenServer>(
     me: &mut Process,
     server: &mut S,
     caller: Caller,
-    request: &Term,
+    request: Result<S::Call, ConvertError>,
 ) -> ProcessResult {
-    let request = match from_term(request) {
+    let request = match request {
         Ok(request) => request,
         Err(error) => {
             let text = Term::Binary(error.to_string().into_bytes().into());

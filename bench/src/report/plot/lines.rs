@@ -144,6 +144,7 @@ fn x_title(axis: Axis) -> &'static str {
         Axis::Shards => "shards of each node",
         Axis::Nodes => "nodes",
         Axis::Clients | Axis::Term => "",
+        Axis::Monitors => "monitors",
         Axis::Nothing => "part of all that take longer",
     }
 }

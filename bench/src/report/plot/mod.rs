@@ -47,6 +47,7 @@ const CPU_EACH: &[Drawn] = &[thick(Figure::Of(Metric::CpuNanosecondsEach), "")];
 const MEMORY: &[Drawn] = &[thick(Figure::Of(Metric::MemoryBytes), "")];
 const MEMORY_EACH: &[Drawn] = &[thick(Figure::Of(Metric::BytesEach), "")];
 const AT_REST: &[Drawn] = &[thick(Figure::Of(Metric::ProcessorShare), "")];
+const ALL_DOWN: &[Drawn] = &[thick(Figure::Of(Metric::AllDownNanoseconds), "")];
 const SET_UP: &[Drawn] = &[thick(Figure::Of(Metric::LinksPerSecond), "")];
 
 /// The plots of a kind of work; the first is the one that says most.
@@ -83,6 +84,20 @@ fn plots(work: Work) -> Vec<Plot> {
             let caption = "First contact: look-up, handshake, nodeup, first answer";
             vec![plot("", caption, "µs", LATENCY)]
         }
+        Work::Call => {
+            let caption = "Call of a gen_server, one outstanding: p50 (thick), p99 (thin)";
+            vec![plot("", caption, "µs", LATENCY), cpu]
+        }
+        Work::Spawn => {
+            let caption = "A process on the other node, from spawn_monitor to its DOWN";
+            vec![plot("", caption, "µs", LATENCY)]
+        }
+        Work::Rpc => {
+            vec![plot("", "Call of a function on the other node", "µs", LATENCY)]
+        }
+        Work::Monitors => {
+            vec![plot("", "From the loss of a node to the last DOWN", "ms", ALL_DOWN)]
+        }
         Work::Epmd => vec![plot("", "Look-ups of a name", "look-ups per second", RATE)],
         Work::Codec => vec![plot("", "Encoding and decoding one term", "ns", TIME_EACH)],
         Work::Links => {
@@ -110,7 +125,7 @@ fn plots(work: Work) -> Vec<Plot> {
 fn scaled(plot: &Plot, figure: Figure, value: f64) -> f64 {
     match (figure, plot.unit) {
         (Figure::Quantile(_) | Figure::Longest, _) => value / 1e3,
-        (_, "MB" | "MB/s") => value / 1e6,
+        (_, "MB" | "MB/s" | "ms") => value / 1e6,
         (_, "% of a core") => value * 100.0,
         _ => value,
     }
