@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use krarup_transport::term::{Atom, Term, from_term};
+use krarup_transport::term::{Atom, ConvertError, Limits, Term, from_bytes, from_term};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::request::Front;
 use super::{Caller, Request};
-use crate::process::{Exit, ExitReason, Process, ProcessResult, Signal, error_reason};
+use crate::process::{Exit, ExitReason, Message, Process, ProcessResult, Signal, error_reason};
 
 /// What a server does with a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,15 +129,26 @@ async fn run<S: GenServer>(me: &mut Process, server: &mut S) -> ProcessResult {
                 continue;
             }
         };
+        if let Some(Front { caller, request_at }) = Front::of(message) {
+            let request = &message.bytes()[request_at..];
+            match caller {
+                Some(caller) => {
+                    let request = from_bytes(request, message.atoms(), &Limits::DEFAULT);
+                    answer(me, server, caller, request).await?;
+                }
+                None => {
+                    let request = from_bytes(request, message.atoms(), &Limits::DEFAULT);
+                    tell(me, server, message, request).await?;
+                }
+            }
+            continue;
+        }
         let Ok(term) = message.term() else { continue };
         match Request::of(term) {
-            Request::Call(caller, request) => answer(me, server, caller, &request).await?,
-            Request::Cast(request) => match from_term(&request) {
-                Ok(request) => server.cast(me, request).await?,
-                Err(error) => {
-                    tracing::warn!(pid = %me.pid(), %request, %error, "a cast of another shape");
-                }
-            },
+            Request::Call(caller, request) => {
+                answer(me, server, caller, from_term(&request)).await?;
+            }
+            Request::Cast(request) => tell(me, server, message, from_term(&request)).await?,
             Request::System(caller, request) => {
                 if let Some(reason) = asked_to_end(&request) {
                     let _ = caller.reply_term(me, &Term::Atom(Atom::from_static("ok"))).await;
@@ -162,13 +174,29 @@ fn is_parent(me: &Process, exit: &Exit) -> bool {
     me.parent().is_some_and(|parent| parent == exit.from)
 }
 
+async fn tell<S: GenServer>(
+    me: &mut Process,
+    server: &mut S,
+    message: &Message,
+    request: Result<S::Cast, ConvertError>,
+) -> ProcessResult {
+    match request {
+        Ok(request) => server.cast(me, request).await,
+        Err(error) => {
+            let cast = message.term().unwrap_or_else(|_| Term::Tuple(Vec::new()));
+            tracing::warn!(pid = %me.pid(), %cast, %error, "a cast of another shape");
+            Ok(())
+        }
+    }
+}
+
 async fn answer<S: GenServer>(
     me: &mut Process,
     server: &mut S,
     caller: Caller,
-    request: &Term,
+    request: Result<S::Call, ConvertError>,
 ) -> ProcessResult {
-    let request = match from_term(request) {
+    let request = match request {
         Ok(request) => request,
         Err(error) => {
             let text = Term::Binary(error.to_string().into_bytes().into());

@@ -254,7 +254,7 @@ impl Process {
     }
 
     #[inline]
-    fn send_content<'a, D: AsDestination + 'a, T: Serialize + ?Sized>(
+    pub(crate) fn send_content<'a, D: AsDestination + 'a, T: Serialize + ?Sized>(
         &'a self,
         to: D,
         content: Content<'a, T>,
@@ -355,7 +355,7 @@ impl Future for Recv<'_> {
 }
 
 /// A message on its way out; made by the sending methods of [`Process`].
-struct Sending<'a, D, T: ?Sized> {
+pub(crate) struct Sending<'a, D, T: ?Sized> {
     process: &'a Process,
     to: D,
     content: Content<'a, T>,
