@@ -197,15 +197,22 @@ pub(crate) fn answered_tag(message: &Message) -> Option<Reference> {
 /// The reference in a tag at the front of a pair, and where the pair's second element begins.
 fn tag_of(bytes: &[u8], atoms: &Atoms) -> Option<(Reference, usize)> {
     let mut reader = Reader::new(bytes);
-    if read_tuple_header(&mut reader).ok()? != 2
-        || reader.u8().ok()? != tag::LIST
+    if read_tuple_header(&mut reader).ok()? != 2 {
+        return None;
+    }
+    let reference = read_alias_tag(&mut reader, atoms)?;
+    Some((reference, reader.position()))
+}
+
+/// The reference in `[alias | Reference]`.
+pub(super) fn read_alias_tag(reader: &mut Reader<'_>, atoms: &Atoms) -> Option<Reference> {
+    if reader.u8().ok()? != tag::LIST
         || reader.u32().ok()? != 1
-        || read_atom(&mut reader, atoms).ok()?.as_str() != "alias"
+        || read_atom(reader, atoms).ok()?.as_str() != "alias"
     {
         return None;
     }
-    let reference = read_reference(&mut reader, atoms).ok()?;
-    Some((reference, reader.position()))
+    read_reference(reader, atoms).ok()
 }
 
 /// A call from outside the shards: a process of its own makes it.

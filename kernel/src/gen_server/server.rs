@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use krarup_transport::term::{Atom, ConvertError, Limits, Term, from_bytes};
+use krarup_transport::term::{Atom, ConvertError, Limits, Term, from_bytes, from_term};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -129,24 +129,26 @@ async fn run<S: GenServer>(me: &mut Process, server: &mut S) -> ProcessResult {
                 continue;
             }
         };
-        match Front::of(message) {
-            Some((Front::Call(caller), at)) => {
-                answer(me, server, caller, request_at(message, at)).await?;
-                continue;
-            }
-            Some((Front::Cast, at)) => {
-                match request_at(message, at) {
-                    Ok(request) => server.cast(me, request).await?,
-                    Err(error) => {
-                        tracing::warn!(pid = %me.pid(), %error, "a cast of another shape");
-                    }
+        if let Some(Front { caller, request_at }) = Front::of(message) {
+            let request = &message.bytes()[request_at..];
+            match caller {
+                Some(caller) => {
+                    let request = from_bytes(request, message.atoms(), &Limits::DEFAULT);
+                    answer(me, server, caller, request).await?;
                 }
-                continue;
+                None => {
+                    let request = from_bytes(request, message.atoms(), &Limits::DEFAULT);
+                    tell(me, server, message, request).await?;
+                }
             }
-            None => {}
+            continue;
         }
         let Ok(term) = message.term() else { continue };
         match Request::of(term) {
+            Request::Call(caller, request) => {
+                answer(me, server, caller, from_term(&request)).await?;
+            }
+            Request::Cast(request) => tell(me, server, message, from_term(&request)).await?,
             Request::System(caller, request) => {
                 if let Some(reason) = asked_to_end(&request) {
                     let _ = caller.reply_term(me, &Term::Atom(Atom::from_static("ok"))).await;
@@ -155,15 +157,9 @@ async fn run<S: GenServer>(me: &mut Process, server: &mut S) -> ProcessResult {
                 let unknown = pair("error", pair("unknown_system_msg", request));
                 let _ = caller.reply_term(me, &unknown).await;
             }
-            _ => server.info(me, signal).await?,
+            Request::Info(_) => server.info(me, signal).await?,
         }
     }
-}
-
-/// The request of a call or a cast, which begins there.
-fn request_at<T: DeserializeOwned>(message: &Message, at: usize) -> Result<T, ConvertError> {
-    let bytes = message.bytes().get(at..).unwrap_or_default();
-    from_bytes(bytes, message.atoms(), &Limits::DEFAULT)
 }
 
 /// The reason that `gen_server:stop` gives (OTP: `sys:terminate/2`).
@@ -176,6 +172,22 @@ fn asked_to_end(request: &Term) -> Option<&Term> {
 
 fn is_parent(me: &Process, exit: &Exit) -> bool {
     me.parent().is_some_and(|parent| parent == exit.from)
+}
+
+async fn tell<S: GenServer>(
+    me: &mut Process,
+    server: &mut S,
+    message: &Message,
+    request: Result<S::Cast, ConvertError>,
+) -> ProcessResult {
+    match request {
+        Ok(request) => server.cast(me, request).await,
+        Err(error) => {
+            let cast = message.term().unwrap_or_else(|_| Term::Tuple(Vec::new()));
+            tracing::warn!(pid = %me.pid(), %cast, %error, "a cast of another shape");
+            Ok(())
+        }
+    }
 }
 
 async fn answer<S: GenServer>(

@@ -171,17 +171,20 @@ impl Shard {
     /// The first message to an alias that lasts until then: its monitor, if it has one, is taken
     /// back.
     fn answered(self: &Rc<Self>, process: &Rc<ProcessCell>, reference: &Reference, signal: Signal) {
-        self.remove_alias(process, reference);
+        self.aliases.borrow_mut().remove(reference);
+        let question = process.questions.borrow_mut().remove(reference);
+        if question.is_none() {
+            process.aliases.borrow_mut().remove(reference);
+        }
         let monitor = process.relations.borrow_mut().demonitor(reference);
         if let Some(monitor) = monitor {
             self.take_back(process.id(), reference.clone(), monitor);
         }
-        let is_question = process.questions.borrow().contains_key(reference);
-        match signal {
-            Signal::Message(message) if is_question => {
-                self.answer_question(process, reference, Answer::Message(message));
+        match (signal, question) {
+            (Signal::Message(message), Some(question)) => {
+                self.wake_asker(process, &question, Answer::Message(message));
             }
-            signal => self.push(process, signal),
+            (signal, _) => self.push(process, signal),
         }
     }
 

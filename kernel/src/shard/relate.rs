@@ -216,26 +216,13 @@ impl Shard {
         if matches!(mode, Some(AliasMode::Demonitor | AliasMode::Reply)) {
             self.remove_alias(process, reference);
         }
-        if process.questions.borrow().contains_key(reference) {
-            self.answer_question(process, reference, Answer::Down(reason));
-            return;
+        let question = process.questions.borrow_mut().remove(reference);
+        if let Some(question) = question {
+            return self.wake_asker(process, &question, Answer::Down(reason));
         }
         let reason = reason_of(Some(reason));
         let down = Down::new(reference.clone(), monitor.target, reason);
         self.push(process, Signal::Down(Box::new(down)));
-    }
-
-    /// Hands over the answer to a question of a process; false when it has none by that reference.
-    pub(super) fn answer_question(
-        self: &Rc<Self>,
-        process: &Rc<ProcessCell>,
-        reference: &Reference,
-        answer: Answer,
-    ) -> bool {
-        let question = process.questions.borrow_mut().remove(reference);
-        let Some(question) = question else { return false };
-        self.wake_asker(process, &question, answer);
-        true
     }
 
     /// Gives an answer to a process that waits for it.

@@ -29,14 +29,14 @@ impl Shard {
         control: Control,
         payload: Option<Payload>,
     ) {
-        let shard = self.subject(&control).map(|id| usize::from(id.shard));
-        match shard {
+        let subject = self.subject(&control);
+        match subject.map(|id| usize::from(id.shard)) {
             Some(shard) if shard != self.id && shard < self.count => {
                 let payload = payload.map(Into::into);
                 self.tell(shard, ShardMessage::Incoming { via, control, payload });
             }
             // Of a pid that no process can have this shard knows as much as any.
-            _ => self.incoming(via, control, payload),
+            _ => self.incoming(subject, via, control, payload),
         }
     }
 
@@ -65,8 +65,14 @@ impl Shard {
     }
 
     /// Handles a signal that concerns a process of this shard, or none at all.
-    pub(super) fn incoming(self: &Rc<Self>, via: Via, control: Control, payload: Option<Payload>) {
-        let subject = self.subject(&control).and_then(|id| self.find(id));
+    fn incoming(
+        self: &Rc<Self>,
+        subject: Option<ProcessId>,
+        via: Via,
+        control: Control,
+        payload: Option<Payload>,
+    ) {
+        let subject = subject.and_then(|id| self.find(id));
         match control {
             Control::Monitor { from, to, reference } => match subject {
                 Some(process) => {
