@@ -102,8 +102,11 @@ fn check_cells(results: &Results, index: usize, outcome: &Outcome) -> String {
 fn figures(text: &mut String, work: Work, rows: &[Row]) {
     let axis = work.axis();
     let grouped = axis != Axis::Nothing;
-    let mut titles: Vec<String> = if grouped { vec![work.name().to_owned()] } else { Vec::new() };
-    titles.push("peer".to_owned());
+    // One section may have several tables: each says first what it is of.
+    let mut titles = vec![work.name().to_owned()];
+    if grouped {
+        titles.push("peer".to_owned());
+    }
     titles.extend(work.columns().iter().map(|&figure| {
         let title = format::title(figure, work.headline());
         match figure {

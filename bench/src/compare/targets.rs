@@ -308,7 +308,7 @@ impl Maker<'_> {
         }
         let checks = vec![latency("call of a server", ours, P50, plain, 1.3)];
         let title = "Calls, spawns and calls of functions, 16 B, TCP";
-        self.section("calls", title, vec![group], checks)
+        Section { repetitions_max: 5, ..self.section("calls", title, vec![group], checks) }
     }
 
     fn monitors(&mut self) -> Section {
