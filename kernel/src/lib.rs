@@ -3,6 +3,7 @@
 //! A program configures a [`Node`] with [`Node::builder`] and starts processes on it with
 //! [`Node::spawn`]; Erlang and Elixir nodes see one more node of their cluster.
 
+mod atoms;
 pub mod cookie;
 pub mod epmd;
 pub mod gen_server;

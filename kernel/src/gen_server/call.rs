@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
 use krarup_transport::dist::Atoms;
 use krarup_transport::term::{
     Atom, ConvertError, Limits, Pid, Reader, Reference, from_bytes, read_atom, read_reference,
@@ -227,19 +226,11 @@ pub(crate) fn call_from_outside<T: DeserializeOwned + Send + 'static>(
         Ok(None) => return Reply::known(Err(CallError::NoProcess)),
         Err(error) => return Reply::known(Err(error.into())),
     };
-    let (mut done, reply) = Reply::pair(|| Err(CallError::Stopped));
-    let started = local.spawn_on(local.next_shard(), None, move |me| async move {
-        let answer = {
+    local.ask(
+        || Err(CallError::Stopped),
+        move |me| async move {
             let call = within(timeout, Call::begin(&me, to, &request));
-            match select(std::pin::pin!(call), done.cancellation()).await {
-                Either::Left((answer, _)) => answer.unwrap_or(Err(CallError::Timeout)),
-                // Nobody waits any more.
-                Either::Right(_) => return Ok(()),
-            }
-        };
-        let _ = done.send(answer);
-        Ok(())
-    });
-    drop(started);
-    reply
+            call.await.unwrap_or(Err(CallError::Timeout))
+        },
+    )
 }

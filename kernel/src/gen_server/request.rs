@@ -12,6 +12,7 @@ use krarup_transport::term::{
 use serde::Serialize;
 
 use super::call::read_alias_tag;
+use crate::atoms::is;
 use crate::node::{BY_REFERENCE_BYTES_MIN, Encoded, SendError};
 use crate::process::{Destination, Message, Process};
 use crate::shard::Content;
@@ -182,10 +183,6 @@ impl Caller {
             Tag::Other(term) => alias_of(&term).unwrap_or(Destination::Pid(self.pid)),
         }
     }
-}
-
-fn is(term: &Term, text: &str) -> bool {
-    term.as_atom().map(Atom::as_str) == Some(text)
 }
 
 /// The reference in `[alias | Ref]`.

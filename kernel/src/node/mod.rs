@@ -11,11 +11,13 @@ mod stats;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use futures_util::future::{Either, select};
 use krarup_transport::shard::{Full, Remote};
 use krarup_transport::term::{Atom, Creation, Pid};
 use serde::Serialize;
@@ -685,7 +687,30 @@ impl Node {
 
 /// Ways onto a shard.
 impl Node {
-    pub(crate) fn next_shard(&self) -> usize {
+    /// Asks something by a process of its own, for somebody outside the shards. It is given up when
+    /// the reply is dropped.
+    pub(crate) fn ask<T, F, R>(&self, stopped: fn() -> T, ask: F) -> Reply<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Process) -> R + Send + 'static,
+        R: Future<Output = T> + 'static,
+    {
+        let (mut done, reply) = Reply::pair(stopped);
+        let started = self.spawn_on(self.next_shard(), None, move |me| async move {
+            let answer = match select(pin!(ask(me)), done.cancellation()).await {
+                Either::Left((answer, _)) => answer,
+                // Nobody waits any more.
+                Either::Right(_) => return Ok(()),
+            };
+            let _ = done.send(answer);
+            Ok(())
+        });
+        // A node without a free process slot drops the sender, and the answer is that of its stop.
+        drop(started);
+        reply
+    }
+
+    fn next_shard(&self) -> usize {
         self.0.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards()
     }
 

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use krarup_transport::term::{Atom, Term};
+use krarup_transport::term::Term;
 
 use super::{Process, Signal};
+use crate::atoms::atom;
 use crate::node::Reply;
 
 /// Why a text was not printed.
@@ -80,8 +81,4 @@ impl Process {
         drop(started);
         reply
     }
-}
-
-fn atom(text: &'static str) -> Term {
-    Term::Atom(Atom::from_static(text))
 }

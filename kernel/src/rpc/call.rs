@@ -138,22 +138,11 @@ pub(crate) fn call_from_outside<T: DeserializeOwned + Send + 'static>(
     arguments: Encoded,
     timeout: Duration,
 ) -> Reply<Result<T, RpcError>> {
-    let (mut done, reply) = Reply::pair(|| Err(RpcError::Stopped));
     let node = node.to_owned();
-    let started = local.spawn_on(local.next_shard(), None, move |me| async move {
-        let answer = {
-            let call = std::pin::pin!(call(&me, &node, function, arguments, timeout));
-            match select(call, done.cancellation()).await {
-                Either::Left((answer, _)) => answer,
-                // Nobody waits any more.
-                Either::Right(_) => return Ok(()),
-            }
-        };
-        let _ = done.send(answer);
-        Ok(())
-    });
-    drop(started);
-    reply
+    local.ask(
+        || Err(RpcError::Stopped),
+        move |me| async move { call(&me, &node, function, arguments, timeout).await },
+    )
 }
 
 /// Waits for at most so long.

@@ -7,6 +7,7 @@ use krarup_transport::dist::control::SpawnRequest;
 use krarup_transport::term::{Atom, Term};
 
 use super::{Function, FunctionName, Raise};
+use crate::atoms::atom;
 use crate::process::{ExitReason, Process, ProcessResult, panic_reason};
 
 /// A function, its arguments, and who learns what becomes of them.
@@ -171,10 +172,6 @@ impl Teller {
 fn frame_of_apply(arguments: Option<Vec<Term>>) -> Term {
     let arguments = arguments.map_or(Term::Integer(2), Term::List);
     Term::Tuple(vec![atom("erlang"), atom("apply"), arguments, nil()])
-}
-
-fn atom(text: &'static str) -> Term {
-    Term::Atom(Atom::from_static(text))
 }
 
 fn nil() -> Term {

@@ -1,7 +1,8 @@
 //! What a node says of itself: the maps behind `krarup:info/0` and `krarup:metrics/0`.
 
-use krarup_transport::term::{Atom, Map, Term};
+use krarup_transport::term::{Map, Term};
 
+use crate::atoms::atom;
 use crate::node::{Node, ShardStats};
 use crate::process::Process;
 
@@ -63,8 +64,4 @@ fn map<const N: usize>(entries: [(&'static str, Term); N]) -> Term {
 
 fn number(value: u64) -> Term {
     Term::from(value)
-}
-
-fn atom(text: &'static str) -> Term {
-    Term::Atom(Atom::from_static(text))
 }

@@ -10,6 +10,7 @@ use krarup_transport::io::sleep;
 use krarup_transport::term::{Atom, Pid, Term};
 
 use super::about;
+use crate::atoms::atom;
 use crate::net_kernel::{NodeInfo, NodeType};
 use crate::node::{NameType, Node};
 use crate::process::{Destination, Process};
@@ -248,8 +249,4 @@ fn system_info(node: &Node, what: &Term) -> Value {
 
 fn own_name(node: &Node) -> Term {
     node.name().map_or_else(|| atom("nonode@nohost"), Term::Atom)
-}
-
-fn atom(text: &'static str) -> Term {
-    Term::Atom(Atom::from_static(text))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use krarup_transport::term::{Atom, Pid, Term};
 
 use super::user::{Printed, lead};
+use crate::atoms::{atom, is};
 use crate::gen_server::Request;
 use crate::process::{Process, ProcessResult, Signal};
 use crate::rpc::RpcError;
@@ -157,12 +158,4 @@ fn exit_of(reason: Term) -> Term {
 
 fn tuple<const N: usize>(elements: [Term; N]) -> Term {
     Term::Tuple(elements.to_vec())
-}
-
-fn is(term: &Term, text: &str) -> bool {
-    term.as_atom().is_some_and(|atom| atom.as_str() == text)
-}
-
-fn atom(text: &'static str) -> Term {
-    Term::Atom(Atom::from_static(text))
 }

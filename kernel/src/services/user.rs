@@ -7,8 +7,9 @@
 use std::io::Write;
 use std::time::Duration;
 
-use krarup_transport::term::{Atom, Pid, Term};
+use krarup_transport::term::{Pid, Term};
 
+use crate::atoms::{atom, is};
 use crate::node::{Output, SendError};
 use crate::process::{Process, ProcessResult, Signal};
 
@@ -186,14 +187,6 @@ fn flatten(chars: &Term, is_latin1: bool, out: &mut Vec<u8>) -> Option<()> {
         }
     }
     Some(())
-}
-
-fn is(term: &Term, text: &str) -> bool {
-    term.as_atom().is_some_and(|atom| atom.as_str() == text)
-}
-
-fn atom(text: &'static str) -> Term {
-    Term::Atom(Atom::from_static(text))
 }
 
 #[cfg(test)]

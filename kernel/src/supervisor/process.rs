@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
-use krarup_transport::term::{Atom, Pid, Term};
+use krarup_transport::term::{Pid, Term};
 use serde::Deserialize;
 
 use super::machine::{Ending, Machine, Order, Place, Refusal, is_orderly};
 use super::spec::{Kind, Shutdown};
 use super::{ChildSpec, Supervisor};
+use crate::atoms::{atom, is};
 use crate::gen_server::{Answer, Caller, GenServer, serve};
 use crate::node::SpawnError;
 use crate::process::{ExitReason, Process, ProcessResult, Signal, error_reason};
@@ -283,14 +284,6 @@ async fn stop(me: &mut Process, child: &Pid, shutdown: Shutdown) {
 
 fn exit(reason: Term) -> ProcessResult {
     Err(ExitReason(reason).into())
-}
-
-fn is(term: &Term, text: &str) -> bool {
-    term.as_atom().map(Atom::as_str) == Some(text)
-}
-
-fn atom(text: &'static str) -> Term {
-    Term::Atom(Atom::from_static(text))
 }
 
 fn tuple<const N: usize>(elements: [Term; N]) -> Term {
