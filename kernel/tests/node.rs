@@ -1,5 +1,8 @@
 //! A node as a program uses it: processes, mailboxes, connections between two nodes.
 
+#[path = "support/port.rs"]
+mod port;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -15,13 +18,9 @@ use krarup::{
 use krarup_transport::epmd::message::NodeEntry;
 use krarup_transport::handshake::message::MessageKind;
 use krarup_transport::handshake::{Fault, HandshakeErrorKind, Stage};
+use port::free_port;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
-}
 
 fn builder(name: &str, epmd: u16) -> Builder {
     let cookie = Cookie::new("secret").expect("a cookie");

@@ -1,26 +1,18 @@
 //! `krarup node`, `ping` and `demo` as processes: the contracts scripts rely on.
 
+#[path = "support/port.rs"]
+mod port;
+
 use krarup::epmd::client;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-const LIMIT: Duration = Duration::from_secs(30);
+use port::free_port;
 
-/// A port nobody listens on and no outgoing connection takes: those get ports above 32767.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 6000).unwrap() * 2;
-    loop {
-        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-}
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn eventually(mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + LIMIT;

@@ -1,41 +1,24 @@
 //! Supervisors with real processes, on one shard and on several.
 
+#[path = "support/inside.rs"]
+mod inside;
 mod support;
 
 use std::collections::HashSet;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
+use inside::{atom, inside};
 use krarup::supervisor::{ChildSpec, Restart, Shutdown, Strategy, Supervisor};
 use krarup::term::{Atom, Pid, Term};
-use krarup::{CallError, ExitReason, Node, Process, ProcessResult, Signal};
+use krarup::{CallError, ExitReason, Node, Process, Signal};
 use support::{PATIENCE, pair, stop};
 
 /// Long enough that nothing is forgotten in the course of a test.
 const LONG: Duration = Duration::from_secs(3600);
 
-fn atom(text: &'static str) -> Term {
-    Term::Atom(Atom::from_static(text))
-}
-
 fn node() -> Node {
     Node::anonymous().shards(2).start().expect("the node starts")
-}
-
-/// Runs a test inside a process and waits for it.
-fn inside<F, R>(node: &Node, run: F)
-where
-    F: FnOnce(Process) -> R + Send + 'static,
-    R: Future<Output = ProcessResult> + 'static,
-{
-    let (done, finished) = mpsc::channel();
-    let guarded = move |me: Process| async move {
-        let outcome = run(me).await;
-        let _ = done.send(outcome.as_ref().copied().map_err(ToString::to_string));
-        outcome
-    };
-    node.spawn_on(0, None, guarded).wait().expect("a process");
-    finished.recv_timeout(PATIENCE).expect("the test ends without a panic").expect("it passes");
 }
 
 /// What children tell of their lives, in order: `+till` at the start, and at the end what ended it,
@@ -124,7 +107,7 @@ fn start(node: &Node, supervisor: Supervisor) -> (Pid, Receiver<Term>) {
 
 fn exit(node: &Node, pid: &Pid, reason: &'static str) {
     let pid = pid.clone();
-    inside(node, move |me| async move {
+    inside(node, 0, move |me| async move {
         me.exit(&pid, &atom(reason));
         Ok(())
     });
@@ -360,7 +343,7 @@ fn a_supervisor_is_asked_as_otp_asks() {
         assert!(answer.starts_with("{error,{bad_request,"), "{answer}");
     }
     // gen_server:stop/1, by its messages.
-    inside(&node, |mut me| async move {
+    inside(&node, 0, |mut me| async move {
         let from = Term::Tuple(vec![me.pid().into(), Term::Reference(me.reference())]);
         let terminate = Term::Tuple(vec![atom("terminate"), atom("normal")]);
         me.send("top", &Term::Tuple(vec![atom("system"), from, terminate])).await?;
@@ -382,7 +365,7 @@ fn a_child_whose_name_is_taken_does_not_start() {
     for shard in [0, 1] {
         let (failed, outcome) = mpsc::channel();
         let top = tree(diary.child("b").name("taken").shard(shard));
-        inside(&node, move |mut me| async move {
+        inside(&node, 0, move |mut me| async move {
             me.trap_exit(true);
             me.spawn_link(|me| top.run(me))?;
             if let Signal::Exit(exit) = me.recv().await? {
@@ -415,7 +398,7 @@ fn ids_are_not_given_twice() {
     let node = node();
     let (diary, _reading) = diary();
     let top = Supervisor::new(Strategy::OneForOne).child(diary.child("a")).child(diary.child("a"));
-    inside(&node, move |mut me| async move {
+    inside(&node, 0, move |mut me| async move {
         me.trap_exit(true);
         me.spawn_link(|me| top.run(me))?;
         let Signal::Exit(exit) = me.recv().await? else { panic!("no exit") };

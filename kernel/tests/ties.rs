@@ -1,11 +1,14 @@
 //! Links, monitors, calls and spawns between processes of one node, of its shards, and of two
 //! nodes.
 
+#[path = "support/inside.rs"]
+mod inside;
 mod support;
 
 use std::sync::mpsc;
 use std::time::Duration;
 
+use inside::{atom, inside};
 use krarup::gen_server::{Answer, Caller, serve};
 use krarup::term::{Atom, Pid, Term};
 use krarup::{
@@ -13,26 +16,6 @@ use krarup::{
     Signal, Ties,
 };
 use support::{PATIENCE, pair, pair_with, stop};
-
-fn atom(text: &'static str) -> Term {
-    Term::Atom(Atom::from_static(text))
-}
-
-/// Runs a test inside a process, for the parts that have to be on a shard, and waits for it.
-fn inside<F, R>(node: &Node, shard: usize, run: F)
-where
-    F: FnOnce(Process) -> R + Send + 'static,
-    R: Future<Output = ProcessResult> + 'static,
-{
-    let (done, finished) = mpsc::channel();
-    let guarded = move |me: Process| async move {
-        let outcome = run(me).await;
-        let _ = done.send(outcome.as_ref().copied().map_err(ToString::to_string));
-        outcome
-    };
-    node.spawn_on(shard, None, guarded).wait().expect("a process");
-    finished.recv_timeout(PATIENCE).expect("the test ends without a panic").expect("it passes");
-}
 
 /// Waits until it is told to end with a reason.
 async fn mortal(mut me: Process) -> ProcessResult {

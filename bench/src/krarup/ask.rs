@@ -81,7 +81,7 @@ pub(super) async fn functions(
 }
 
 /// Times questions for as long as the settings say, and tells.
-async fn timed(
+pub(super) async fn timed(
     settings: Settings,
     mut ask: impl AsyncFnMut(u64) -> Result<(), Failure>,
 ) -> Result<(), Failure> {

@@ -1,18 +1,15 @@
 //! What several suites of nodes within one process share.
 
-use std::net::{Ipv4Addr, TcpListener};
+mod port;
+
 use std::time::Duration;
 
 use krarup::epmd::EpmdMode;
 use krarup::{Builder, Cookie, Node};
+use port::free_port;
 
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
-}
 
 /// Two nodes, `a@127.0.0.1` and `b@127.0.0.1`, that do not know each other yet.
 pub(crate) fn pair(shards: usize) -> (Node, Node) {
