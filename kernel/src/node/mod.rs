@@ -1,7 +1,9 @@
 //! The node: configured by [`Builder`], reached by [`Node`].
 
 mod builder;
+mod calls;
 mod config;
+mod connections;
 mod encoded;
 mod error;
 mod life;
@@ -21,7 +23,6 @@ use futures_util::future::{Either, select};
 use krarup_transport::shard::{Full, Remote};
 use krarup_transport::term::{Atom, Creation, Pid};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 pub use builder::Builder;
 pub use config::{AutoConnect, Checksum, FabricConfig, NameType, NodeConfig, Output};
@@ -33,13 +34,11 @@ pub use reply::Reply;
 pub(crate) use reply::block_on;
 pub use stats::{LaneStats, LinkStats, ShardStats};
 
-use crate::gen_server::{self, CallError};
-use crate::net_kernel::{ConnectError, NodeInfo};
 use crate::process::{
     AsDestination, Destination, ExternalQueue, Identity, Mailbox, Owner, Process, ProcessId,
     ProcessResult,
 };
-use crate::rpc::{self, Arguments, FromArguments, Functions, Raise, RpcError};
+use crate::rpc::Functions;
 use crate::shard::{self, Executors, Shard, ShardMessage};
 
 /// A handle of a node: cheap to clone, usable from any thread and any async runtime.
@@ -481,207 +480,6 @@ impl Node {
 
     pub(crate) fn end_process(&self, id: ProcessId) {
         self.run_on(usize::from(id.shard), move |shard| shard.end_normally(id));
-    }
-}
-
-/// Calls of servers and functions, and functions for others to call.
-impl Node {
-    /// Lets other nodes call a function: by `spawn`, `rpc` and `erpc` of Erlang, and by
-    /// [`Process::rpc`] and [`Process::spawn_at`]. Its arity is the number of its arguments, a
-    /// tuple; a function of a module, name and arity that is there already is replaced.
-    ///
-    /// It runs as a process of its own on the shard that was asked.
-    ///
-    /// ```
-    /// # use krarup::{Node, Raise};
-    /// # let node = Node::anonymous().shards(1).start().unwrap();
-    /// node.register_function("math", "add", |_me, (a, b): (i64, i64)| async move {
-    ///     a.checked_add(b).ok_or(Raise::error("system_limit"))
-    /// });
-    /// # node.stop().wait();
-    /// ```
-    ///
-    /// # Panics
-    /// When the arguments are of no certain number; use [`Node::register_function_of`].
-    pub fn register_function<A, R, F, Fut>(&self, module: &str, function: &str, run: F)
-    where
-        A: FromArguments,
-        R: Serialize,
-        F: Fn(Process, A) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<R, Raise>> + 'static,
-    {
-        let arity = A::ARITY.expect("a tuple of arguments has a number of elements");
-        self.register_function_of(arity, module, function, run);
-    }
-
-    /// As [`Node::register_function`], for arguments that come as a vector of so many terms.
-    pub fn register_function_of<A, R, F, Fut>(
-        &self,
-        arity: usize,
-        module: &str,
-        function: &str,
-        run: F,
-    ) where
-        A: FromArguments,
-        R: Serialize,
-        F: Fn(Process, A) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<R, Raise>> + 'static,
-    {
-        self.0.functions.insert(rpc::named(module, function, arity), rpc::typed(run));
-    }
-
-    /// Whether a function is registered, or any of its module.
-    pub(crate) fn has_function(&self, module: &Atom, function: Option<(&Atom, usize)>) -> bool {
-        self.0.functions.contains(module, function)
-    }
-
-    /// The cookie of peers without one of their own, while the node is alive.
-    pub(crate) fn cookie(&self) -> Reply<Option<Atom>> {
-        let (done, reply) = Reply::pair(|| None);
-        self.on_kernel(move |shard| {
-            let _ = done.send(shard.kernel().and_then(|kernel| kernel.cookie()));
-        });
-        reply
-    }
-
-    pub(crate) fn functions(&self) -> &Functions {
-        &self.0.functions
-    }
-
-    /// Calls a server; see [`Process::call`]. The answer is given up when the reply is dropped.
-    ///
-    /// # Errors
-    /// As [`Process::call`].
-    pub fn call<T: DeserializeOwned + Send + 'static>(
-        &self,
-        server: impl AsDestination,
-        request: &(impl Serialize + ?Sized),
-        timeout: Duration,
-    ) -> Reply<Result<T, CallError>> {
-        let to = server.as_destination().into();
-        gen_server::call_from_outside(self, to, Encoded::new(request), timeout)
-    }
-
-    /// Tells a server something without waiting for an answer; see [`Process::cast`].
-    ///
-    /// # Errors
-    /// As [`Node::send`].
-    pub fn cast(
-        &self,
-        server: impl AsDestination,
-        request: &(impl Serialize + ?Sized),
-    ) -> Reply<Result<(), SendError>> {
-        match gen_server::cast_message(request) {
-            Ok(message) => self.send_encoded(server, message),
-            Err(error) => Reply::known(Err(error.into())),
-        }
-    }
-
-    /// Calls a function on a node; see [`Process::rpc`]. The call is given up when the reply is
-    /// dropped.
-    ///
-    /// # Errors
-    /// As [`Process::rpc`].
-    pub fn rpc<T: DeserializeOwned + Send + 'static>(
-        &self,
-        node: &str,
-        module: &str,
-        function: &str,
-        arguments: impl Arguments,
-        timeout: Duration,
-    ) -> Reply<Result<T, RpcError>> {
-        let name = rpc::named(module, function, arguments.arity());
-        match arguments.to_encoded() {
-            Ok(arguments) => rpc::call_from_outside(self, node, name, arguments, timeout),
-            Err(error) => Reply::known(Err(error.into())),
-        }
-    }
-}
-
-/// Connections (Erlang: `net_kernel` and the distribution BIFs).
-impl Node {
-    /// Connects to a node (OTP: `net_kernel:connect_node/1`); answered when it is up, also if it
-    /// was before.
-    ///
-    /// # Errors
-    /// [`ConnectError`]: the step that failed, and why.
-    pub fn connect(&self, node: &str) -> Reply<Result<(), ConnectError>> {
-        self.connect_as(node, false)
-    }
-
-    /// Connects without showing in each other's `nodes()` (OTP: `hidden_connect_node/1`).
-    ///
-    /// # Errors
-    /// As [`Node::connect`].
-    pub fn connect_hidden(&self, node: &str) -> Reply<Result<(), ConnectError>> {
-        self.connect_as(node, true)
-    }
-
-    fn connect_as(&self, node: &str, hidden: bool) -> Reply<Result<(), ConnectError>> {
-        let node = match Atom::new(node) {
-            Ok(node) => node,
-            Err(error) => return Reply::known(Err(ConnectError::Name(error.to_string()))),
-        };
-        let (done, reply) = Reply::pair(|| Err(ConnectError::Stopped));
-        self.on_kernel(move |shard| {
-            if let Some(kernel) = shard.kernel() {
-                kernel.connect(&node, hidden, done);
-            }
-        });
-        reply
-    }
-
-    pub(crate) fn auto_connect(&self, node: &Atom) -> Reply<Result<(), ConnectError>> {
-        let node = node.clone();
-        let (done, reply) = Reply::pair(|| Err(ConnectError::Stopped));
-        self.on_kernel(move |shard| {
-            if let Some(kernel) = shard.kernel() {
-                kernel.auto_connect(&node, done);
-            }
-        });
-        reply
-    }
-
-    /// Ends the connection to a node (OTP: `disconnect_node/1`); true when there was one. Answered
-    /// after its `nodedown` is delivered.
-    pub fn disconnect(&self, node: &str) -> Reply<bool> {
-        let Ok(node) = Atom::new(node) else { return Reply::known(false) };
-        let (done, reply) = Reply::pair(|| false);
-        self.on_kernel(move |shard| {
-            if let Some(kernel) = shard.kernel() {
-                kernel.disconnect(&node, done);
-            }
-        });
-        reply
-    }
-
-    /// The connected nodes, visible and hidden.
-    pub fn nodes(&self) -> Reply<Vec<NodeInfo>> {
-        let (done, reply) = Reply::pair(Vec::new);
-        self.on_kernel(move |shard| {
-            let nodes = shard.kernel().map(|kernel| kernel.nodes()).unwrap_or_default();
-            let _ = done.send(nodes);
-        });
-        reply
-    }
-
-    /// Lets only these nodes connect from now on; more calls add more
-    /// (OTP: `net_kernel:allow/1`).
-    pub fn allow(&self, nodes: Vec<String>) -> Reply<()> {
-        let (done, reply) = Reply::pair(|| ());
-        self.on_kernel(move |shard| {
-            if let Some(kernel) = shard.kernel() {
-                kernel.allow(nodes);
-            }
-            let _ = done.send(());
-        });
-        reply
-    }
-
-    /// Asks a node whether it accepts us (OTP: `net_adm:ping/1`): connects if need be, true for
-    /// `pong`.
-    pub fn ping(&self, node: &str, timeout: Duration) -> Reply<bool> {
-        crate::net_adm::ping(self, node, timeout)
     }
 }
 

@@ -3,22 +3,22 @@
 //! Carries out what the [`NetKernel`] machine decides, keeps the registered names, and answers the
 //! node's handle. It never sits on the data path.
 
+mod handshakes;
+mod names;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_channel::oneshot;
 use krarup_transport::fabric::SessionId;
-use krarup_transport::handshake::{
-    Accept, AcceptorConfig, Challenge, Cookie, Decision as Verdict, Flags, InitiatorConfig,
-    LengthPrefix, LocalName, NameError, NameMode, NodeName, Timeouts,
-};
-use krarup_transport::io::{Listener, PeerAddress, SocketOptions, sleep};
+use krarup_transport::handshake::{Challenge, Cookie, NodeName};
+use krarup_transport::io::{Listener, PeerAddress, sleep};
 use krarup_transport::term::{Atom, Creation};
 
+use self::names::{NameBarrier, Spread};
 use super::bundle::{Bundle, LinkId};
 use super::connect::{self, Leash};
 use super::pace::Pace;
@@ -27,10 +27,10 @@ use super::settle::{Carrier, Finished, Talk};
 use super::throttle::Throttle;
 use super::{KernelEvent, Shard, ShardMessage};
 use crate::net_kernel::{
-    Action, AttemptId, BarrierId, ConnectError, ConnectionId, Decision, NetKernel, NodeDownReason,
-    NodeInfo, NodeType, Order, PeerLink, SystemError, WaiterId,
+    Action, AttemptId, BarrierId, ConnectError, ConnectionId, NetKernel, NodeDownReason, NodeInfo,
+    NodeType, Order, PeerLink, SystemError, WaiterId,
 };
-use crate::node::{AutoConnect, NameType, NodeConfig, SpawnError};
+use crate::node::{AutoConnect, NodeConfig};
 use crate::process::ProcessId;
 
 /// Sockets that have not proven the cookie; beyond it the oldest is closed. It lets in a cluster
@@ -53,12 +53,12 @@ pub(crate) struct Life {
 
 pub(crate) struct KernelShard {
     shard: RefCell<std::rc::Weak<Shard>>,
-    pub(super) config: NodeConfig,
-    pub(super) life: RefCell<Option<Life>>,
+    pub(in crate::shard) config: NodeConfig,
+    pub(in crate::shard) life: RefCell<Option<Life>>,
     /// Holds the tasks that accept connections.
     accepting: RefCell<Vec<Rc<Leash>>>,
-    pub(super) machine: RefCell<NetKernel>,
-    pub(super) challenges: RefCell<Vec<Challenge>>,
+    pub(in crate::shard) machine: RefCell<NetKernel>,
+    pub(in crate::shard) challenges: RefCell<Vec<Challenge>>,
     strangers: RefCell<VecDeque<Rc<Leash>>>,
     /// Bounds the log lines about strangers that made room.
     crowd_log: Throttle,
@@ -66,13 +66,13 @@ pub(crate) struct KernelShard {
     refusal_log: Throttle,
     attempts: RefCell<HashMap<AttemptId, Rc<Leash>>>,
     /// When attempts of this node begin.
-    pub(super) pace: Pace,
+    pub(in crate::shard) pace: Pace,
     /// What is being settled on first links that were accepted.
-    pub(super) settling: RefCell<HashMap<SessionId, Rc<Talk>>>,
-    pub(super) sessions: Sessions,
+    pub(in crate::shard) settling: RefCell<HashMap<SessionId, Rc<Talk>>>,
+    pub(in crate::shard) sessions: Sessions,
     finished: RefCell<HashMap<AttemptId, Finished>>,
     /// What carries each connection, until it has ended.
-    pub(super) bundles: RefCell<HashMap<ConnectionId, Bundle>>,
+    pub(in crate::shard) bundles: RefCell<HashMap<ConnectionId, Bundle>>,
     waiters: RefCell<HashMap<WaiterId, Waiter>>,
     next_waiter: Cell<u64>,
     names: RefCell<HashMap<Atom, ProcessId>>,
@@ -85,7 +85,7 @@ pub(crate) struct KernelShard {
 }
 
 /// Calls a function when it goes out of scope.
-pub(super) struct Defer<F: Fn()>(pub(super) F);
+pub(in crate::shard) struct Defer<F: Fn()>(pub(in crate::shard) F);
 
 impl<F: Fn()> Drop for Defer<F> {
     fn drop(&mut self) {
@@ -97,30 +97,6 @@ impl<F: Fn()> Drop for Defer<F> {
 enum Waiter {
     Connect(oneshot::Sender<Result<(), ConnectError>>),
     Disconnect(oneshot::Sender<bool>),
-}
-
-struct NameBarrier {
-    missing: usize,
-    then: Spread,
-}
-
-/// What follows when every shard that was told of a name has said so.
-enum Spread {
-    /// Nobody waits for it.
-    Nothing,
-    Registered(oneshot::Sender<Result<(), SpawnError>>),
-    /// If the holder of the wanted name has ended, its shard has said so by now.
-    Confirmed {
-        wanted: Registration,
-        holder: ProcessId,
-    },
-}
-
-/// A name, who wants it, and who waits for the answer.
-struct Registration {
-    name: Atom,
-    process: ProcessId,
-    done: oneshot::Sender<Result<(), SpawnError>>,
 }
 
 impl KernelShard {
@@ -153,7 +129,7 @@ impl KernelShard {
     }
 
     /// Tells the kernel which shard it runs on.
-    pub(super) fn attach(&self, shard: &Rc<Shard>) {
+    pub(in crate::shard) fn attach(&self, shard: &Rc<Shard>) {
         self.shard.replace(Rc::downgrade(shard));
     }
 
@@ -196,7 +172,7 @@ impl KernelShard {
     }
 
     /// Calls the machine and carries out what follows.
-    pub(super) fn with<R>(self: &Rc<Self>, call: impl FnOnce(&mut NetKernel) -> R) -> R {
+    pub(in crate::shard) fn with<R>(self: &Rc<Self>, call: impl FnOnce(&mut NetKernel) -> R) -> R {
         let result = call(&mut self.machine.borrow_mut());
         self.carry_out_all();
         result
@@ -318,7 +294,7 @@ impl KernelShard {
     }
 
     /// Handles what a shard reports.
-    pub(super) fn event(self: &Rc<Self>, event: KernelEvent) {
+    pub(in crate::shard) fn event(self: &Rc<Self>, event: KernelEvent) {
         match event {
             KernelEvent::Acknowledged(barrier) => self.acknowledged(barrier),
             KernelEvent::LinkDown { connection, reason } => {
@@ -360,7 +336,7 @@ impl KernelShard {
     }
 
     /// Ends every link of a connection that is left.
-    pub(super) fn close_links(
+    pub(in crate::shard) fn close_links(
         &self,
         connection: ConnectionId,
         reason: &NodeDownReason,
@@ -374,7 +350,7 @@ impl KernelShard {
     }
 
     /// Tells the shard that keeps a lane.
-    pub(super) fn tell_lane(&self, link: LinkId, message: ShardMessage) {
+    pub(in crate::shard) fn tell_lane(&self, link: LinkId, message: ShardMessage) {
         let Some(shard) = self.shard.borrow().upgrade() else { return };
         let owner = {
             let bundles = self.bundles.borrow();
@@ -397,78 +373,6 @@ impl KernelShard {
             bundles.remove(&connection);
             drop(bundles);
             self.with(|machine| machine.link_down(connection, reason));
-        }
-    }
-
-    fn acknowledged(self: &Rc<Self>, barrier: BarrierId) {
-        if barrier.0 & NAME_BARRIER == 0 {
-            self.with(|machine| machine.acknowledged(barrier));
-            return;
-        }
-        let mut barriers = self.name_barriers.borrow_mut();
-        let Some(entry) = barriers.get_mut(&barrier) else { return };
-        entry.missing -= 1;
-        if entry.missing > 0 {
-            return;
-        }
-        let entry = barriers.remove(&barrier);
-        drop(barriers);
-        match entry.map(|entry| entry.then) {
-            Some(Spread::Registered(done)) => drop(done.send(Ok(()))),
-            Some(Spread::Confirmed { wanted, holder }) => {
-                if self.names.borrow().get(&wanted.name) == Some(&holder) {
-                    let _ = wanted.done.send(Err(SpawnError::NameTaken(wanted.name)));
-                } else {
-                    self.register(wanted.name, wanted.process, wanted.done);
-                }
-            }
-            Some(Spread::Nothing) | None => {}
-        }
-    }
-
-    /// Registers a name; answered when every shard knows.
-    ///
-    /// Who has been told that a process has ended can have its name at once, as in Erlang: before a
-    /// name counts as taken, the shard of its holder is asked.
-    pub(crate) fn register(
-        self: &Rc<Self>,
-        name: Atom,
-        process: ProcessId,
-        done: oneshot::Sender<Result<(), SpawnError>>,
-    ) {
-        let holder = self.names.borrow().get(&name).copied();
-        if let Some(holder) = holder {
-            let shard = usize::from(holder.shard);
-            let wanted = Registration { name: name.clone(), process, done };
-            let then = Spread::Confirmed { wanted, holder };
-            self.spread_name(shard..shard + 1, &name, Some(holder), then);
-            return;
-        }
-        self.names.borrow_mut().insert(name.clone(), process);
-        self.spread_to_all(&name, Some(process), Spread::Registered(done));
-    }
-
-    fn spread_to_all(self: &Rc<Self>, name: &Atom, process: Option<ProcessId>, then: Spread) {
-        let Some(shard) = self.shard.borrow().upgrade() else { return };
-        self.spread_name(0..shard.count, name, process, then);
-    }
-
-    /// Tells shards whose a name is, or that it is nobody's.
-    fn spread_name(
-        self: &Rc<Self>,
-        shards: Range<usize>,
-        name: &Atom,
-        process: Option<ProcessId>,
-        then: Spread,
-    ) {
-        let Some(shard) = self.shard.borrow().upgrade() else { return };
-        let number = self.next_name_barrier.get() + 1;
-        self.next_name_barrier.set(number);
-        let barrier = BarrierId(number | NAME_BARRIER);
-        let entry = NameBarrier { missing: shards.len(), then };
-        self.name_barriers.borrow_mut().insert(barrier, entry);
-        for other in shards {
-            shard.tell(other, ShardMessage::Name { barrier, name: name.clone(), process });
         }
     }
 
@@ -528,7 +432,7 @@ impl KernelShard {
     }
 
     /// An attempt is through its handshake.
-    pub(super) fn finished(self: &Rc<Self>, attempt: AttemptId, finished: Finished) {
+    pub(in crate::shard) fn finished(self: &Rc<Self>, attempt: AttemptId, finished: Finished) {
         let established = &finished.established;
         let link = PeerLink {
             creation: established.peer_creation,
@@ -539,7 +443,7 @@ impl KernelShard {
     }
 
     /// Whether a session is settled, and waits until its connection may come up.
-    pub(super) fn has_settled(&self, session: SessionId) -> bool {
+    pub(in crate::shard) fn has_settled(&self, session: SessionId) -> bool {
         self.finished.borrow().values().any(|finished| match &finished.carrier {
             Carrier::Lanes(lanes) => lanes.settled.agreement.session == session,
             Carrier::Plain(..) => false,
@@ -547,7 +451,7 @@ impl KernelShard {
     }
 
     /// Logs that somebody was not let in, but no more of that than is worth reading.
-    pub(super) fn note_refusal(&self, peer: &PeerAddress, error: &str) {
+    pub(in crate::shard) fn note_refusal(&self, peer: &PeerAddress, error: &str) {
         if let Some(held_back) = self.refusal_log.admit(Instant::now()) {
             if held_back > 0 {
                 tracing::warn!(held_back, "more connections were refused than are told");
@@ -556,19 +460,19 @@ impl KernelShard {
         }
     }
 
-    pub(super) fn attempt_failed(self: &Rc<Self>, attempt: AttemptId, why: ConnectError) {
+    pub(in crate::shard) fn attempt_failed(self: &Rc<Self>, attempt: AttemptId, why: ConnectError) {
         self.attempts.borrow_mut().remove(&attempt);
         self.with(|machine| machine.failed(attempt, why));
     }
 
     /// The peer's own attempt goes first.
-    pub(super) fn attempt_gave_way(self: &Rc<Self>, attempt: AttemptId) {
+    pub(in crate::shard) fn attempt_gave_way(self: &Rc<Self>, attempt: AttemptId) {
         self.attempts.borrow_mut().remove(&attempt);
         self.with(|machine| machine.gave_way(attempt, Instant::now()));
     }
 
     /// Admits a socket that has not proven anything; at the limit the oldest such goes.
-    pub(super) fn admit(&self) -> Rc<Leash> {
+    pub(in crate::shard) fn admit(&self) -> Rc<Leash> {
         let leash = Rc::<Leash>::default();
         let mut strangers = self.strangers.borrow_mut();
         if strangers.len() >= STRANGERS_MAX
@@ -589,153 +493,27 @@ impl KernelShard {
 
     /// Closes the oldest socket that has not proven anything, so that another one can be accepted;
     /// false if there is none.
-    pub(super) fn make_room(&self) -> bool {
+    pub(in crate::shard) fn make_room(&self) -> bool {
         let oldest = self.strangers.borrow_mut().pop_front();
         oldest.inspect(|oldest| oldest.pull()).is_some()
     }
 
     /// Logs that a connection could not be accepted.
-    pub(super) fn note_crowd(&self, error: &SystemError, refused: bool) {
+    pub(in crate::shard) fn note_crowd(&self, error: &SystemError, refused: bool) {
         if let Some(held_back) = self.crowd_log.admit(Instant::now()) {
             tracing::warn!(%error, refused, held_back, "a connection could not be accepted");
         }
     }
 
     /// Something was sent that is likely to be answered soon.
-    pub(super) fn expect_answer(&self) {
+    pub(in crate::shard) fn expect_answer(&self) {
         if let Some(shard) = self.shard.borrow().upgrade() {
             shard.io().handle().expect_answer();
         }
     }
 
     /// The socket is no stranger any more, or gone.
-    pub(super) fn dismiss(&self, leash: &Rc<Leash>) {
+    pub(in crate::shard) fn dismiss(&self, leash: &Rc<Leash>) {
         self.strangers.borrow_mut().retain(|other| !Rc::ptr_eq(other, leash));
     }
-
-    /// The verdict on a peer that stated its name.
-    pub(super) fn decide(
-        self: &Rc<Self>,
-        name: &NodeName,
-        leash: &Rc<Leash>,
-        attempt: &mut Option<AttemptId>,
-    ) -> Verdict {
-        let Ok(node) = Atom::new(name.as_str()) else { return Verdict::NotAllowed };
-        let (id, decision) = self.with(|machine| machine.inbound(&node));
-        let accept = match decision {
-            Decision::Ok => Accept::Ok,
-            Decision::OkSimultaneous => Accept::OkSimultaneous,
-            Decision::Alive => Accept::Alive,
-            Decision::Nok => return Verdict::Nok,
-            Decision::NotAllowed => {
-                tracing::warn!(%node, "a node that is not allowed tried to connect");
-                return Verdict::NotAllowed;
-            }
-        };
-        self.attempts.borrow_mut().insert(id, Rc::clone(leash));
-        *attempt = Some(id);
-        match self.cookie_for(name.as_str()) {
-            Some(cookie) => Verdict::Accept(accept, cookie),
-            None => Verdict::NotAllowed,
-        }
-    }
-
-    /// The verdict on a peer that asks for a name on its host (OTP: `-name undefined`).
-    pub(super) fn decide_name(
-        self: &Rc<Self>,
-        host: &str,
-        leash: &Rc<Leash>,
-        attempt: &mut Option<AttemptId>,
-    ) -> Verdict {
-        let Ok((name, creation)) = connect::fresh_name(host) else { return Verdict::NotAllowed };
-        match self.decide(&name, leash, attempt) {
-            Verdict::Accept(Accept::Ok, cookie) => {
-                Verdict::Accept(Accept::Named { name, creation }, cookie)
-            }
-            // A name of 64 random bits is not taken; whoever has it keeps it.
-            _ => Verdict::NotAllowed,
-        }
-    }
-
-    pub(super) fn cookie_for(&self, node: &str) -> Option<Cookie> {
-        let own = self.config.peer_cookies.iter().find(|(name, _)| name == node);
-        match own {
-            Some((_, cookie)) => Some(cookie.clone()),
-            None => self.life.borrow().as_ref().map(|life| life.cookie.clone()),
-        }
-    }
-
-    pub(super) fn acceptor_config(&self) -> Option<AcceptorConfig> {
-        let life = self.life.borrow();
-        let life = life.as_ref()?;
-        Some(AcceptorConfig {
-            local: life.name.clone(),
-            creation: life.creation,
-            flags: self.flags(!self.config.hidden),
-            challenge: connect::fresh_challenge().ok()?,
-            timeouts: self.timeouts(),
-            prefix: LengthPrefix::Two,
-            holds_ack: true,
-        })
-    }
-
-    pub(super) fn initiator_config(&self, peer: NodeName, hidden: bool) -> Option<InitiatorConfig> {
-        let cookie = self.cookie_for(peer.as_str())?;
-        let life = self.life.borrow();
-        let life = life.as_ref()?;
-        Some(InitiatorConfig {
-            local: LocalName::Named(life.name.clone(), life.creation),
-            peer,
-            flags: self.flags(!self.config.hidden && !hidden),
-            cookie,
-            challenge: connect::fresh_challenge().ok()?,
-            timeouts: self.timeouts(),
-            prefix: LengthPrefix::Two,
-        })
-    }
-
-    /// What this node says that it can.
-    fn flags(&self, published: bool) -> Flags {
-        let flags = Flags::ours(published);
-        if self.config.fabric.enabled { flags.with(Flags::FABRIC) } else { flags }
-    }
-
-    fn timeouts(&self) -> Timeouts {
-        Timeouts { stage: self.config.setup_time, total: self.config.setup_time * 3 }
-    }
-
-    pub(super) fn setup_time(&self) -> Duration {
-        self.config.setup_time
-    }
-
-    pub(super) fn is_ours(&self, challenge: Challenge) -> bool {
-        self.challenges.borrow().contains(&challenge)
-    }
-
-    pub(super) fn socket_options(&self) -> SocketOptions {
-        self.config.socket_options.clone()
-    }
-
-    pub(super) fn fixed_peer_port(&self) -> Option<u16> {
-        self.config.peer_port
-    }
-
-    pub(super) fn epmd_port(&self) -> u16 {
-        self.config.epmd_port
-    }
-
-    /// A name that this node may dial, by OTP's rules for long and short names.
-    pub(super) fn check_peer_name(&self, node: &Atom) -> Result<NodeName, ConnectError> {
-        let wrong = |error: NameError| ConnectError::Name(error.to_string());
-        let name = NodeName::parse(node.as_str()).map_err(wrong)?;
-        let mode = match self.config.name_type {
-            NameType::Long => NameMode::Long,
-            NameType::Short => NameMode::Short,
-        };
-        name.check_mode(mode).map_err(wrong)?;
-        Ok(name)
-    }
 }
-
-/// Barriers of names have this bit, those of the machine never.
-const NAME_BARRIER: u64 = 1 << 63;

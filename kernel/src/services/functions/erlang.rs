@@ -1,36 +1,15 @@
-//! The functions that a node with stock services offers to every Erlang shell.
-//!
-//! `erlang`, `net_kernel` and `net_adm`: this node as its administrators see it, with the values of
-//! OTP. Of other modules only what nodes ask each other unasked, answered as by a node that does
-//! not run them. `krarup`: this node's own.
+//! The functions of `erlang` that say what a node is, and those of its distribution.
 
-use std::time::Duration;
-
-use krarup_transport::io::sleep;
 use krarup_transport::term::{Atom, Pid, Term};
 
-use super::about;
+use super::{Value, own_name};
 use crate::atoms::atom;
 use crate::net_kernel::{NodeInfo, NodeType};
-use crate::node::{NameType, Node};
+use crate::node::Node;
 use crate::process::{Destination, Process};
 use crate::rpc::Raise;
 
-/// How long `net_adm:ping/1` waits for an answer, beyond which no node is alive.
-const PING_TIME_MAX: Duration = Duration::from_secs(60);
-
-type Value = Result<Term, Raise>;
-
-/// Registers all of them.
 pub(super) fn register(node: &Node) {
-    of_erlang(node);
-    of_net_kernel(node);
-    of_net_adm(node);
-    of_absent_applications(node);
-    of_krarup(node);
-}
-
-fn of_erlang(node: &Node) {
     let m = "erlang";
     node.register_function(m, "node", |me, ()| async move { Ok(own_name(&me.node())) });
     node.register_function(m, "is_alive", |me, ()| async move { Ok(me.node().is_alive()) });
@@ -100,105 +79,6 @@ fn of_erlang(node: &Node) {
     );
 }
 
-fn of_net_kernel(node: &Node) {
-    let m = "net_kernel";
-    node.register_function(m, "connect_node", |me, (name,): (Atom,)| async move {
-        connect(&me, &name, false).await
-    });
-    node.register_function(m, "hidden_connect_node", |me, (name,): (Atom,)| async move {
-        connect(&me, &name, true).await
-    });
-    node.register_function(m, "disconnect_node", |me, (name,): (Atom,)| async move {
-        Ok(me.node().disconnect(name.as_str()).await)
-    });
-    node.register_function(m, "get_net_ticktime", |me, ()| async move {
-        Ok(me.node().config().net_ticktime.as_secs())
-    });
-    node.register_function(m, "longnames", |me, ()| async move {
-        Ok(me.node().config().name_type == NameType::Long)
-    });
-    node.register_function(m, "nodename", |me, ()| async move { Ok(own_name(&me.node())) });
-    node.register_function(m, "allow", |me, (nodes,): (Vec<Term>,)| async move {
-        let names: Option<Vec<String>> =
-            nodes.iter().map(|node| Some(node.as_atom()?.as_str().to_owned())).collect();
-        let Some(names) = names else { return Ok(atom("error")) };
-        me.node().allow(names).await;
-        Ok(atom("ok"))
-    });
-}
-
-fn of_net_adm(node: &Node) {
-    let m = "net_adm";
-    node.register_function(m, "ping", |me, (name,): (Atom,)| async move {
-        let is_there = me.node().ping(name.as_str(), PING_TIME_MAX).await;
-        Ok(atom(if is_there { "pong" } else { "pang" }))
-    });
-    node.register_function(m, "localhost", |_, ()| async move {
-        let name = krarup_tuning::host::full_name().or_else(|_| krarup_tuning::host::name())?;
-        Ok(Term::charlist(&name))
-    });
-}
-
-/// What nodes ask each other without being told to, and what their shells and tools look for.
-fn of_absent_applications(node: &Node) {
-    node.register_function("application", "which_applications", |_, ()| async move {
-        Ok(Term::List(Vec::new()))
-    });
-    node.register_function("code", "ensure_loaded", |me, (module,): (Atom,)| async move {
-        Ok(if me.node().has_function(&module, None) {
-            Term::Tuple(vec![atom("module"), Term::Atom(module)])
-        } else {
-            Term::Tuple(vec![atom("error"), atom("nofile")])
-        })
-    });
-    node.register_function(
-        "code",
-        "which",
-        |_, (_,): (Atom,)| async move { Ok(atom("non_existing")) },
-    );
-    node.register_function("code", "is_loaded", |_, (_,): (Atom,)| async move { Ok(false) });
-    // Of a node in no group; itself it would be in one of its own.
-    node.register_function("global_group", "get_own_nodes", |_, ()| async move {
-        Ok(Term::List(Vec::new()))
-    });
-    node.register_function("global", "whereis_name", |_, (_,): (Term,)| async move {
-        Ok(atom("undefined"))
-    });
-    node.register_function("global", "registered_names", |_, ()| async move {
-        Ok(Term::List(Vec::new()))
-    });
-}
-
-fn of_krarup(node: &Node) {
-    let m = "krarup";
-    node.register_function(m, "info", |me, ()| async move { Ok(about::info(&me).await) });
-    node.register_function(m, "metrics", |me, ()| async move { Ok(about::metrics(&me).await) });
-    node.register_function(m, "processes", |me, ()| async move {
-        Ok(about::processes(&me.node()).await)
-    });
-    node.register_function(m, "echo", |_, (term,): (Term,)| async move { Value::Ok(term) });
-    node.register_function(m, "sleep", |_, (milliseconds,): (u32,)| async move {
-        sleep(Duration::from_millis(milliseconds.into())).await;
-        Ok(atom("ok"))
-    });
-    node.register_function(m, "crash", |_, (reason,): (Term,)| async move {
-        Value::Err(Raise::Error(reason))
-    });
-}
-
-async fn connect(me: &Process, name: &Atom, hidden: bool) -> Value {
-    let node = me.node();
-    if node.name().as_ref() == Some(name) {
-        return Ok(atom("true"));
-    }
-    let connected = if hidden {
-        node.connect_hidden(name.as_str()).await
-    } else {
-        node.connect(name.as_str()).await
-    };
-    Ok(Term::from(connected.is_ok()))
-}
-
 /// `nodes/1`: one of the sets, or all of a list of them.
 async fn nodes(me: &Process, what: &Term) -> Value {
     let sets: Vec<&Term> = match what {
@@ -245,8 +125,4 @@ fn system_info(node: &Node, what: &Term) -> Value {
         Some("system_architecture") => Term::charlist("krarup-linux"),
         _ => return Err(Raise::error("badarg")),
     })
-}
-
-fn own_name(node: &Node) -> Term {
-    node.name().map_or_else(|| atom("nonode@nohost"), Term::Atom)
 }

@@ -1,0 +1,95 @@
+//! Connections to other nodes, and who may have one.
+
+use std::time::Duration;
+
+use krarup_transport::term::Atom;
+
+use super::{Node, Reply};
+use crate::net_kernel::{ConnectError, NodeInfo};
+
+/// Connections (Erlang: `net_kernel` and the distribution BIFs).
+impl Node {
+    /// Connects to a node (OTP: `net_kernel:connect_node/1`); answered when it is up, also if it
+    /// was before.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the step that failed, and why.
+    pub fn connect(&self, node: &str) -> Reply<Result<(), ConnectError>> {
+        self.connect_as(node, false)
+    }
+
+    /// Connects without showing in each other's `nodes()` (OTP: `hidden_connect_node/1`).
+    ///
+    /// # Errors
+    /// As [`Node::connect`].
+    pub fn connect_hidden(&self, node: &str) -> Reply<Result<(), ConnectError>> {
+        self.connect_as(node, true)
+    }
+
+    fn connect_as(&self, node: &str, hidden: bool) -> Reply<Result<(), ConnectError>> {
+        let node = match Atom::new(node) {
+            Ok(node) => node,
+            Err(error) => return Reply::known(Err(ConnectError::Name(error.to_string()))),
+        };
+        let (done, reply) = Reply::pair(|| Err(ConnectError::Stopped));
+        self.on_kernel(move |shard| {
+            if let Some(kernel) = shard.kernel() {
+                kernel.connect(&node, hidden, done);
+            }
+        });
+        reply
+    }
+
+    pub(crate) fn auto_connect(&self, node: &Atom) -> Reply<Result<(), ConnectError>> {
+        let node = node.clone();
+        let (done, reply) = Reply::pair(|| Err(ConnectError::Stopped));
+        self.on_kernel(move |shard| {
+            if let Some(kernel) = shard.kernel() {
+                kernel.auto_connect(&node, done);
+            }
+        });
+        reply
+    }
+
+    /// Ends the connection to a node (OTP: `disconnect_node/1`); true when there was one. Answered
+    /// after its `nodedown` is delivered.
+    pub fn disconnect(&self, node: &str) -> Reply<bool> {
+        let Ok(node) = Atom::new(node) else { return Reply::known(false) };
+        let (done, reply) = Reply::pair(|| false);
+        self.on_kernel(move |shard| {
+            if let Some(kernel) = shard.kernel() {
+                kernel.disconnect(&node, done);
+            }
+        });
+        reply
+    }
+
+    /// The connected nodes, visible and hidden.
+    pub fn nodes(&self) -> Reply<Vec<NodeInfo>> {
+        let (done, reply) = Reply::pair(Vec::new);
+        self.on_kernel(move |shard| {
+            let nodes = shard.kernel().map(|kernel| kernel.nodes()).unwrap_or_default();
+            let _ = done.send(nodes);
+        });
+        reply
+    }
+
+    /// Lets only these nodes connect from now on; more calls add more
+    /// (OTP: `net_kernel:allow/1`).
+    pub fn allow(&self, nodes: Vec<String>) -> Reply<()> {
+        let (done, reply) = Reply::pair(|| ());
+        self.on_kernel(move |shard| {
+            if let Some(kernel) = shard.kernel() {
+                kernel.allow(nodes);
+            }
+            let _ = done.send(());
+        });
+        reply
+    }
+
+    /// Asks a node whether it accepts us (OTP: `net_adm:ping/1`): connects if need be, true for
+    /// `pong`.
+    pub fn ping(&self, node: &str, timeout: Duration) -> Reply<bool> {
+        crate::net_adm::ping(self, node, timeout)
+    }
+}
