@@ -10,6 +10,7 @@ mod error;
 mod life;
 mod reply;
 mod stats;
+mod ticks;
 
 use std::fmt;
 use std::future::Future;

@@ -351,6 +351,12 @@ impl Lane {
         action
     }
 
+    /// What is known of its peer's silence.
+    #[must_use]
+    pub const fn ticker(&self) -> &Ticker {
+        &self.ticker
+    }
+
     /// Puts another tick time in force.
     pub fn set_tick_config(&mut self, config: TickConfig, now: Instant) {
         self.ticker.reconfigure(config.halved(), now);

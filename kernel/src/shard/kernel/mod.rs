@@ -5,6 +5,7 @@
 
 mod handshakes;
 mod names;
+mod ticks;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -29,7 +30,7 @@ use super::throttle::Throttle;
 use super::{KernelEvent, Shard, ShardMessage};
 use crate::net_kernel::{
     Action, AttemptId, BarrierId, ConnectError, ConnectionId, Cookies, NetKernel, NodeDownReason,
-    NodeInfo, NodeType, Order, PeerLink, SystemError, WaiterId,
+    NodeInfo, NodeType, Order, PeerLink, SystemError, Ticktime, WaiterId,
 };
 use crate::node::{AutoConnect, NodeConfig};
 use crate::process::ProcessId;
@@ -81,6 +82,7 @@ pub(crate) struct KernelShard {
     next_name_barrier: Cell<u64>,
     /// Nodes that were up once, for [`AutoConnect::Once`].
     barred: RefCell<HashSet<Atom>>,
+    pub(in crate::shard) ticktime: RefCell<Ticktime>,
     carrying_out: Cell<bool>,
     expiry_armed: Cell<bool>,
 }
@@ -105,6 +107,7 @@ impl KernelShard {
         KernelShard {
             shard: RefCell::default(),
             machine: RefCell::new(NetKernel::new(shard_count, config.setup_time)),
+            ticktime: RefCell::new(Ticktime::new(config.tick())),
             config,
             life: RefCell::default(),
             accepting: RefCell::default(),
