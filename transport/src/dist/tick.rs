@@ -89,7 +89,7 @@ pub struct Ticker {
     missed_intervals: u32,
     received_bytes_seen: u64,
     written_bytes_seen: u64,
-    tick_bytes: u64,
+    tick_bytes: u8,
 }
 
 impl Ticker {
@@ -106,13 +106,13 @@ impl Ticker {
             // The handshake counts as the first sign of life.
             received_bytes_seen: u64::MAX,
             written_bytes_seen: 0,
-            tick_bytes: super::frame::TICK.len() as u64,
+            tick_bytes: super::frame::TICK.len() as u8,
         }
     }
 
     /// For connections on which a tick has another length than OTP's.
     #[must_use]
-    pub fn with_tick_bytes(self, tick_bytes: u64) -> Ticker {
+    pub fn with_tick_bytes(self, tick_bytes: u8) -> Ticker {
         Ticker { tick_bytes, ..self }
     }
 
@@ -212,7 +212,7 @@ impl Ticker {
 
     /// A tick's own bytes are no traffic: otherwise it would keep the next one from being sent.
     fn tick_sent(&mut self) {
-        self.written_bytes_seen = self.written_bytes_seen.wrapping_add(self.tick_bytes);
+        self.written_bytes_seen = self.written_bytes_seen.wrapping_add(self.tick_bytes.into());
     }
 }
 

@@ -387,7 +387,7 @@ impl Lane {
 }
 
 fn new_ticker(layout: Layout, config: TickConfig, now: Instant, phase: Duration) -> Ticker {
-    let tick_bytes = layout.header_bytes() as u64;
+    let tick_bytes = layout.header_bytes() as u8;
     Ticker::new(config.halved(), false, now, phase).with_tick_bytes(tick_bytes)
 }
 
