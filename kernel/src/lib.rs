@@ -7,7 +7,7 @@ mod atoms;
 pub mod cookie;
 pub mod epmd;
 pub mod gen_server;
-mod net_adm;
+pub mod net_adm;
 pub mod net_kernel;
 mod node;
 mod process;
