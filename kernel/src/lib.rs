@@ -21,10 +21,10 @@ pub use krarup_transport::buffer::Slice;
 pub use krarup_transport::handshake::Cookie;
 pub use krarup_transport::io::SocketOptions;
 pub use krarup_transport::term;
-pub use net_kernel::ConnectError;
+pub use net_kernel::{BadNodeMonitorOptions, ConnectError, NodeMonitorOptions, NodeTypes};
 pub use node::{
     AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LinkStats, NameType, Node,
-    NodeConfig, Output, Reply, SendError, ShardStats, SpawnError, StartError, Stopped,
+    NodeConfig, NotAlive, Output, Reply, SendError, ShardStats, SpawnError, StartError, Stopped,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,

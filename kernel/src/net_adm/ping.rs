@@ -8,6 +8,7 @@ use crate::gen_server::CallError;
 use crate::node::{Node, Reply};
 use crate::process::Process;
 use crate::rpc;
+use crate::shard::Approach;
 
 /// Connects to `node` if need be and asks its `net_kernel` whether it accepts us.
 ///
@@ -28,7 +29,7 @@ pub(crate) fn ping(local: &Node, node: &str, timeout: Duration) -> Reply<bool> {
 
 async fn ask(me: &Process, own: &Atom, node: &Atom, deadline: Instant) -> bool {
     let left = || deadline.saturating_duration_since(Instant::now());
-    let connected = rpc::within(left(), me.node().connect(node.as_str())).await;
+    let connected = rpc::within(left(), me.node().auto_connect(node, Approach::Active)).await;
     if !matches!(connected, Some(Ok(()))) {
         return false;
     }

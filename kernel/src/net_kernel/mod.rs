@@ -5,7 +5,10 @@
 //! (`crate::shard`) carries them out.
 
 mod connect_error;
+mod cookies;
+mod known;
 mod machine;
+mod node_monitor;
 mod peer;
 #[cfg(test)]
 mod simultaneous;
@@ -14,7 +17,9 @@ mod tests;
 mod types;
 
 pub use connect_error::{ConnectError, EpmdFailure, SystemError};
+pub(crate) use cookies::Cookies;
 pub use machine::NetKernel;
+pub use node_monitor::{BadNodeMonitorOptions, NodeMonitorOptions, NodeTypes};
 pub use types::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NodeDownReason, NodeInfo, NodeType,
     Order, PeerLink, WaiterId,

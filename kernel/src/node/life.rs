@@ -11,7 +11,7 @@ use krarup_transport::term::{Atom, Creation};
 use super::{NameType, Node, NodeConfig, StartError};
 use crate::cookie;
 use crate::epmd::{Keeper, KeeperConfig};
-use crate::net_kernel::NodeDownReason;
+use crate::net_kernel::{Cookies, NodeDownReason};
 use crate::process::Identity;
 use crate::shard::{Life, Shard, blocking, listen_unix};
 
@@ -55,7 +55,8 @@ pub(super) async fn start(shard: &Rc<Shard>, node: &Node, name: &str) -> Result<
     let identity = Identity { name: atom.clone(), creation };
     shard.set_identity_everywhere(identity).await;
     node.set_alive(Alive { name: atom, creation, port, keeper });
-    let life = Life { name, creation, cookie, port, unix_name };
+    let cookies = Cookies::new(cookie, config.peer_cookies.iter().cloned());
+    let life = Life { name, creation, cookies, port, unix_name };
     kernel.begin_life(life, unix_listener.into_iter().chain([listener]));
     Ok(())
 }

@@ -291,12 +291,6 @@ impl Process {
         self.shard.reference()
     }
 
-    /// Whether this process receives [`Signal::NodeUp`] and [`Signal::NodeDown`] for all nodes,
-    /// visible and hidden.
-    pub fn monitor_nodes(&self, on: bool) {
-        self.shard.subscribe(&self.cell, on);
-    }
-
     /// The registered process of this node.
     pub fn whereis(&self, name: &Atom) -> Option<Pid> {
         self.shard.whereis(name)

@@ -7,6 +7,7 @@
 mod absent;
 mod erlang;
 mod krarup;
+mod membership;
 mod net_adm;
 mod net_kernel;
 
@@ -21,6 +22,7 @@ type Value = Result<Term, Raise>;
 /// Registers all of them.
 pub(super) fn register(node: &Node) {
     erlang::register(node);
+    membership::register(node);
     net_kernel::register(node);
     net_adm::register(node);
     absent::register(node);
