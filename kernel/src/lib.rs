@@ -5,6 +5,7 @@
 
 mod atoms;
 pub mod cookie;
+pub mod discovery;
 pub mod epmd;
 pub mod gen_server;
 pub mod net_adm;
@@ -23,8 +24,9 @@ pub use krarup_transport::io::SocketOptions;
 pub use krarup_transport::term;
 pub use net_kernel::{BadNodeMonitorOptions, ConnectError, NodeMonitorOptions, NodeTypes};
 pub use node::{
-    AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LinkStats, NameType, Node,
-    NodeConfig, NotAlive, Output, Reply, SendError, ShardStats, SpawnError, StartError, Stopped,
+    AddressFamily, AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LinkStats,
+    NameType, Node, NodeConfig, NotAlive, Output, Reply, SendError, ShardStats, SpawnError,
+    StartError, Stopped,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,

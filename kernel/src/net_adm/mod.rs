@@ -11,8 +11,8 @@ mod world;
 
 pub use self::host_file::{HOST_FILE, HostFileError, host_file, host_file_in};
 pub use self::resolve::{NamesError, UnknownHost, dns_hostname, localhost, names};
-pub use self::world::{NetAdm, WorldError};
+pub use self::world::{Asked, NetAdm, WorldError};
 
 pub(crate) use self::ping::ping;
 pub(crate) use self::resolve::{Host, names_at};
-pub(crate) use self::world::peers;
+pub(crate) use self::world::{cut, peers};
