@@ -17,6 +17,7 @@ mod kept;
 mod kernel;
 mod lanes;
 mod links;
+mod locate;
 mod machine;
 mod message;
 mod node_monitors;

@@ -80,6 +80,8 @@ pub(crate) struct KernelShard {
     names: RefCell<HashMap<Atom, ProcessId>>,
     name_barriers: RefCell<HashMap<BarrierId, NameBarrier>>,
     next_name_barrier: Cell<u64>,
+    /// Ports of nodes that no epmd is asked for.
+    peer_ports: RefCell<HashMap<String, u16>>,
     /// Nodes that were up once, for [`AutoConnect::Once`].
     barred: RefCell<HashSet<Atom>>,
     pub(in crate::shard) ticktime: RefCell<Ticktime>,
@@ -106,6 +108,7 @@ impl KernelShard {
     pub(crate) fn new(config: NodeConfig, shard_count: usize) -> Self {
         KernelShard {
             shard: RefCell::default(),
+            peer_ports: RefCell::new(config.peer_ports.iter().cloned().collect()),
             machine: RefCell::new(NetKernel::new(shard_count, config.setup_time)),
             ticktime: RefCell::new(Ticktime::new(config.tick())),
             config,
