@@ -134,8 +134,9 @@ impl NetKernel {
             self.tell_connected(waiter, Err(ConnectError::NotAlive));
             return;
         }
-        let is_allowed = |list: &[String]| list.iter().any(|name| name == node.as_str());
-        if !self.allowed.is_empty() && !is_allowed(&self.allowed) {
+        // The list is asked for new attempts only: who is connected, or about to be, stays so.
+        let needs_attempt = self.peers.get(node).is_none_or(Peer::needs_attempt);
+        if needs_attempt && !self.may_call(node.as_str()) {
             self.tell_connected(waiter, Err(ConnectError::NotAllowed));
             return;
         }
@@ -146,16 +147,10 @@ impl NetKernel {
             self.tell_connected(waiter, Ok(()));
             return;
         }
-        let coming = peer.connection.as_ref().is_some_and(Connection::is_coming);
         let efforts = peer.efforts.get_or_insert_default();
         efforts.waiters.extend(waiter);
         efforts.awaits_peer.take_if(|awaited| awaited.is_hope);
-        if coming
-            || efforts.outbound.is_some()
-            || efforts.settling.is_some()
-            || efforts.ready.is_some()
-            || efforts.awaits_peer.is_some()
-        {
+        if !needs_attempt {
             return;
         }
         efforts.outbound = Some(attempt);
@@ -267,6 +262,11 @@ impl NetKernel {
             Some(peer) if peer.is_called() => Decision::OkSimultaneous,
             _ => Decision::Ok,
         }
+    }
+
+    /// Outbound entries match a full name only.
+    fn may_call(&self, node: &str) -> bool {
+        self.allowed.is_empty() || self.allowed.iter().any(|name| name == node)
     }
 
     /// Inbound entries match a full name, a bare host, or a bare name with an empty host
