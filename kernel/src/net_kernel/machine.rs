@@ -143,7 +143,7 @@ impl NetKernel {
         let attempt = AttemptId(self.fresh_id());
         self.known.learn(node);
         let peer = self.peers.entry(node.clone()).or_default();
-        if peer.connection.as_ref().is_some_and(|c| c.stage == Stage::Up && !c.closing) {
+        if peer.connection.as_ref().is_some_and(Connection::is_up) {
             self.tell_connected(waiter, Ok(()));
             return;
         }
@@ -168,7 +168,7 @@ impl NetKernel {
         }
         self.known.learn(node);
         let peer = self.peers.entry(node.clone()).or_default();
-        if peer.connection.as_ref().is_some_and(|c| c.stage == Stage::Up && !c.closing) {
+        if peer.connection.as_ref().is_some_and(Connection::is_up) {
             self.tell_connected(Some(waiter), Ok(()));
             return;
         }
@@ -196,10 +196,11 @@ impl NetKernel {
         }
     }
 
-    /// Ends every connection and attempt and makes the node not alive. The links report
-    /// [`NetKernel::link_down`] as always.
+    /// Ends every connection and attempt and makes the node not alive. Whoever was allowed is
+    /// forgotten. The links report [`NetKernel::link_down`] as always.
     pub fn stop(&mut self) {
         self.local = None;
+        self.allowed.clear();
         for peer in self.peers.values_mut() {
             let mut waiters = Vec::new();
             if let Some(efforts) = &mut peer.efforts {
@@ -228,6 +229,19 @@ impl NetKernel {
     /// True when no connection is left, on its way up or going down.
     pub fn is_quiet(&self) -> bool {
         self.connections.is_empty()
+    }
+
+    /// True when nothing is under way: no attempt, no connection that comes up or goes down, no
+    /// order that a shard has to acknowledge, and nobody who waits.
+    pub fn is_at_rest(&self) -> bool {
+        let is_at_rest = |peer: &Peer| {
+            let connection = peer.connection.as_ref();
+            peer.efforts.is_none() && connection.is_some_and(Connection::is_up)
+        };
+        self.attempts.is_empty()
+            && self.barriers.is_empty()
+            && self.actions.is_empty()
+            && self.peers.values().all(is_at_rest)
     }
 
     /// A stranger stated its name in an inbound handshake.

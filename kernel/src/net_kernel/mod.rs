@@ -17,7 +17,7 @@ mod tests;
 mod types;
 
 pub use connect_error::{ConnectError, EpmdFailure, SystemError};
-pub(crate) use cookies::Cookies;
+pub use cookies::Cookies;
 pub use machine::NetKernel;
 pub use node_monitor::{BadNodeMonitorOptions, NodeMonitorOptions, NodeTypes};
 pub use types::{

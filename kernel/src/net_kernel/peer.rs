@@ -130,6 +130,11 @@ impl Efforts {
 }
 
 impl Connection {
+    /// Announced everywhere, and nobody asked to end it.
+    pub(super) fn is_up(&self) -> bool {
+        !self.closing && self.stage == Stage::Up
+    }
+
     /// Up, or on its way up, and nobody asked to end it.
     pub(super) fn is_coming(&self) -> bool {
         !self.closing && matches!(self.stage, Stage::Routing | Stage::Announcing | Stage::Up)

@@ -406,8 +406,18 @@ fn stopping_ends_every_link_and_refuses_newcomers() {
     assert!(!kernel.is_quiet());
     kernel.link_down(id, NodeDownReason::NetKernelTerminated);
     settle_down(&mut kernel);
-    assert!(kernel.is_quiet());
+    assert!(kernel.is_quiet() && kernel.is_at_rest());
     assert_eq!(kernel.inbound(&node).1, Decision::NotAllowed);
+}
+
+#[test]
+fn whoever_was_allowed_is_forgotten_with_the_life() {
+    let mut kernel = machine(1);
+    kernel.allow(["x@h".into()]);
+    kernel.stop();
+    kernel.start(Atom::from_static("m@h"));
+    assert!(kernel.allowed().is_empty());
+    assert_eq!(kernel.inbound(&Atom::from_static("a@h")).1, Decision::Ok);
 }
 
 #[test]
