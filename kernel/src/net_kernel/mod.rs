@@ -18,7 +18,7 @@ mod ticktime;
 mod types;
 
 pub use connect_error::{ConnectError, EpmdFailure, SystemError};
-pub(crate) use cookies::Cookies;
+pub use cookies::Cookies;
 pub use machine::NetKernel;
 pub use node_monitor::{BadNodeMonitorOptions, NodeMonitorOptions, NodeTypes};
 pub use ticktime::{NetTicktime, TickOrder, Ticktime, TicktimeChange};

@@ -53,7 +53,6 @@ impl KernelShard {
 
     /// What the joins of a session with this peer are proven with.
     pub(super) fn credentials(&self, peer: &Established, role: Role) -> Option<Credentials> {
-        let cookie = self.cookie_for(peer.peer.as_str())?;
         let life = self.life.borrow();
         let life = life.as_ref()?;
         let ours = (life.name.clone(), life.creation);
@@ -62,6 +61,7 @@ impl KernelShard {
             Role::Initiator => (ours, theirs),
             Role::Acceptor => (theirs, ours),
         };
+        let cookie = peer.cookie.clone();
         Some(Credentials { cookie, initiator, acceptor, flags: peer.flags })
     }
 
