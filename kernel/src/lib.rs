@@ -23,8 +23,9 @@ pub use krarup_transport::io::SocketOptions;
 pub use krarup_transport::term;
 pub use net_kernel::ConnectError;
 pub use node::{
-    AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LinkStats, NameType, Node,
-    NodeConfig, Output, Reply, SendError, ShardStats, SpawnError, StartError, Stopped,
+    AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LifeState, LinkStats,
+    NameType, Node, NodeConfig, Output, Reply, SendError, ShardStats, SpawnError, StartError,
+    StartOptions, Started, StopError, Stopped,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,

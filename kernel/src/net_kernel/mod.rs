@@ -5,6 +5,8 @@
 //! (`crate::shard`) carries them out.
 
 mod connect_error;
+mod dynamic_name;
+mod given_names;
 mod machine;
 mod peer;
 #[cfg(test)]
@@ -14,6 +16,8 @@ mod tests;
 mod types;
 
 pub use connect_error::{ConnectError, EpmdFailure, SystemError};
+pub(crate) use dynamic_name::{DynamicName, Turn};
+pub(crate) use given_names::GivenNames;
 pub use machine::NetKernel;
 pub use types::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NodeDownReason, NodeInfo, NodeType,

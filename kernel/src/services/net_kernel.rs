@@ -30,13 +30,11 @@ fn answer(me: &Process, request: &Term) -> Option<Term> {
             _ => None,
         },
         Term::Atom(question) => match question.as_str() {
-            "longnames" => match node.config().name_type {
-                NameType::Long => atom("true"),
-                NameType::Short => atom("false"),
-            },
-            "nodename" => node.name().map(Term::Atom),
+            "longnames" => Some(Term::from(node.life()?.name_type == NameType::Long)),
+            "nodename" => Some(Term::Atom(Atom::new(&node.stated_name()?).ok()?)),
+            "get_state" => Some(super::functions::life::state(&node)),
             "ticktime" => {
-                let seconds = node.config().net_ticktime.as_secs();
+                let seconds = node.tick().ticktime().as_secs();
                 Some(Term::from(i64::try_from(seconds).ok()?))
             }
             _ => None,

@@ -56,7 +56,8 @@ impl KernelShard {
         let cookie = self.cookie_for(peer.peer.as_str())?;
         let life = self.life.borrow();
         let life = life.as_ref()?;
-        let ours = (life.name.clone(), life.creation);
+        // Of a node that the peer has just named, that name.
+        let ours = peer.assigned.clone().or_else(|| life.own.clone())?;
         let theirs = (peer.peer.clone(), peer.peer_creation);
         let (initiator, acceptor) = match role {
             Role::Initiator => (ours, theirs),
@@ -144,14 +145,14 @@ impl KernelShard {
     fn link_config(&self, established: &Established, node: &Atom, id: ConnectionId) -> LinkConfig {
         let (local, _) = self.identity();
         let mut config = LinkConfig::new(established.flags, local, node.clone());
-        config.tick = self.config.tick();
+        config.tick = self.tick();
         config.tick_phase = phase(config.tick, id.0);
         config
     }
 
     fn lane_config(&self, lanes: &Lanes, node: &Atom, peer_creation: Creation) -> LaneConfig {
         let mut config = LaneConfig::new(self.identity(), (node.clone(), peer_creation));
-        config.tick = self.config.tick();
+        config.tick = self.tick();
         config.checksum = lanes.settled.agreement.checksum;
         config.limits = config.limits.for_peer(lanes.settled.agreement.frame_bytes_max);
         config
@@ -160,7 +161,9 @@ impl KernelShard {
     fn identity(&self) -> (Atom, Creation) {
         let nobody = Identity::nobody();
         let name = self.machine.borrow().local().cloned().unwrap_or(nobody.name);
-        let creation = self.life.borrow().as_ref().map_or(nobody.creation, |life| life.creation);
+        let life = self.life.borrow();
+        let own = life.as_ref().and_then(|life| life.own.as_ref());
+        let creation = own.map_or(nobody.creation, |(_, creation)| *creation);
         (name, creation)
     }
 }

@@ -140,7 +140,7 @@ impl Shard {
     fn ticks_for_all_links(&self) -> usize {
         let clock = DriverConfig::default().tick;
         // Those of lanes are shorter.
-        let tick = self.node.config().tick().halved();
+        let tick = self.node.tick().halved();
         let ticks = tick.interval().as_nanos() / (4 * clock.as_nanos());
         usize::try_from(ticks).unwrap_or(usize::MAX).clamp(1, TICKS_FOR_ALL_LINKS_MAX)
     }

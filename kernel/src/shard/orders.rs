@@ -155,7 +155,7 @@ impl Shard {
         signal.adopt(|name, creation| self.identity_of(name, creation))
     }
 
-    fn tell_subscribers(self: &Rc<Self>, signal: impl Fn() -> Signal) {
+    pub(super) fn tell_subscribers(self: &Rc<Self>, signal: impl Fn() -> Signal) {
         let subscribers = self.subscribers.borrow().clone();
         for subscriber in subscribers {
             self.deliver(subscriber, signal());
@@ -274,9 +274,7 @@ impl Shard {
     pub(crate) async fn set_identity_everywhere(self: &Rc<Self>, identity: Identity) {
         self.everywhere(|| {
             let identity = identity.clone();
-            move |shard: &Rc<Shard>| {
-                shard.identity.replace(Rc::new(identity));
-            }
+            move |shard: &Rc<Shard>| shard.take_identity(identity)
         })
         .await;
     }

@@ -127,7 +127,7 @@ impl KernelShard {
         node: &Atom,
         lanes: &Lanes,
     ) {
-        let machine = Session::new(&lanes.settled, self.config.tick().ticktime(), Instant::now());
+        let machine = Session::new(&lanes.settled, self.tick().ticktime(), Instant::now());
         let sessions = &self.sessions;
         sessions.by_id.borrow_mut().insert(machine.id(), connection);
         let running = Running {

@@ -7,6 +7,7 @@
 mod absent;
 mod erlang;
 mod krarup;
+pub(super) mod life;
 mod net_adm;
 mod net_kernel;
 
@@ -22,6 +23,7 @@ type Value = Result<Term, Raise>;
 pub(super) fn register(node: &Node) {
     erlang::register(node);
     net_kernel::register(node);
+    life::register(node);
     net_adm::register(node);
     absent::register(node);
     krarup::register(node);

@@ -2,9 +2,9 @@
 
 use krarup_transport::term::{Atom, Term};
 
-use super::{Value, own_name};
+use super::Value;
 use crate::atoms::atom;
-use crate::node::{NameType, Node};
+use crate::node::Node;
 use crate::process::Process;
 
 pub(super) fn register(node: &Node) {
@@ -19,12 +19,8 @@ pub(super) fn register(node: &Node) {
         Ok(me.node().disconnect(name.as_str()).await)
     });
     node.register_function(m, "get_net_ticktime", |me, ()| async move {
-        Ok(me.node().config().net_ticktime.as_secs())
+        Ok(me.node().tick().ticktime().as_secs())
     });
-    node.register_function(m, "longnames", |me, ()| async move {
-        Ok(me.node().config().name_type == NameType::Long)
-    });
-    node.register_function(m, "nodename", |me, ()| async move { Ok(own_name(&me.node())) });
     node.register_function(m, "allow", |me, (nodes,): (Vec<Term>,)| async move {
         let names: Option<Vec<String>> =
             nodes.iter().map(|node| Some(node.as_atom()?.as_str().to_owned())).collect();
