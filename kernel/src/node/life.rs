@@ -153,7 +153,7 @@ pub(super) async fn start(
         }
         Wanted::Name(name) => name,
     };
-    let (listeners, unix_name) = doors(config, &options, &name)?;
+    let (listeners, unix_name) = doors(config, &options, &name).await?;
     life.unix_name = unix_name;
     // The first is that of others.
     alive.port = listeners.first().map(Listener::port);
@@ -208,7 +208,7 @@ async fn end(shard: &Rc<Shard>, kernel: &Rc<KernelShard>) {
 }
 
 /// Where others connect, and the name of the Unix socket that is among it.
-fn doors(
+async fn doors(
     config: &NodeConfig,
     options: &Settled,
     name: &NodeName,
@@ -216,13 +216,21 @@ fn doors(
     if !options.listens {
         return Ok((Vec::new(), Vec::new()));
     }
-    let listener = listen(config, name.host())?;
+    let listener = listen(config, name.host()).await?;
     let (unix_listener, unix_name) = unix_door(config);
     Ok(([listener].into_iter().chain(unix_listener).collect(), unix_name))
 }
 
-fn listen(config: &NodeConfig, host: &str) -> Result<Listener, StartError> {
-    let address = config.listen_address.unwrap_or_else(|| default_address(host));
+async fn listen(config: &NodeConfig, host: &str) -> Result<Listener, StartError> {
+    let address = match config.listen_address {
+        Some(address) => address,
+        // The resolver may take its time.
+        None => {
+            let host = host.to_owned();
+            let address = blocking(move || default_address(&host)).await;
+            address.map_err(StartError::Name)?
+        }
+    };
     let listen = ListenConfig { address, ports: config.listen_ports.clone(), ..Default::default() };
     Listener::bind(&listen).map_err(StartError::Listen)
 }
