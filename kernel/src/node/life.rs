@@ -159,7 +159,7 @@ pub(super) async fn start(
     alive.port = listeners.first().map(Listener::port);
     life.port = alive.port.unwrap_or(0);
     let keeper = register(config, &name, alive.port).await?;
-    let creation = keeper.creation();
+    let creation = shard.unused_creation(keeper.creation());
     alive.keeper = Some(keeper);
     let atom = Atom::new(name.as_str()).map_err(|error| StartError::Name(error.to_string()))?;
     let identity = Identity { name: atom.clone(), creation };

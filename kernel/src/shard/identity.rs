@@ -38,6 +38,18 @@ impl Shard {
         self.own(pid).map_or_else(|| pid.clone(), |id| self.pid(id))
     }
 
+    /// The creation for another life: `given`, or one after it that no former life had. An epmd
+    /// within this process ends with each life, and what the next one counts from is a time in
+    /// seconds.
+    pub(crate) fn unused_creation(&self, given: Creation) -> Creation {
+        let former = self.former.borrow();
+        let mut creation = given;
+        while former.iter().any(|identity| identity.creation == creation) {
+            creation = Creation(creation.0.wrapping_add(1).max(4));
+        }
+        creation
+    }
+
     /// Goes on under another name, or without one.
     pub(super) fn take_identity(&self, identity: Identity) {
         let former = self.identity.replace(Rc::new(identity));
