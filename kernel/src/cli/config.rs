@@ -61,6 +61,11 @@ pub(super) struct Layer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) connect: Vec<String>,
 
+    /// Whether other nodes can connect; one that does not listen is hidden
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dist_listen: Option<bool>,
+
     /// Lowest port to listen on; alone it is the only one
     #[arg(long, value_name = "PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -206,6 +211,7 @@ const KEYS: &[&str] = &[
     "connect-all",
     "dist-auto-connect",
     "connect",
+    "dist-listen",
     "listen-min",
     "listen-max",
     "listen-address",
@@ -287,6 +293,7 @@ impl Layer {
             connect_all: self.connect_all.or(lower.connect_all),
             dist_auto_connect: self.dist_auto_connect.or(lower.dist_auto_connect),
             connect: first(self.connect, lower.connect),
+            dist_listen: self.dist_listen.or(lower.dist_listen),
             listen_min: self.listen_min.or(lower.listen_min.filter(|_| unless(ports))),
             listen_max: self.listen_max.or(lower.listen_max.filter(|_| unless(ports))),
             listen_address: self.listen_address.or(lower.listen_address),
@@ -315,6 +322,7 @@ impl Layer {
             hidden: Some(false),
             connect_all: Some(true),
             dist_auto_connect: Some(AutoConnect::True),
+            dist_listen: Some(true),
             net_ticktime: Some(60),
             net_tickintensity: Some(4),
             net_setuptime: Some(7),
@@ -513,7 +521,7 @@ mod tests {
     fn every_field_is_a_known_key() {
         // A key the table forgets would be refused as unknown; one too many would be accepted.
         let all = "name=''\nsname=''\ncookie=''\ncookie-file=''\ncookie-for=[]\nhidden=true\n\
-                   connect-all=true\ndist-auto-connect='once'\nconnect=[]\nlisten-min=1\n\
+                   connect-all=true\ndist-auto-connect='once'\nconnect=[]\ndist-listen=true\nlisten-min=1\n\
                    listen-max=1\nlisten-address='::'\ndist-port=1\nnet-ticktime=1\n\
                    net-tickintensity=4\nnet-setuptime=1\nshards=1\nfabric=true\nlanes=2\n\
                    checksum='on'\nunix-lanes=true\nprofile='wan'\nsetopt=[]\n\

@@ -217,6 +217,7 @@ fn builder(settings: &Layer) -> Result<Builder, Failure> {
         },
         unix: settings.unix_lanes.unwrap_or(true),
     };
+    config.listen = settings.dist_listen.unwrap_or(true);
     config.listen_address = settings.listen_address;
     if let Some(min) = settings.listen_min {
         config.listen_ports = min..=settings.listen_max.unwrap_or(min);
