@@ -5,10 +5,11 @@
 mod port;
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use krarup::epmd::EpmdMode;
 use krarup::net_kernel::NodeDownReason;
+use krarup::supervisor::{ChildSpec, Strategy, Supervisor};
 use krarup::term::{Atom, Pid, Term};
 use krarup::{
     AsDestination, Builder, ConnectError, Cookie, Mailbox, NameType, Node, Process, ProcessResult,
@@ -284,4 +285,40 @@ fn a_node_that_does_not_listen_connects_hidden() {
     assert!(gone.starts_with("down a@127.0.0.1"), "{gone}");
     assert!(!gone.contains(&NodeDownReason::NetTickTimeout.to_string()), "{gone}");
     stop([a, b]);
+}
+
+#[test]
+fn a_supervisor_knows_its_children_under_another_name() {
+    let node = anonymous(free_port());
+    let child = ChildSpec::new("child", echo).name("child");
+    let top = Supervisor::new(Strategy::OneForOne).intensity(2, 3 * PATIENCE).child(child);
+    let top = node.spawn("top", |me| top.run(me)).expect("a process");
+    let mut mailbox = node.mailbox(None).wait().expect("a mailbox");
+    let child = |former: Option<&Pid>| {
+        let start = Instant::now();
+        loop {
+            match node.whereis("child").wait() {
+                Some(pid) if Some(&pid) != former => return pid,
+                _ => assert!(start.elapsed() < PATIENCE, "the child is not there"),
+            }
+            std::thread::yield_now();
+        }
+    };
+    child(None);
+    for life in 0..2 {
+        node.start("a@127.0.0.1").wait().expect("it comes alive");
+        let now = child(None);
+        mailbox.exit(&now, &Term::from("enough"));
+        let next = child(Some(&now));
+        round_trip(&mut mailbox, &next, life);
+        node.stop_distribution().wait().expect("stopped");
+    }
+    let monitor = mailbox.monitor(&top).wait().expect("the node runs");
+    mailbox.exit(&top, &Term::Atom(Atom::from_static("shutdown")));
+    match next(&mut mailbox) {
+        Signal::Down(down) => assert_eq!(down.reference, monitor),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(node.whereis("child").wait(), None);
+    stop([node]);
 }

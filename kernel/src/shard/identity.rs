@@ -34,7 +34,7 @@ impl Shard {
     }
 
     /// A pid as others know it: that of a process of this node under the present name.
-    pub(super) fn presented(&self, pid: &Pid) -> Pid {
+    pub(crate) fn presented(&self, pid: &Pid) -> Pid {
         self.own(pid).map_or_else(|| pid.clone(), |id| self.pid(id))
     }
 
