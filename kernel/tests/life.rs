@@ -322,3 +322,53 @@ fn a_supervisor_knows_its_children_under_another_name() {
     assert_eq!(node.whereis("child").wait(), None);
     stop([node]);
 }
+
+#[test]
+fn nobody_waits_for_ever_while_a_name_comes_and_goes() {
+    let epmd = free_port();
+    let (b, c) = (named("b@127.0.0.1", epmd), named("c@127.0.0.1", epmd));
+    let a = anonymous(epmd);
+    let peers = ["b@127.0.0.1", "c@127.0.0.1"];
+    a.start("undefined@127.0.0.1").wait().expect("it comes alive");
+    let (done, all_done) = mpsc::channel();
+    for thread in 0..4 {
+        let (a, b, c, done) = (a.clone(), b.clone(), c.clone(), done.clone());
+        std::thread::spawn(move || {
+            for round in 0..30_usize {
+                match (thread + round) % 5 {
+                    0 | 1 => drop(a.connect(peers[round % 2]).wait()),
+                    2 => drop(a.disconnect(peers[round % 2]).wait()),
+                    3 => {
+                        let name = a.name().map(|name| name.as_str().to_owned());
+                        let by = if round % 2 == 0 { &b } else { &c };
+                        by.disconnect(&name.unwrap_or_default()).wait();
+                    }
+                    _ if thread == 0 && round % 10 == 9 => {
+                        a.stop_distribution().wait().expect("it was started by a call");
+                        a.start("undefined@127.0.0.1").wait().expect("it comes alive");
+                    }
+                    _ => drop(a.nodes().wait()),
+                }
+            }
+            let _ = done.send(());
+        });
+    }
+    for _ in 0..4 {
+        all_done.recv_timeout(3 * PATIENCE).expect("everything asked for is answered");
+    }
+    // A name that is being lost at this moment may take the first of them with it.
+    let start = Instant::now();
+    while peers.iter().any(|peer| a.connect(peer).wait().is_err()) {
+        assert!(start.elapsed() < PATIENCE, "it does not come to rest");
+    }
+    let name = a.name().expect("a name");
+    for node in [&b, &c] {
+        assert_eq!(node.nodes().wait().iter().filter(|info| info.name == name).count(), 1);
+    }
+    round_trip(
+        &mut b.mailbox(None).wait().expect("a mailbox"),
+        &a.spawn("near", echo).expect("a process"),
+        1,
+    );
+    stop([a, b, c]);
+}
