@@ -21,11 +21,11 @@ pub use krarup_transport::buffer::Slice;
 pub use krarup_transport::handshake::Cookie;
 pub use krarup_transport::io::SocketOptions;
 pub use krarup_transport::term;
-pub use net_kernel::ConnectError;
+pub use net_kernel::{BadNodeMonitorOptions, ConnectError, NodeMonitorOptions, NodeTypes};
 pub use node::{
     AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LifeState, LinkStats,
-    NameType, Node, NodeConfig, Output, Reply, SendError, ShardStats, SpawnError, StartError,
-    StartOptions, Started, StopError, Stopped,
+    NameType, Node, NodeConfig, NotAlive, Output, Reply, SendError, ShardStats, SpawnError,
+    StartError, StartOptions, Started, StopError, Stopped,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,

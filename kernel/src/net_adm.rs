@@ -7,6 +7,7 @@ use krarup_transport::term::Atom;
 use crate::node::{Node, Reply};
 use crate::process::Process;
 use crate::rpc;
+use crate::shard::Approach;
 
 /// Connects to `node` if need be and asks its `net_kernel` whether it accepts us.
 ///
@@ -32,7 +33,7 @@ pub(crate) fn ping(local: &Node, node: &str, timeout: Duration) -> Reply<bool> {
 
 async fn ask(me: &Process, own: &Atom, node: &Atom, deadline: Instant) -> Option<bool> {
     let left = || deadline.saturating_duration_since(Instant::now());
-    rpc::within(left(), me.node().connect(node.as_str())).await?.ok()?;
+    rpc::within(left(), me.node().auto_connect(node, Approach::Active)).await?.ok()?;
     let question = (Atom::from_static("is_auth"), own);
     let answer = me.call::<Atom>(("net_kernel", node.as_str()), &question, left()).await;
     Some(answer.ok()?.as_str() == "yes")

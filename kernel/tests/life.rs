@@ -12,8 +12,8 @@ use krarup::net_kernel::NodeDownReason;
 use krarup::supervisor::{ChildSpec, Strategy, Supervisor};
 use krarup::term::{Atom, Pid, Term};
 use krarup::{
-    AsDestination, Builder, ConnectError, Cookie, Mailbox, NameType, Node, Process, ProcessResult,
-    Signal, StartError, StartOptions, Started, StopError,
+    AsDestination, Builder, ConnectError, Cookie, Mailbox, NameType, Node, NodeMonitorOptions,
+    NodeTypes, Process, ProcessResult, Signal, StartError, StartOptions, Started, StopError,
 };
 use port::free_port;
 
@@ -67,7 +67,8 @@ fn news(node: &Node) -> mpsc::Receiver<String> {
     let (told, all) = mpsc::channel();
     let (ready, is_ready) = mpsc::channel();
     let listen = move |mut me: Process| async move {
-        me.monitor_nodes(true);
+        let all = NodeMonitorOptions::default().node_type(NodeTypes::All).nodedown_reason();
+        me.monitor_nodes_with(true, all);
         let _ = ready.send(());
         while let Ok(signal) = me.recv().await {
             let line = match signal {

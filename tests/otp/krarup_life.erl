@@ -6,7 +6,7 @@ step(Module, Function, Arguments) ->
     plain(try do(Module, Function, Arguments) catch error:Reason -> {raised, Reason} end).
 
 do(life, subscribe, []) ->
-    net_kernel:monitor_nodes(true, [nodedown_reason, {node_type, all}]);
+    net_kernel:monitor_nodes(true, [nodedown_reason, {node_type, all}, connection_id]);
 %% The next so many messages.
 do(life, messages, [Count]) ->
     [receive Message -> Message after 20000 -> missing end || _ <- lists:seq(1, Count)];

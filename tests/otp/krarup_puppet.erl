@@ -19,9 +19,16 @@ run(Director) ->
         {do, From, Ref, Order} ->
             From ! {done, Ref, obey(Order)};
         Message ->
-            Director ! {signal, self(), Message}
+            Director ! {signal, self(), seen(Message)}
     end,
     run(Director).
+
+%% News of a node, with whether it is in `nodes/1` when they come.
+seen(Message) ->
+    case get(look_at_news) of
+        undefined -> Message;
+        Sets -> {Message, lists:member(element(2, Message), nodes(Sets))}
+    end.
 
 obey(here) ->
     here;
@@ -59,6 +66,15 @@ obey(alias) ->
     alias();
 obey({unalias, Alias}) ->
     unalias(Alias);
+obey({monitor_nodes, Flag, Options}) ->
+    net_kernel:monitor_nodes(Flag, Options);
+obey({monitor_node, Node, On, []}) ->
+    monitor_node(Node, On);
+obey({monitor_node, Node, On, Options}) ->
+    erlang:monitor_node(Node, On, Options);
+obey({look_at_news, Sets}) ->
+    put(look_at_news, Sets),
+    true;
 obey({disconnect, Node}) ->
     erlang:disconnect_node(Node);
 obey({spawn_at, none, Node, M, F, A}) ->

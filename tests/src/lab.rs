@@ -139,7 +139,17 @@ impl Lab {
     ///
     /// When it does not get ready.
     pub fn rust_node(&self, program: &str, name: &str) -> Process {
-        run_rust_node(Path::new(program), &format!("{name}@127.0.0.1"), self.epmd_port)
+        self.rust_node_with(program, name, &[])
+    }
+
+    /// As [`Lab::rust_node`], with more arguments of that program.
+    ///
+    /// # Panics
+    ///
+    /// As [`Lab::rust_node`].
+    pub fn rust_node_with(&self, program: &str, name: &str, arguments: &[&str]) -> Process {
+        let name = format!("{name}@127.0.0.1");
+        run_rust_node(Path::new(program), &name, self.epmd_port, arguments)
     }
 
     /// Starts an Elixir node. `name` is the part before the `@`.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use krarup::term::{Atom, Pid, Reference, Term};
 use krarup::{
-    AliasMode, AsDestination, CallError, Destination, ExitReason, Node, Process, Raise, RpcError,
-    SendError, Signal,
+    AliasMode, AsDestination, CallError, Destination, ExitReason, Node, NodeMonitorOptions,
+    Process, Raise, RpcError, SendError, Signal,
 };
 
 use crate::rust_node::SHARDS;
@@ -33,7 +33,7 @@ pub(crate) fn register(node: &Node) {
 
 /// Does what it is told, and returns the reason it is told to end with.
 async fn puppet(me: Process, director: Pid) -> Result<Term, Raise> {
-    Puppet { me, director, waiting: VecDeque::new() }.run().await
+    Puppet { me, director, waiting: VecDeque::new(), looks_at_news: false }.run().await
 }
 
 struct Puppet {
@@ -41,6 +41,8 @@ struct Puppet {
     director: Pid,
     /// What was received while looking for something else.
     waiting: VecDeque<Signal>,
+    /// It looks whether a node is connected of which there is news.
+    looks_at_news: bool,
 }
 
 impl Puppet {
@@ -50,7 +52,14 @@ impl Puppet {
                 Some(signal) => signal,
                 None => self.me.recv().await?,
             };
-            let message = self.as_message(&signal)?;
+            let mut message = self.as_message(&signal)?;
+            if self.looks_at_news
+                && let Some((_, [Term::Atom(node), ..])) = split(&message)
+            {
+                let nodes = self.me.node().nodes().await;
+                let is_there = nodes.iter().any(|info| info.name == *node);
+                message = tuple([message, Term::from(is_there)]);
+            }
             let Some((from, reference, order)) = order_in(&message) else {
                 let told = tuple([atom("signal"), Term::Pid(self.me.pid()), message]);
                 self.send(&self.director, &told).await?;
@@ -84,6 +93,9 @@ impl Puppet {
                 self.object(&down.from),
                 down.reason.clone(),
             ]),
+            Signal::NodeUp(up) => up.to_term(),
+            Signal::NodeDown(down) => down.to_term(),
+            Signal::NodeLost(node) => tuple([atom("nodedown"), Term::Atom((**node).clone())]),
             other => panic!("nobody asked for {other:?}"),
         })
     }
@@ -147,6 +159,33 @@ impl Puppet {
             ("cast", [server, request]) => {
                 // As in Erlang, nobody is told of one that does not arrive.
                 let _ = me.cast(destination(server)?, request).await;
+                true
+            }
+            ("monitor_nodes", [flag, options]) => {
+                let on = match flag.as_atom().map(Atom::as_str) {
+                    Some("true") => true,
+                    Some("false") => false,
+                    _ => return Ok(atom("error")),
+                };
+                return Ok(match NodeMonitorOptions::from_term(options) {
+                    Ok(options) => {
+                        me.monitor_nodes_with(on, options);
+                        atom("ok")
+                    }
+                    Err(bad) => bad.into_term(),
+                });
+            }
+            ("monitor_node", [Term::Atom(node), on, Term::List(options)]) => {
+                let on = *on == atom("true");
+                if options.is_empty() {
+                    me.monitor_node(node.as_str(), on)?;
+                } else {
+                    me.monitor_node_passively(node.as_str(), on)?;
+                }
+                true
+            }
+            ("look_at_news", [_]) => {
+                self.looks_at_news = true;
                 true
             }
             ("alias", []) => return Ok(Term::Reference(me.alias())),

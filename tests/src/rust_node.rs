@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use krarup::epmd::EpmdMode;
-use krarup::{Cookie, Node, StartError};
+use krarup::{AutoConnect, Cookie, Node, StartError};
 
 use crate::{Process, callee, functions, puppet};
 
@@ -24,10 +24,11 @@ const START: Duration = Duration::from_secs(30);
 /// # Panics
 ///
 /// On a shard's own thread.
-pub fn start_rust_node(name: &str) -> Result<Node, StartError> {
+pub fn start_rust_node(name: &str, auto_connect: AutoConnect) -> Result<Node, StartError> {
     let node = Node::builder(name)
         .cookie(Cookie::new("c").expect("this is a cookie"))
         .epmd(EpmdMode::External)
+        .auto_connect(auto_connect)
         .shards(SHARDS)
         .services(true)
         .spin(Duration::ZERO)
@@ -39,9 +40,14 @@ pub fn start_rust_node(name: &str) -> Result<Node, StartError> {
 }
 
 /// Runs the program `rust-node`, which does that, and waits until it is ready.
-pub(crate) fn run_rust_node(program: &Path, name: &str, epmd_port: u16) -> Process {
+pub(crate) fn run_rust_node(
+    program: &Path,
+    name: &str,
+    epmd_port: u16,
+    arguments: &[&str],
+) -> Process {
     let mut command = Command::new(program);
-    command.arg(name).env("ERL_EPMD_PORT", epmd_port.to_string());
+    command.arg(name).args(arguments).env("ERL_EPMD_PORT", epmd_port.to_string());
     let process = Process::start(&format!("Rust node {name}"), &mut command);
     process.wait_line("ready ", START);
     process

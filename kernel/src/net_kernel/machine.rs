@@ -14,12 +14,13 @@
 //! read has been delivered, routes removed on all shards, links and monitors and `nodedown` on all
 //! shards; only then may the name come up again.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use krarup_transport::term::Atom;
 
 use super::ConnectError;
+use super::known::KnownNodes;
 use super::peer::{Awaited, Connection, Peer, Stage};
 use super::types::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NodeDownReason, NodeInfo, Order,
@@ -34,8 +35,9 @@ pub struct NetKernel {
     is_unnamed: bool,
     shard_count: usize,
     setup_time: Duration,
-    allowed: Option<HashSet<String>>,
+    allowed: Vec<String>,
     peers: HashMap<Atom, Peer>,
+    known: KnownNodes,
     attempts: HashMap<AttemptId, Atom>,
     connections: HashMap<ConnectionId, Atom>,
     barriers: HashMap<BarrierId, Barrier>,
@@ -60,8 +62,9 @@ impl NetKernel {
             is_unnamed: false,
             shard_count,
             setup_time,
-            allowed: None,
+            allowed: Vec::new(),
             peers: HashMap::new(),
+            known: KnownNodes::default(),
             attempts: HashMap::new(),
             connections: HashMap::new(),
             barriers: HashMap::new(),
@@ -96,8 +99,22 @@ impl NetKernel {
     /// (OTP: `net_kernel:allow/1`).
     pub fn allow(&mut self, nodes: impl IntoIterator<Item = String>) {
         for node in nodes {
-            self.allowed.get_or_insert_default().insert(node);
+            if !self.allowed.contains(&node) {
+                self.allowed.push(node);
+            }
         }
+    }
+
+    /// Who may connect, in the order in which it was said; nobody is named where everybody may
+    /// (OTP: `net_kernel:allowed/0`).
+    pub fn allowed(&self) -> &[String] {
+        &self.allowed
+    }
+
+    /// The nodes that were connected, or that somebody wanted to connect to (OTP: `nodes(known)`,
+    /// where that is every node in a pid as well).
+    pub fn known(&self) -> impl Iterator<Item = &Atom> {
+        self.known.names()
     }
 
     /// `nodes(connected)` with the details of `nodes/2`.
@@ -111,6 +128,7 @@ impl NetKernel {
                     node_type: connection.link.node_type,
                     creation: connection.link.creation,
                     connection: connection.id,
+                    connection_id: connection.number,
                 })
             })
             .collect()
@@ -126,12 +144,13 @@ impl NetKernel {
             self.tell_connected(waiter, Err(ConnectError::NotAlive));
             return;
         }
-        let exact = |allowed: &HashSet<String>| allowed.contains(node.as_str());
-        if self.allowed.as_ref().is_some_and(|list| !exact(list)) {
+        let is_allowed = |list: &[String]| list.iter().any(|name| name == node.as_str());
+        if !self.allowed.is_empty() && !is_allowed(&self.allowed) {
             self.tell_connected(waiter, Err(ConnectError::NotAllowed));
             return;
         }
         let attempt = AttemptId(self.fresh_id());
+        self.known.learn(node);
         let peer = self.peers.entry(node.clone()).or_default();
         if peer.connection.as_ref().is_some_and(|c| c.stage == Stage::Up && !c.closing) {
             self.tell_connected(waiter, Ok(()));
@@ -140,6 +159,7 @@ impl NetKernel {
         let coming = peer.connection.as_ref().is_some_and(Connection::is_coming);
         let efforts = peer.efforts.get_or_insert_default();
         efforts.waiters.extend(waiter);
+        efforts.awaits_peer.take_if(|awaited| awaited.is_hope);
         if coming
             || efforts.outbound.is_some()
             || efforts.settling.is_some()
@@ -152,6 +172,28 @@ impl NetKernel {
         efforts.called = false;
         self.attempts.insert(attempt, node.clone());
         self.actions.push_back(Action::Dial { attempt, node: node.clone(), hidden });
+    }
+
+    /// Waits for `node` to connect, as long as a step of a handshake may take (OTP:
+    /// `passive_cnct`, for nodes that `dist_auto_connect` bars).
+    pub fn await_peer(&mut self, node: &Atom, waiter: WaiterId, now: Instant) {
+        if self.local.is_none() && !self.is_unnamed {
+            self.tell_connected(Some(waiter), Err(ConnectError::NotAlive));
+            return;
+        }
+        self.known.learn(node);
+        let peer = self.peers.entry(node.clone()).or_default();
+        if peer.connection.as_ref().is_some_and(|c| c.stage == Stage::Up && !c.closing) {
+            self.tell_connected(Some(waiter), Ok(()));
+            return;
+        }
+        let coming = peer.connection.as_ref().is_some_and(Connection::is_coming);
+        let efforts = peer.efforts.get_or_insert_default();
+        efforts.waiters.push(waiter);
+        if !coming && !efforts.are_hopeful() {
+            let until = now + self.setup_time;
+            efforts.awaits_peer = Some(Awaited { since: now, until, is_hope: true });
+        }
     }
 
     /// Disconnects `node`; resolved `true` when it was up (OTP: `disconnect_node/1`).
@@ -174,7 +216,7 @@ impl NetKernel {
     pub fn stop(&mut self) {
         self.local = None;
         self.is_unnamed = false;
-        self.allowed = None;
+        self.allowed.clear();
         for peer in self.peers.values_mut() {
             let mut waiters = Vec::new();
             if let Some(efforts) = &mut peer.efforts {
@@ -247,9 +289,11 @@ impl NetKernel {
     /// Inbound entries match a full name, a bare host, or a bare name with an empty host
     /// (OTP: `net_kernel:allow/1` as `dist_util` checks it).
     fn may_connect(&self, node: &str) -> bool {
-        let Some(allowed) = &self.allowed else { return true };
         let (head, host) = node.split_once('@').unwrap_or((node, ""));
-        allowed.contains(node) || allowed.contains(host) || allowed.contains(&format!("{head}@"))
+        let names = |entry: &String| {
+            entry == node || entry == host || entry.strip_suffix('@') == Some(head)
+        };
+        self.allowed.is_empty() || self.allowed.iter().any(names)
     }
 
     /// Our name is about to go out in an attempt of ours: from now on the peer may complete it.
@@ -393,7 +437,7 @@ impl NetKernel {
             && efforts.settling.is_none()
             && !efforts.waiters.is_empty()
         {
-            efforts.awaits_peer = Some(Awaited { since: now, until });
+            efforts.awaits_peer = Some(Awaited { since: now, until, is_hope: false });
         }
         self.settle(&node, ConnectError::PeersAttempt { waited: Duration::ZERO });
     }
@@ -479,8 +523,15 @@ impl NetKernel {
         if let Some(efforts) = &mut peer.efforts {
             efforts.awaits_peer = None;
         }
-        peer.connection =
-            Some(Connection { id, link, stage: Stage::Routing, closing: false, down: None });
+        let number = self.known.connected(node);
+        peer.connection = Some(Connection {
+            id,
+            number,
+            link,
+            stage: Stage::Routing,
+            closing: false,
+            down: None,
+        });
         self.connections.insert(id, node.clone());
         self.actions.push_back(Action::Attach { attempt, connection: id, node: node.clone() });
         let order = Order::RouteUp { node: node.clone(), connection: id };
@@ -502,11 +553,13 @@ impl NetKernel {
         let Some(peer) = self.peers.get_mut(node) else { return };
         let Some(connection) = &mut peer.connection else { return };
         let (id, node_type) = (connection.id, connection.link.node_type);
+        let connection_id = connection.number;
         match connection.stage {
             Stage::Routing => {
                 connection.stage = Stage::Announcing;
-                let order = Order::NodeUp { node: node.clone(), connection: id, node_type };
-                self.broadcast(node, order);
+                let node_up =
+                    Order::NodeUp { node: node.clone(), connection: id, node_type, connection_id };
+                self.broadcast(node, node_up);
             }
             Stage::Announcing => {
                 connection.stage = Stage::Up;
@@ -525,9 +578,14 @@ impl NetKernel {
                 connection.stage = Stage::Mourning;
                 let reason = connection.down.as_deref();
                 let reason = reason.cloned().unwrap_or(NodeDownReason::ConnectionClosed);
-                let order =
-                    Order::NodeDown { node: node.clone(), connection: id, node_type, reason };
-                self.broadcast(node, order);
+                let node_down = Order::NodeDown {
+                    node: node.clone(),
+                    connection: id,
+                    node_type,
+                    connection_id,
+                    reason,
+                };
+                self.broadcast(node, node_down);
             }
             Stage::Mourning => self.gone(node, id),
             Stage::Up => debug_assert!(false, "no barrier runs while a node is up"),

@@ -5,9 +5,12 @@
 //! (`crate::shard`) carries them out.
 
 mod connect_error;
+mod cookies;
 mod dynamic_name;
 mod given_names;
+mod known;
 mod machine;
+mod node_monitor;
 mod peer;
 #[cfg(test)]
 mod simultaneous;
@@ -16,9 +19,11 @@ mod tests;
 mod types;
 
 pub use connect_error::{ConnectError, EpmdFailure, SystemError};
+pub(crate) use cookies::Cookies;
 pub(crate) use dynamic_name::{DynamicName, Turn};
 pub(crate) use given_names::GivenNames;
 pub use machine::NetKernel;
+pub use node_monitor::{BadNodeMonitorOptions, NodeMonitorOptions, NodeTypes};
 pub use types::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NodeDownReason, NodeInfo, NodeType,
     Order, PeerLink, WaiterId,

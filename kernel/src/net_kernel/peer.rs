@@ -39,12 +39,16 @@ pub(super) struct Awaited {
     pub(super) since: Instant,
     /// When to look what has become of it.
     pub(super) until: Instant,
+    /// Nobody knows of an attempt of the peer; one of ours takes its place.
+    pub(super) is_hope: bool,
 }
 
 /// A connection, from its first route to its last trace.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
+    /// See [`NodeInfo::connection_id`](super::NodeInfo::connection_id).
+    pub(super) number: u32,
     pub(super) link: PeerLink,
     pub(super) stage: Stage,
     /// `CloseLink` went out.

@@ -32,6 +32,16 @@ pub enum NodeType {
     Hidden,
 }
 
+impl NodeType {
+    /// The atom that OTP has for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NodeType::Visible => "visible",
+            NodeType::Hidden => "hidden",
+        }
+    }
+}
+
 /// Why a connection ended, in the words of OTP's `nodedown_reason`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -99,6 +109,9 @@ pub struct NodeInfo {
     pub creation: Creation,
     /// The connection it is reached by.
     pub connection: ConnectionId,
+    /// Which of the node's connections it is: one more with each, in 24 bits (OTP:
+    /// `connection_id`).
+    pub connection_id: u32,
 }
 
 /// What to answer to the name message of an inbound handshake (OTP: status message).
@@ -134,6 +147,8 @@ pub enum Order {
         connection: ConnectionId,
         /// Visible or hidden.
         node_type: NodeType,
+        /// See [`NodeInfo::connection_id`].
+        connection_id: u32,
     },
     /// Remove the route to a node.
     RouteDown {
@@ -150,6 +165,8 @@ pub enum Order {
         connection: ConnectionId,
         /// Visible or hidden.
         node_type: NodeType,
+        /// See [`NodeInfo::connection_id`].
+        connection_id: u32,
         /// Why.
         reason: NodeDownReason,
     },

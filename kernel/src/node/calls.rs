@@ -63,15 +63,6 @@ impl Node {
         self.0.functions.contains(module, function)
     }
 
-    /// The cookie of peers without one of their own, while the node is alive.
-    pub(crate) fn cookie(&self) -> Reply<Option<Atom>> {
-        let (done, reply) = Reply::pair(|| None);
-        self.on_kernel(move |shard| {
-            let _ = done.send(shard.kernel().and_then(|kernel| kernel.cookie()));
-        });
-        reply
-    }
-
     pub(crate) fn functions(&self) -> &Functions {
         &self.0.functions
     }

@@ -6,6 +6,7 @@ use krarup_transport::term::Atom;
 
 use super::{Node, Reply};
 use crate::net_kernel::{ConnectError, NodeInfo};
+use crate::shard::Approach;
 
 /// Connections (Erlang: `net_kernel` and the distribution BIFs).
 impl Node {
@@ -40,12 +41,16 @@ impl Node {
         reply
     }
 
-    pub(crate) fn auto_connect(&self, node: &Atom) -> Reply<Result<(), ConnectError>> {
+    pub(crate) fn auto_connect(
+        &self,
+        node: &Atom,
+        how: Approach,
+    ) -> Reply<Result<(), ConnectError>> {
         let node = node.clone();
         let (done, reply) = Reply::pair(|| Err(ConnectError::Stopped));
         self.on_kernel(move |shard| {
             if let Some(kernel) = shard.kernel() {
-                kernel.auto_connect(&node, done);
+                kernel.auto_connect(&node, how, done);
             }
         });
         reply
@@ -70,6 +75,27 @@ impl Node {
         self.on_kernel(move |shard| {
             let nodes = shard.kernel().map(|kernel| kernel.nodes()).unwrap_or_default();
             let _ = done.send(nodes);
+        });
+        reply
+    }
+
+    /// The nodes that were connected, or that somebody wanted to connect to, this one not among them
+    /// (Erlang: `nodes(known)`). Names that are only part of a pid are not kept.
+    pub fn known_nodes(&self) -> Reply<Vec<Atom>> {
+        let (done, reply) = Reply::pair(Vec::new);
+        self.on_kernel(move |shard| {
+            let known = shard.kernel().map(|kernel| kernel.known()).unwrap_or_default();
+            let _ = done.send(known);
+        });
+        reply
+    }
+
+    /// Who may connect; empty where everybody may (OTP: `net_kernel:allowed/0`).
+    pub fn allowed(&self) -> Reply<Vec<String>> {
+        let (done, reply) = Reply::pair(Vec::new);
+        self.on_kernel(move |shard| {
+            let allowed = shard.kernel().map(|kernel| kernel.allowed()).unwrap_or_default();
+            let _ = done.send(allowed);
         });
         reply
     }

@@ -10,6 +10,19 @@ use krarup_transport::term::{Atom, ConvertError, Pid};
 
 use crate::net_kernel::ConnectError;
 
+/// The node has no name, and so no connections and no cookies (OTP: `ignored`, or the error
+/// `notalive`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAlive;
+
+impl fmt::Display for NotAlive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the node is not alive: start it with a name first")
+    }
+}
+
+impl std::error::Error for NotAlive {}
+
 /// Why a message was not sent.
 #[derive(Debug)]
 #[non_exhaustive]

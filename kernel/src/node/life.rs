@@ -13,6 +13,7 @@ use super::start_options::Settled;
 use super::{NameType, Node, NodeConfig, StartError, StartOptions, StopError};
 use crate::cookie;
 use crate::epmd::{EpmdMode, Keeper, KeeperConfig, RegisterError};
+use crate::net_kernel::Cookies;
 use crate::process::Identity;
 use crate::shard::{KernelShard, Life, Shard, blocking, listen_unix};
 
@@ -127,7 +128,7 @@ pub(super) async fn start(
             own: None,
             host_to_be_named_on: None,
             mode: options.name_type.mode(),
-            cookie,
+            cookies: Cookies::new(cookie, config.peer_cookies.iter().cloned()),
             hidden: options.hidden,
             port: 0,
             unix_name: Vec::new(),

@@ -54,7 +54,8 @@ pub(crate) struct ProcessCell {
     pub(crate) spawns: Cell<usize>,
     /// Nothing for processes that a program of this node has started.
     pub(crate) origin: RefCell<Option<Box<Origin>>>,
-    pub(crate) subscribed: Cell<bool>,
+    /// It may have subscriptions or monitors of nodes.
+    pub(crate) watches_nodes: Cell<bool>,
     /// Somebody has told it to wait: what it sends has to be looked at.
     pub(crate) held: Cell<bool>,
 }
@@ -75,7 +76,7 @@ impl ProcessCell {
             questions: RefCell::default(),
             spawns: Cell::new(0),
             origin: RefCell::default(),
-            subscribed: Cell::new(false),
+            watches_nodes: Cell::new(false),
             held: Cell::new(false),
         }
     }

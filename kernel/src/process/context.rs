@@ -291,12 +291,6 @@ impl Process {
         self.shard.reference()
     }
 
-    /// Whether this process receives [`Signal::NodeUp`] and [`Signal::NodeDown`] for all nodes,
-    /// visible and hidden.
-    pub fn monitor_nodes(&self, on: bool) {
-        self.shard.subscribe(&self.cell, on);
-    }
-
     /// A pid as all nodes know it now: that of a process of this node under the node's present
     /// name, any other as it is. Two pids of which one may be from a former life of the node name
     /// the same process if they are equal then.

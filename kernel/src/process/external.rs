@@ -166,7 +166,10 @@ impl Mailbox {
     }
 
     /// Does something where this mailbox lives, unless it has ended.
-    fn on_shard(&self, work: impl FnOnce(&Rc<Shard>, &Rc<ProcessCell>) + Send + 'static) {
+    pub(super) fn on_shard(
+        &self,
+        work: impl FnOnce(&Rc<Shard>, &Rc<ProcessCell>) + Send + 'static,
+    ) {
         let id = self.id;
         self.node.run_on(usize::from(id.shard), move |shard| {
             if let Some(process) = shard.find(id) {

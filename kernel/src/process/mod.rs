@@ -21,6 +21,7 @@ mod shared;
 mod signal;
 mod table;
 mod ties;
+mod watching;
 
 pub use alias::AliasMode;
 pub use context::{Process, ProcessResult, Recv};

@@ -20,6 +20,7 @@ pub(crate) enum SharedSignal {
     Down(Box<Down>),
     NodeUp(Box<NodeUp>),
     NodeDown(Box<NodeDown>),
+    NodeLost(Box<Atom>),
 }
 
 /// A message that can go to another thread.
@@ -69,7 +70,9 @@ impl SharedSignal {
             SharedSignal::Message(message) => message,
             SharedSignal::Exit(exit) => return exit.size_bytes(),
             SharedSignal::Down(down) => return down.size_bytes(),
-            SharedSignal::NodeUp(_) | SharedSignal::NodeDown(_) => return 0,
+            SharedSignal::NodeUp(_) | SharedSignal::NodeDown(_) | SharedSignal::NodeLost(_) => {
+                return 0;
+            }
         };
         match &message.body {
             SharedBody::Term(part) | SharedBody::Raw(part) => part.len(),
@@ -86,6 +89,7 @@ impl SharedSignal {
             SharedSignal::Down(down) => Signal::Down(down),
             SharedSignal::NodeUp(up) => Signal::NodeUp(up),
             SharedSignal::NodeDown(down) => Signal::NodeDown(down),
+            SharedSignal::NodeLost(node) => Signal::NodeLost(node),
         }
     }
 }
@@ -111,6 +115,7 @@ impl From<Signal> for SharedSignal {
             Signal::Down(down) => SharedSignal::Down(down),
             Signal::NodeUp(up) => SharedSignal::NodeUp(up),
             Signal::NodeDown(down) => SharedSignal::NodeDown(down),
+            Signal::NodeLost(node) => SharedSignal::NodeLost(node),
         }
     }
 }

@@ -6,7 +6,7 @@ use krarup_transport::term::{Atom, ConvertError, Pid, Reference, Term};
 use serde::Deserialize;
 
 use super::{Destination, Message};
-use crate::net_kernel::{NodeDownReason, NodeType};
+use crate::net_kernel::{NodeDownReason, NodeMonitorOptions, NodeType};
 
 /// Binaries of this size are not copied to find out how long a term is.
 const REFERENCE_BYTES_MIN: usize = 1 << 10;
@@ -27,6 +27,9 @@ pub enum Signal {
     NodeUp(Box<NodeUp>),
     /// A subscribed node went down (Erlang: `{nodedown, Node}`).
     NodeDown(Box<NodeDown>),
+    /// A monitored node cannot be reached, or its connection is lost (Erlang: `{nodedown, Node}`
+    /// of `monitor_node/2`).
+    NodeLost(Box<Atom>),
 }
 
 /// An exit signal.
@@ -102,6 +105,17 @@ pub struct NodeUp {
     pub node: Atom,
     /// Visible or hidden.
     pub node_type: NodeType,
+    /// Which of the node's connections it is, in 24 bits; the `nodedown` has the same. None for
+    /// this node itself, when it comes alive.
+    pub connection_id: Option<u32>,
+    pub(crate) options: NodeMonitorOptions,
+}
+
+impl NodeUp {
+    /// The message that an Erlang process gets that subscribed with the same options.
+    pub fn to_term(&self) -> Term {
+        self.options.message("nodeup", &self.node, self.node_type, self.connection_id, None)
+    }
 }
 
 /// A node went down.
@@ -111,15 +125,26 @@ pub struct NodeDown {
     pub node: Atom,
     /// Visible or hidden.
     pub node_type: NodeType,
+    /// Which of the node's connections it was; see [`NodeUp::connection_id`].
+    pub connection_id: Option<u32>,
     /// Why.
     pub reason: NodeDownReason,
+    pub(crate) options: NodeMonitorOptions,
+}
+
+impl NodeDown {
+    /// The message that an Erlang process gets that subscribed with the same options.
+    pub fn to_term(&self) -> Term {
+        let NodeDown { node, node_type, connection_id, reason, options } = self;
+        options.message("nodedown", node, *node_type, *connection_id, Some(reason))
+    }
 }
 
 /// A signal that is not the message one asked for.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SignalError {
-    /// It is not a message but an exit, a down, nodeup or nodedown.
+    /// It is not a message but the news of a process or a node.
     NotAMessage,
     /// The term does not have the wanted shape.
     Shape(ConvertError),
@@ -129,7 +154,7 @@ impl fmt::Display for SignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SignalError::NotAMessage => {
-                f.write_str("expected a message, got an exit, down, nodeup or nodedown signal")
+                f.write_str("expected a message, got the news of a process or a node")
             }
             SignalError::Shape(error) => write!(f, "the message has another shape: {error}"),
         }
@@ -179,7 +204,7 @@ impl Signal {
             Signal::Message(message) => message.size_bytes(),
             Signal::Exit(exit) => exit.size_bytes(),
             Signal::Down(down) => down.size_bytes(),
-            Signal::NodeUp(_) | Signal::NodeDown(_) => 0,
+            Signal::NodeUp(_) | Signal::NodeDown(_) | Signal::NodeLost(_) => 0,
         }
     }
 

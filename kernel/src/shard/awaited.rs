@@ -8,6 +8,7 @@ use std::rc::Rc;
 use krarup_transport::dist::Control;
 use krarup_transport::term::Atom;
 
+use super::node_monitors::Approach;
 use super::send::sender_key;
 use super::signals::{ByLink, noconnection};
 use super::{Body, Shard};
@@ -56,7 +57,7 @@ impl Shard {
         self.next_attempt.set(attempt + 1);
         awaited.insert(node.clone(), Awaited { attempt, signals: vec![signal] });
         drop(awaited);
-        let connected = self.node().auto_connect(&node);
+        let connected = self.node().auto_connect(&node, Approach::Active);
         let shard = Rc::clone(self);
         glommio::spawn_local(async move {
             // Whatever the outcome: a connection that came up has taken what waited along.

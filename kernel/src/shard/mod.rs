@@ -20,6 +20,7 @@ mod lanes;
 mod links;
 mod machine;
 mod message;
+mod node_monitors;
 mod orders;
 mod outside;
 mod pace;
@@ -35,6 +36,7 @@ mod signals;
 mod spawn;
 mod spawned;
 mod start;
+mod subscriptions;
 mod throttle;
 mod turn;
 mod wake;
@@ -61,6 +63,7 @@ pub(crate) use gauge::{Gauge, Gauges};
 pub(crate) use kernel::{KernelShard, Life};
 pub(crate) use links::LinkEntry;
 pub(crate) use message::{KernelEvent, NewLink, ShardMessage, Target};
+pub(crate) use node_monitors::Approach;
 pub(crate) use outside::NODE_PROCESS;
 pub(crate) use peer::Peer;
 pub(crate) use reach::listen_unix;
@@ -96,6 +99,9 @@ pub(crate) struct Route {
     pub(crate) peer: Rc<Peer>,
 }
 
+/// Who monitors which node.
+type NodeMonitorTable = FxHashMap<Atom, node_monitors::NodeMonitors>;
+
 pub(crate) struct Shard {
     pub(crate) id: usize,
     pub(crate) count: usize,
@@ -113,7 +119,8 @@ pub(crate) struct Shard {
     next_attempt: Cell<u64>,
     /// Spawn requests of this shard's processes that are not answered yet.
     spawns: RefCell<FxHashMap<Reference, spawn::Waiting>>,
-    subscribers: RefCell<Vec<ProcessId>>,
+    subscriptions: RefCell<Vec<subscriptions::Subscription>>,
+    node_monitors: RefCell<NodeMonitorTable>,
     routes: RefCell<FxHashMap<Atom, Route>>,
     links: RefCell<FxHashMap<LinkId, Rc<LinkEntry>>>,
     /// The link that this shard's signals take over each connection, and the shard that keeps it.
@@ -164,7 +171,8 @@ impl Shard {
             awaited: RefCell::default(),
             next_attempt: Cell::new(0),
             spawns: RefCell::default(),
-            subscribers: RefCell::default(),
+            subscriptions: RefCell::default(),
+            node_monitors: RefCell::default(),
             routes: RefCell::default(),
             links: RefCell::default(),
             connections: RefCell::default(),

@@ -18,14 +18,13 @@ use super::bundle::lane_of;
 use super::links::{Kind, LinkState};
 use super::machine::Machine;
 use super::message::Setup;
+use super::subscriptions::NodeChange;
 use super::wake::answered;
 use super::{
     Body, KernelEvent, LaneRoute, LinkEntry, LinkId, NewLink, Route, Shard, ShardMessage, Target,
 };
 use crate::net_kernel::{ConnectionId, NodeDownReason, Order};
-use crate::process::{
-    Identity, NodeDown, NodeUp, PeerRun, ProcessCell, ProcessId, SharedSignal, Signal,
-};
+use crate::process::{Identity, PeerRun, ProcessId, SharedSignal, Signal};
 
 impl Shard {
     /// Handles one item of the mesh, or one from this shard itself.
@@ -127,11 +126,12 @@ impl Shard {
                 let peer = link.as_ref().map_or_else(Rc::default, |link| Rc::clone(link.peer()));
                 let route = Route { id, shard, gauges, link, peer };
                 self.routes.borrow_mut().insert(node.clone(), route);
+                self.bind_node_monitors(&node, connection);
                 self.send_awaited(&node, connection);
             }
-            Order::NodeUp { node, node_type, .. } => {
-                let up = NodeUp { node, node_type };
-                self.tell_subscribers(|| Signal::NodeUp(Box::new(up.clone())));
+            Order::NodeUp { node, node_type, connection_id, .. } => {
+                let connection_id = Some(connection_id);
+                self.tell_subscribers(&NodeChange { node, node_type, connection_id, down: None });
             }
             Order::RouteDown { node, connection } => {
                 let mut routes = self.routes.borrow_mut();
@@ -141,11 +141,12 @@ impl Shard {
                 drop(routes);
                 self.connections.borrow_mut().remove(&connection);
             }
-            Order::NodeDown { node, connection, node_type, reason } => {
+            Order::NodeDown { node, connection, node_type, connection_id, reason } => {
                 self.connection_lost(connection);
+                self.node_lost(&node, connection);
                 self.forget_holds(&node);
-                let down = NodeDown { node, node_type, reason };
-                self.tell_subscribers(|| Signal::NodeDown(Box::new(down.clone())));
+                let (connection_id, down) = (Some(connection_id), Some(reason));
+                self.tell_subscribers(&NodeChange { node, node_type, connection_id, down });
             }
         }
     }
@@ -153,13 +154,6 @@ impl Shard {
     /// A signal that came from another shard.
     fn adopt(&self, signal: SharedSignal) -> Signal {
         signal.adopt(|name, creation| self.identity_of(name, creation))
-    }
-
-    pub(super) fn tell_subscribers(self: &Rc<Self>, signal: impl Fn() -> Signal) {
-        let subscribers = self.subscribers.borrow().clone();
-        for subscriber in subscribers {
-            self.deliver(subscriber, signal());
-        }
     }
 
     fn name(self: &Rc<Self>, name: Atom, process: Option<ProcessId>) {
@@ -307,15 +301,5 @@ impl Shard {
 
     pub(crate) fn registered(&self) -> Vec<Atom> {
         self.names.borrow().keys().cloned().collect()
-    }
-
-    /// Adds a process to those who are told of nodeup and nodedown, or removes it.
-    pub(crate) fn subscribe(&self, process: &ProcessCell, on: bool) {
-        let mut subscribers = self.subscribers.borrow_mut();
-        subscribers.retain(|subscriber| *subscriber != process.id());
-        if on {
-            subscribers.push(process.id());
-        }
-        process.subscribed.set(on);
     }
 }

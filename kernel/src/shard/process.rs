@@ -198,8 +198,9 @@ impl Shard {
         for alias in process.aliases.take().iter().chain(questions.keys()) {
             self.aliases.borrow_mut().remove(alias);
         }
-        if process.subscribed.get() {
-            self.subscribers.borrow_mut().retain(|subscriber| *subscriber != id);
+        if process.watches_nodes.get() {
+            self.forget_subscriptions(id);
+            self.forget_node_monitors(id);
         }
         self.spawns_ended(process, reason);
         let ended = process.relations.borrow_mut().end();

@@ -18,6 +18,7 @@ use super::content::Sent;
 use super::gauge::{Gauge, IN_FLIGHT_BYTES_MAX};
 use super::host::ShardHost;
 use super::links::BacklogFull;
+use super::node_monitors::Approach;
 use super::wake;
 use super::{Body, Content, KernelEvent, LinkEntry, Route, Shard, ShardMessage};
 use crate::net_kernel::{ConnectError, ConnectionId, NodeDownReason};
@@ -204,9 +205,10 @@ impl Shard {
             // The mesh was full, or the socket took everything at once.
             Outcome::Busy { gauge, .. } if gauge.has_room() => Wait::Turn,
             Outcome::Busy { gauge, .. } => Wait::Room { gauge, waits: false },
-            Outcome::NoRoute(node) => {
-                Wait::Connection(Box::new((self.node().auto_connect(&node), node)))
-            }
+            Outcome::NoRoute(node) => Wait::Connection(Box::new((
+                self.node().auto_connect(&node, Approach::Active),
+                node,
+            ))),
         }
     }
 

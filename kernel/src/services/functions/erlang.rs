@@ -4,35 +4,20 @@ use krarup_transport::term::{Atom, Pid, Term};
 
 use super::{Value, own_name};
 use crate::atoms::atom;
-use crate::net_kernel::{NodeInfo, NodeType};
 use crate::node::Node;
-use crate::process::{Destination, Process};
+use crate::process::Destination;
 use crate::rpc::Raise;
 
 pub(super) fn register(node: &Node) {
     let m = "erlang";
     node.register_function(m, "node", |me, ()| async move { Ok(own_name(&me.node())) });
     node.register_function(m, "is_alive", |me, ()| async move { Ok(me.node().is_alive()) });
-    node.register_function(m, "nodes", |me, ()| async move { nodes(&me, &atom("visible")).await });
-    node.register_function(
-        m,
-        "nodes",
-        |me, (what,): (Term,)| async move { nodes(&me, &what).await },
-    );
     node.register_function(m, "whereis", |me, (name,): (Atom,)| async move {
         Ok(me.whereis(&name).map_or_else(|| atom("undefined"), Term::Pid))
     });
     node.register_function(m, "registered", |me, ()| async move {
         Ok(Term::List(me.node().registered().await.into_iter().map(Term::Atom).collect()))
     });
-    node.register_function(m, "get_cookie", |me, ()| async move {
-        Ok(me.node().cookie().await.map_or_else(|| atom("nocookie"), Term::Atom))
-    });
-    node.register_function(m, "disconnect_node", |me, (name,): (Atom,)| async move {
-        Ok(me.node().disconnect(name.as_str()).await)
-    });
-    // The process that called it ends with the call, and with it what it watches.
-    node.register_function(m, "monitor_node", |_, (_, _): (Atom, bool)| async move { Ok(true) });
     node.register_function(m, "send", |me, (to, message): (Term, Term)| async move {
         let to = match to {
             Term::Pid(pid) => Destination::Pid(pid),
@@ -77,40 +62,6 @@ pub(super) fn register(node: &Node) {
             Ok(me.node().has_function(&module, Some((&function, arity.into()))))
         },
     );
-}
-
-/// `nodes/1`: one of the sets, or all of a list of them.
-async fn nodes(me: &Process, what: &Term) -> Value {
-    let sets: Vec<&Term> = match what {
-        Term::List(sets) => sets.iter().collect(),
-        set => vec![set],
-    };
-    let node = me.node();
-    let connected = node.nodes().await;
-    let of = |wanted: fn(&NodeInfo) -> bool| {
-        connected.iter().filter(move |info| wanted(info)).map(|info| Term::Atom(info.name.clone()))
-    };
-    let mut all = Vec::new();
-    for set in sets {
-        match set.as_atom().map(Atom::as_str) {
-            Some("visible") => all.extend(of(|info| info.node_type == NodeType::Visible)),
-            Some("hidden") => all.extend(of(|info| info.node_type == NodeType::Hidden)),
-            Some("connected") => all.extend(of(|_| true)),
-            Some("this") => all.push(own_name(&node)),
-            Some("known") => {
-                all.extend(of(|_| true));
-                all.push(own_name(&node));
-            }
-            _ => return Err(Raise::error("badarg")),
-        }
-    }
-    let mut seen = Vec::with_capacity(all.len());
-    for name in all {
-        if !seen.contains(&name) {
-            seen.push(name);
-        }
-    }
-    Ok(Term::List(seen))
 }
 
 /// What others look at to learn whom they talk to.

@@ -8,6 +8,7 @@ mod absent;
 mod erlang;
 mod krarup;
 pub(super) mod life;
+mod membership;
 mod net_adm;
 mod net_kernel;
 
@@ -22,6 +23,7 @@ type Value = Result<Term, Raise>;
 /// Registers all of them.
 pub(super) fn register(node: &Node) {
     erlang::register(node);
+    membership::register(node);
     net_kernel::register(node);
     life::register(node);
     net_adm::register(node);

@@ -4,8 +4,10 @@ use krarup_transport::term::{Atom, Term};
 
 use super::Value;
 use crate::atoms::atom;
+use crate::net_kernel::NodeMonitorOptions;
 use crate::node::Node;
 use crate::process::Process;
+use crate::rpc::Raise;
 
 pub(super) fn register(node: &Node) {
     let m = "net_kernel";
@@ -15,19 +17,53 @@ pub(super) fn register(node: &Node) {
     node.register_function(m, "hidden_connect_node", |me, (name,): (Atom,)| async move {
         connect(&me, &name, true).await
     });
-    node.register_function(m, "disconnect_node", |me, (name,): (Atom,)| async move {
-        Ok(me.node().disconnect(name.as_str()).await)
+    // What `erlang:disconnect_node/1` is made of; Elixir and older programs call it by itself.
+    node.register_function(m, "disconnect", |me, (name,): (Term,)| async move {
+        match name {
+            Term::Atom(name) => Ok(me.node().disconnect(name.as_str()).await),
+            _ => Ok(false),
+        }
     });
     node.register_function(m, "get_net_ticktime", |me, ()| async move {
         Ok(me.node().tick().ticktime().as_secs())
     });
-    node.register_function(m, "allow", |me, (nodes,): (Vec<Term>,)| async move {
-        let names: Option<Vec<String>> =
-            nodes.iter().map(|node| Some(node.as_atom()?.as_str().to_owned())).collect();
+    node.register_function(m, "allow", |me, (nodes,): (Term,)| async move {
+        let names = nodes.as_list().and_then(|nodes| {
+            nodes.iter().map(|node| Some(node.as_atom()?.as_str().to_owned())).collect()
+        });
         let Some(names) = names else { return Ok(atom("error")) };
         me.node().allow(names).await;
         Ok(atom("ok"))
     });
+    node.register_function(m, "allowed", |me, ()| async move {
+        let names = me.node().allowed().await;
+        let names: Result<Vec<Term>, Raise> =
+            names.iter().map(|name| Ok(Term::Atom(Atom::new(name)?))).collect();
+        Ok(Term::Tuple(vec![atom("ok"), Term::List(names?)]))
+    });
+    node.register_function(m, "monitor_nodes", |me, (flag,): (Term,)| async move {
+        Ok(monitor_nodes(&me, &flag, &Term::nil()))
+    });
+    node.register_function(m, "monitor_nodes", |me, (flag, options): (Term, Term)| async move {
+        Ok(monitor_nodes(&me, &flag, &options))
+    });
+}
+
+/// The subscription is that of the process that runs the call, and ends with it: of use to Rust
+/// functions, which share it.
+fn monitor_nodes(me: &Process, flag: &Term, options: &Term) -> Term {
+    let on = match flag.as_atom().map(Atom::as_str) {
+        Some("true") => true,
+        Some("false") => false,
+        _ => return atom("error"),
+    };
+    match NodeMonitorOptions::from_term(options) {
+        Ok(options) => {
+            me.monitor_nodes_with(on, options);
+            atom("ok")
+        }
+        Err(bad) => bad.into_term(),
+    }
 }
 
 async fn connect(me: &Process, name: &Atom, hidden: bool) -> Value {

@@ -71,11 +71,7 @@ impl KernelShard {
     }
 
     pub(in crate::shard) fn cookie_for(&self, node: &str) -> Option<Cookie> {
-        let own = self.config.peer_cookies.iter().find(|(name, _)| name == node);
-        match own {
-            Some((_, cookie)) => Some(cookie.clone()),
-            None => self.life.borrow().as_ref().map(|life| life.cookie.clone()),
-        }
+        self.life.borrow().as_ref().map(|life| life.cookies.of(node).clone())
     }
 
     pub(in crate::shard) fn acceptor_config(&self) -> Option<AcceptorConfig> {

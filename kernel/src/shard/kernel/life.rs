@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use futures_util::lock::{Mutex, MutexGuard};
-use krarup_transport::handshake::{Cookie, NameMode, NodeName};
+use krarup_transport::handshake::{NameMode, NodeName};
 use krarup_transport::io::{Listener, sleep};
 use krarup_transport::term::{Atom, Creation};
 
 use super::KernelShard;
 use crate::net_kernel::{
-    ConnectError, DynamicName, GivenNames, NetKernel, NodeDownReason, NodeType, Turn,
+    ConnectError, Cookies, DynamicName, GivenNames, NetKernel, NodeDownReason, NodeType, Turn,
 };
-use crate::process::{Identity, NodeDown, NodeUp, Signal};
+use crate::process::Identity;
 use crate::shard::Shard;
 use crate::shard::connect::{self, Leash};
+use crate::shard::subscriptions::NodeChange;
 
 /// How long links may take to close when a life ends.
 const QUIET_TIME_MAX: Duration = Duration::from_secs(5);
@@ -29,7 +30,7 @@ pub(crate) struct Life {
     pub(crate) host_to_be_named_on: Option<String>,
     /// Long or short names.
     pub(crate) mode: NameMode,
-    pub(crate) cookie: Cookie,
+    pub(crate) cookies: Cookies,
     /// Whether it keeps out of the `nodes()` of others.
     pub(crate) hidden: bool,
     /// The port it accepts connections on; 0 if it accepts none.
@@ -215,25 +216,19 @@ impl Shard {
     /// Tells those who asked for nodeup and nodedown that this node has this name now
     /// (OTP: the emulator on `setnode`).
     pub(crate) async fn announce_own_up(self: &Rc<Self>, node: Atom) {
-        let up = NodeUp { node, node_type: NodeType::Visible };
-        self.everywhere(|| {
-            let up = up.clone();
-            move |shard: &Rc<Shard>| {
-                shard.tell_subscribers(|| Signal::NodeUp(Box::new(up.clone())));
-            }
-        })
-        .await;
+        self.announce(node, None).await;
     }
 
     /// Tells them that it has lost it.
     pub(crate) async fn announce_own_down(self: &Rc<Self>, node: Atom) {
-        let reason = NodeDownReason::NetKernelTerminated;
-        let down = NodeDown { node, node_type: NodeType::Visible, reason };
+        self.announce(node, Some(NodeDownReason::NetKernelTerminated)).await;
+    }
+
+    async fn announce(self: &Rc<Self>, node: Atom, down: Option<NodeDownReason>) {
+        let change = NodeChange { node, node_type: NodeType::Visible, connection_id: None, down };
         self.everywhere(|| {
-            let down = down.clone();
-            move |shard: &Rc<Shard>| {
-                shard.tell_subscribers(|| Signal::NodeDown(Box::new(down.clone())));
-            }
+            let change = change.clone();
+            move |shard: &Rc<Shard>| shard.tell_subscribers(&change)
         })
         .await;
     }

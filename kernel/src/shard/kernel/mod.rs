@@ -23,17 +23,18 @@ use self::life::Naming;
 use self::names::{NameBarrier, Spread};
 use super::bundle::{Bundle, LinkId};
 use super::connect::{self, Leash};
+use super::node_monitors::Approach;
 use super::pace::Pace;
 use super::sessions::Sessions;
 use super::settle::{Carrier, Finished, Talk};
 use super::throttle::Throttle;
 use super::{KernelEvent, Shard, ShardMessage};
 use crate::net_kernel::{
-    Action, AttemptId, BarrierId, ConnectError, ConnectionId, NetKernel, NodeDownReason, NodeInfo,
-    NodeType, Order, PeerLink, SystemError, WaiterId,
+    Action, AttemptId, BarrierId, ConnectError, ConnectionId, Cookies, NetKernel, NodeDownReason,
+    NodeInfo, NodeType, Order, PeerLink, SystemError, WaiterId,
 };
 use crate::node::{AutoConnect, NodeConfig};
-use crate::process::ProcessId;
+use crate::process::{Identity, ProcessId};
 
 /// Sockets that have not proven the cookie; beyond it the oldest is closed. It lets in a cluster
 /// whose nodes all start at once, each with a first link and a lane.
@@ -351,21 +352,25 @@ impl KernelShard {
         }
     }
 
-    /// As [`KernelShard::connect`], for a send to a node that is not connected.
+    /// As [`KernelShard::connect`], for whoever first uses a node that is not connected.
     pub(crate) fn auto_connect(
         self: &Rc<Self>,
         node: &Atom,
+        how: Approach,
         done: oneshot::Sender<Result<(), ConnectError>>,
     ) {
         let barred = match self.config.auto_connect {
-            AutoConnect::Always => false,
-            AutoConnect::Never => true,
+            AutoConnect::Always => return self.connect(node, false, done),
             AutoConnect::Once => self.barred.borrow().contains(node),
+            AutoConnect::Never => false,
         };
-        if barred {
-            let _ = done.send(Err(ConnectError::NotAutomatic));
-        } else {
-            self.connect(node, false, done);
+        match (self.config.auto_connect, how) {
+            (AutoConnect::Once, Approach::Passive) if barred => {
+                let waiter = self.waiter(Waiter::Connect(done));
+                self.with(|machine| machine.await_peer(node, waiter, Instant::now()));
+            }
+            (AutoConnect::Once, _) if !barred => self.connect(node, false, done),
+            _ => drop(done.send(Err(ConnectError::NotAutomatic))),
         }
     }
 
@@ -382,17 +387,29 @@ impl KernelShard {
         id
     }
 
-    /// The cookie that peers without one of their own have.
-    pub(crate) fn cookie(&self) -> Option<Atom> {
-        Atom::new(&self.life.borrow().as_ref()?.cookie.reveal()).ok()
+    /// Looks at the cookies, or changes them, while the node is alive.
+    pub(crate) fn with_cookies<T>(&self, call: impl FnOnce(&str, &mut Cookies) -> T) -> Option<T> {
+        let mut life = self.life.borrow_mut();
+        let Life { own, cookies, .. } = life.as_mut()?;
+        let name = own.as_ref().map_or(Identity::NOBODY, |(name, _)| name.as_str());
+        Some(call(name, cookies))
     }
 
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
         self.machine.borrow().nodes()
     }
 
+    /// The nodes that this one has heard of.
+    pub(crate) fn known(&self) -> Vec<Atom> {
+        self.machine.borrow().known().cloned().collect()
+    }
+
     pub(crate) fn allow(&self, nodes: Vec<String>) {
         self.machine.borrow_mut().allow(nodes);
+    }
+
+    pub(crate) fn allowed(&self) -> Vec<String> {
+        self.machine.borrow().allowed().to_vec()
     }
 
     /// An attempt is through its handshake.
