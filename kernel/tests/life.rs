@@ -368,7 +368,7 @@ fn nobody_waits_for_ever_while_a_name_comes_and_goes() {
     }
     round_trip(
         &mut b.mailbox(None).wait().expect("a mailbox"),
-        &a.spawn("near", echo).expect("a process"),
+        a.spawn("near", echo).expect("a process"),
         1,
     );
     stop([a, b, c]);

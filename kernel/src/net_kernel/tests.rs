@@ -371,6 +371,29 @@ fn connections_of_a_node_are_numbered_and_it_stays_known() {
 }
 
 #[test]
+fn who_is_connected_or_about_to_be_needs_no_leave_to_be_called() {
+    let mut kernel = machine(1);
+    let (up, coming, other) =
+        (Atom::from_static("a@h"), Atom::from_static("b@h"), Atom::from_static("c@h"));
+    bring_up(&mut kernel, &up);
+    kernel.connect(&coming, false, Some(WaiterId(1)));
+    let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+    kernel.allow(["x@h".into()]);
+    kernel.connect(&up, false, Some(WaiterId(2)));
+    let told = |waiter| Action::Connected { waiter: WaiterId(waiter), result: Ok(()) };
+    assert_eq!(drain(&mut kernel), [told(2)]);
+    kernel.connect(&coming, false, Some(WaiterId(3)));
+    assert!(drain(&mut kernel).is_empty(), "it waits for the attempt that is under way");
+    kernel.failed(attempt, ConnectError::GivenUp);
+    let given_up = |waiter| not_connected(waiter, ConnectError::GivenUp);
+    assert_eq!(drain(&mut kernel), [given_up(1), given_up(3)]);
+    for node in [&coming, &other] {
+        kernel.connect(node, false, Some(WaiterId(4)));
+        assert_eq!(drain(&mut kernel), [not_connected(4, ConnectError::NotAllowed)]);
+    }
+}
+
+#[test]
 fn stopping_ends_every_link_and_refuses_newcomers() {
     let mut kernel = machine(1);
     let node = Atom::from_static("a@h");
@@ -383,8 +406,18 @@ fn stopping_ends_every_link_and_refuses_newcomers() {
     assert!(!kernel.is_quiet());
     kernel.link_down(id, NodeDownReason::NetKernelTerminated);
     settle_down(&mut kernel);
-    assert!(kernel.is_quiet());
+    assert!(kernel.is_quiet() && kernel.is_at_rest());
     assert_eq!(kernel.inbound(&node).1, Decision::NotAllowed);
+}
+
+#[test]
+fn whoever_was_allowed_is_forgotten_with_the_life() {
+    let mut kernel = machine(1);
+    kernel.allow(["x@h".into()]);
+    kernel.stop();
+    kernel.start(Atom::from_static("m@h"));
+    assert!(kernel.allowed().is_empty());
+    assert_eq!(kernel.inbound(&Atom::from_static("a@h")).1, Decision::Ok);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! A node comes alive, and ends.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
-use krarup_transport::dist::TickConfig;
 use krarup_transport::handshake::NodeName;
 use krarup_transport::io::{ListenConfig, Listener};
 use krarup_transport::term::{Atom, Creation};
 
+use super::address::default_address;
 use super::naming::{self, Wanted};
 use super::start_options::Settled;
 use super::{NameType, Node, NodeConfig, StartError, StartOptions, StopError};
@@ -45,7 +45,6 @@ pub(crate) struct Alive {
     pub(super) identity: Option<Identity>,
     pub(super) started: Started,
     pub(super) name_type: NameType,
-    pub(super) tick: TickConfig,
     /// The host that another node is to name it on.
     pub(super) host_to_be_named_on: Option<String>,
     /// None where it does not listen.
@@ -73,11 +72,6 @@ impl Node {
     /// What there is to say of this node's life; nothing if it is not alive.
     pub fn life(&self) -> Option<LifeState> {
         self.with_alive(Alive::state)
-    }
-
-    /// The tick time with the intensity, of this life or as configured.
-    pub(crate) fn tick(&self) -> TickConfig {
-        self.with_alive(|alive| alive.tick).unwrap_or_else(|| self.config().tick())
     }
 
     /// The name that the kernel's process states: that of a node without one begins with
@@ -130,6 +124,7 @@ pub(super) async fn start(
             mode: options.name_type.mode(),
             cookies: Cookies::new(cookie, config.peer_cookies.iter().cloned()),
             hidden: options.hidden,
+            tick: options.tick,
             port: 0,
             unix_name: Vec::new(),
         },
@@ -137,7 +132,6 @@ pub(super) async fn start(
             identity: None,
             started,
             name_type: options.name_type,
-            tick: options.tick,
             host_to_be_named_on: None,
             port: None,
             keeper: None,
@@ -227,8 +221,8 @@ async fn listen(config: &NodeConfig, host: &str) -> Result<Listener, StartError>
         Some(address) => address,
         // The resolver may take its time.
         None => {
-            let host = host.to_owned();
-            let address = blocking(move || default_address(&host)).await;
+            let (host, family) = (host.to_owned(), config.address_family);
+            let address = blocking(move || default_address(&host, family)).await;
             address.map_err(StartError::Name)?
         }
     };
@@ -248,15 +242,6 @@ fn unix_door(config: &NodeConfig) -> (Option<Listener>, Vec<u8>) {
             (None, Vec::new())
         }
     }
-}
-
-/// A name on a loopback host is reachable from this host only, so that is where it listens.
-fn default_address(host: &str) -> IpAddr {
-    if !krarup_tuning::host::is_loopback(host) {
-        return IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    }
-    let resolved = (host, 0).to_socket_addrs().ok().and_then(|mut found| found.next());
-    resolved.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |at| at.ip())
 }
 
 /// Registers the name; that of a node that does not listen nowhere.

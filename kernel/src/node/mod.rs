@@ -1,5 +1,6 @@
 //! The node: configured by [`Builder`], reached by [`Node`].
 
+mod address;
 mod builder;
 mod calls;
 mod config;
@@ -12,6 +13,7 @@ mod naming;
 mod reply;
 mod start_options;
 mod stats;
+mod ticks;
 
 use std::fmt;
 use std::future::Future;
@@ -28,7 +30,9 @@ use krarup_transport::term::{Atom, Pid};
 use serde::Serialize;
 
 pub use builder::Builder;
-pub use config::{AutoConnect, Checksum, FabricConfig, NameType, NodeConfig, Output};
+pub use config::{
+    AddressFamily, AutoConnect, Checksum, FabricConfig, NameType, NodeConfig, Output,
+};
 pub(crate) use encoded::BY_REFERENCE_BYTES_MIN;
 pub use encoded::Encoded;
 pub use error::{NotAlive, SendError, SpawnError, StartError, StopError, Stopped};

@@ -11,6 +11,7 @@ pub(super) mod life;
 mod membership;
 mod net_adm;
 mod net_kernel;
+mod ticks;
 
 use krarup_transport::term::Term;
 
@@ -26,9 +27,15 @@ pub(super) fn register(node: &Node) {
     membership::register(node);
     net_kernel::register(node);
     life::register(node);
+    ticks::register(node);
     net_adm::register(node);
     absent::register(node);
     krarup::register(node);
+}
+
+/// What `net_kernel` of OTP answers while there is none, because the node is not alive.
+fn ignored(node: &Node) -> Option<Term> {
+    (!node.is_alive()).then(|| atom("ignored"))
 }
 
 fn own_name(node: &Node) -> Term {

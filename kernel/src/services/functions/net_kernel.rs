@@ -2,7 +2,7 @@
 
 use krarup_transport::term::{Atom, Term};
 
-use super::Value;
+use super::{Value, ignored};
 use crate::atoms::atom;
 use crate::net_kernel::NodeMonitorOptions;
 use crate::node::Node;
@@ -19,15 +19,18 @@ pub(super) fn register(node: &Node) {
     });
     // What `erlang:disconnect_node/1` is made of; Elixir and older programs call it by itself.
     node.register_function(m, "disconnect", |me, (name,): (Term,)| async move {
-        match name {
-            Term::Atom(name) => Ok(me.node().disconnect(name.as_str()).await),
-            _ => Ok(false),
+        if let Some(ignored) = ignored(&me.node()) {
+            return Ok(ignored);
         }
-    });
-    node.register_function(m, "get_net_ticktime", |me, ()| async move {
-        Ok(me.node().tick().ticktime().as_secs())
+        Ok(match name {
+            Term::Atom(name) => Term::from(me.node().disconnect(name.as_str()).await),
+            _ => Term::from(false),
+        })
     });
     node.register_function(m, "allow", |me, (nodes,): (Term,)| async move {
+        if let Some(ignored) = ignored(&me.node()) {
+            return Ok(ignored);
+        }
         let names = nodes.as_list().and_then(|nodes| {
             nodes.iter().map(|node| Some(node.as_atom()?.as_str().to_owned())).collect()
         });
@@ -36,6 +39,9 @@ pub(super) fn register(node: &Node) {
         Ok(atom("ok"))
     });
     node.register_function(m, "allowed", |me, ()| async move {
+        if let Some(ignored) = ignored(&me.node()) {
+            return Ok(ignored);
+        }
         let names = me.node().allowed().await;
         let names: Result<Vec<Term>, Raise> =
             names.iter().map(|name| Ok(Term::Atom(Atom::new(name)?))).collect();
@@ -68,6 +74,9 @@ fn monitor_nodes(me: &Process, flag: &Term, options: &Term) -> Term {
 
 async fn connect(me: &Process, name: &Atom, hidden: bool) -> Value {
     let node = me.node();
+    if let Some(ignored) = ignored(&node) {
+        return Ok(ignored);
+    }
     if node.name().as_ref() == Some(name) {
         return Ok(atom("true"));
     }

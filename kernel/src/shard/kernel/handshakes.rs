@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use krarup_transport::dist::TickConfig;
 use krarup_transport::handshake::{
     Accept, AcceptorConfig, Challenge, Cookie, Decision as Verdict, Flags, InitiatorConfig,
     LengthPrefix, LocalName, NameError, NodeName, Timeouts,
@@ -123,12 +122,6 @@ impl KernelShard {
         Timeouts { stage: self.config.setup_time, total: self.config.setup_time * 3 }
     }
 
-    /// The tick time with the intensity.
-    pub(in crate::shard) fn tick(&self) -> TickConfig {
-        let shard = self.shard.borrow().upgrade();
-        shard.map_or_else(|| self.config.tick(), |shard| shard.node().tick())
-    }
-
     pub(in crate::shard) fn setup_time(&self) -> Duration {
         self.config.setup_time
     }
@@ -141,8 +134,18 @@ impl KernelShard {
         self.config.socket_options.clone()
     }
 
-    pub(in crate::shard) fn fixed_peer_port(&self) -> Option<u16> {
-        self.config.peer_port
+    /// The port that is known of a node without its epmd.
+    pub(in crate::shard) fn stated_port(&self, node: &str) -> Option<u16> {
+        self.peer_ports.borrow().get(node).copied().or(self.config.peer_port)
+    }
+
+    /// States the port of a node, or that its epmd is to be asked again.
+    pub(crate) fn state_port(&self, node: String, port: Option<u16>) {
+        let mut ports = self.peer_ports.borrow_mut();
+        match port {
+            Some(port) => ports.insert(node, port),
+            None => ports.remove(&node),
+        };
     }
 
     pub(in crate::shard) fn epmd_port(&self) -> u16 {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use futures_util::lock::{Mutex, MutexGuard};
+use krarup_transport::dist::TickConfig;
 use krarup_transport::handshake::{NameMode, NodeName};
 use krarup_transport::io::{Listener, sleep};
 use krarup_transport::term::{Atom, Creation};
@@ -33,6 +34,8 @@ pub(crate) struct Life {
     pub(crate) cookies: Cookies,
     /// Whether it keeps out of the `nodes()` of others.
     pub(crate) hidden: bool,
+    /// Its tick time when it begins.
+    pub(crate) tick: TickConfig,
     /// The port it accepts connections on; 0 if it accepts none.
     pub(crate) port: u16,
     /// The Unix socket it accepts joins on, by its name without the leading NUL; empty for none.
@@ -72,6 +75,7 @@ impl KernelShard {
             Some(Ok(name)) => self.with(|machine| machine.start(name)),
             _ => self.with(NetKernel::start_unnamed),
         }
+        self.begin_ticks(life.tick);
         self.life.replace(Some(life));
         for listener in listeners {
             let leash = Rc::<Leash>::default();
