@@ -174,6 +174,10 @@ const LIVES: &[Step] = &[
     Own("net_kernel", "connect_node", "['c@127.0.0.1']"),
     Own("life", "messages", "[1]"),
     Peer("{nodes(), length(nodes(hidden))}."),
+    Own("erlang", "set_cookie", "['x@127.0.0.1', other]"),
+    Own("erlang", "get_cookie", "['x@127.0.0.1']"),
+    Own("net_kernel", "set_net_ticktime", "[80, 0]"),
+    Own("net_kernel", "get_net_ticktime", "[]"),
     // The name goes with the connection to who gave it, and the other connection with the name.
     Own("erlang", "disconnect_node", "['b@127.0.0.1']"),
     Own("life", "messages", "[3]"),
@@ -181,6 +185,8 @@ const LIVES: &[Step] = &[
     Own("erlang", "node", "[]"),
     Own("net_kernel", "get_state", "[]"),
     Own("erlang", "nodes", "[connected]"),
+    Own("erlang", "get_cookie", "['x@127.0.0.1']"),
+    Own("net_kernel", "get_net_ticktime", "[]"),
     // The same one, of the next creation.
     Own("net_kernel", "connect_node", "['b@127.0.0.1']"),
     Own("life", "messages", "[2]"),

@@ -117,12 +117,14 @@ pub(super) async fn start(
         Some(cookie) => cookie.clone(),
         None => cookie::from_home().map_err(|error| StartError::Cookie(error.to_string()))?,
     };
+    let cookies = Cookies::new(cookie, config.peer_cookies.iter().cloned());
     let (mut life, mut alive) = (
         Life {
             own: None,
             host_to_be_named_on: None,
             mode: options.name_type.mode(),
-            cookies: Cookies::new(cookie, config.peer_cookies.iter().cloned()),
+            first_cookies: cookies.clone(),
+            cookies,
             hidden: options.hidden,
             tick: options.tick,
             port: 0,

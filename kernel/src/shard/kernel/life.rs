@@ -32,6 +32,8 @@ pub(crate) struct Life {
     /// Long or short names.
     pub(crate) mode: NameMode,
     pub(crate) cookies: Cookies,
+    /// Those that it began with.
+    pub(crate) first_cookies: Cookies,
     /// Whether it keeps out of the `nodes()` of others.
     pub(crate) hidden: bool,
     /// Its tick time when it begins.
@@ -199,6 +201,7 @@ impl KernelShard {
         let _turn = self.turn().await;
         let lost = self.life.borrow_mut().as_mut().and_then(|life| {
             life.host_to_be_named_on.as_ref()?;
+            life.cookies = life.first_cookies.clone();
             life.own.take()
         });
         // Or that life has ended, and another may have begun.
@@ -209,6 +212,10 @@ impl KernelShard {
         shard.set_identity_everywhere(Identity::nobody()).await;
         if let Ok(name) = Atom::new(name.as_str()) {
             shard.announce_own_down(name).await;
+        }
+        let tick = self.life.borrow().as_ref().map(|life| life.tick);
+        if let Some(tick) = tick {
+            self.begin_ticks(tick);
         }
         self.with(NetKernel::start_unnamed);
         self.naming.own.borrow_mut().left();
