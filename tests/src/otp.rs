@@ -92,6 +92,7 @@ pub struct OtpNodeBuilder {
     name: String,
     host: String,
     short: bool,
+    anonymous: bool,
     cookie: String,
     hidden: bool,
     home: String,
@@ -108,6 +109,7 @@ impl OtpNodeBuilder {
             name: name.to_owned(),
             host: "127.0.0.1".to_owned(),
             short: false,
+            anonymous: false,
             cookie: "c".to_owned(),
             hidden: false,
             // The node may live in a root of its own, where the lab's home is not.
@@ -138,6 +140,13 @@ impl OtpNodeBuilder {
     pub fn short_name(mut self) -> Self {
         self.short = true;
         "localhost".clone_into(&mut self.host);
+        self
+    }
+
+    /// Starts without a name, or with what the arguments say of one that others give.
+    #[must_use]
+    pub fn anonymous(mut self) -> Self {
+        self.anonymous = true;
         self
     }
 
@@ -183,18 +192,25 @@ impl OtpNodeBuilder {
     ///
     /// When the release is not installed or the node does not come up.
     pub fn start(self) -> OtpNode {
-        let full_name = format!("{}@{}", self.name, self.host);
+        let full_name = if self.anonymous {
+            "nonode@nohost".to_owned()
+        } else {
+            format!("{}@{}", self.name, self.host)
+        };
         let mut command = command_in(self.namespace.as_ref(), &otp_command("erl", self.release));
         command
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
             .env("ERL_CRASH_DUMP", "/dev/null")
             .env("HOME", &self.home)
-            .args(["-noshell", if self.short { "-sname" } else { "-name" }, &full_name])
+            .arg("-noshell")
             .args(["-setcookie", &self.cookie, "-start_epmd", "false"])
             // Two cores are shared with the other tests: no scheduler may spin.
             .args(["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]);
         if self.host == "localhost" || self.host.starts_with("127.") {
             command.args(["-kernel", "inet_dist_use_interface", "{127,0,0,1}"]);
+        }
+        if !self.anonymous {
+            command.args([if self.short { "-sname" } else { "-name" }, &full_name]);
         }
         if self.hidden {
             command.arg("-hidden");

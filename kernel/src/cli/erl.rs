@@ -48,6 +48,7 @@ const FLAGS: &[(&str, Meaning)] = &[
     ("code_path_cache", Meaning::Ignored),
     ("connect_all", Meaning::Special(Special::ConnectAll)),
     ("detached", Meaning::Switch(&["--detached"])),
+    ("dist_listen", Meaning::Value("--dist-listen")),
     ("emu_flavor", Meaning::Ignored),
     ("emu_type", Meaning::Ignored),
     ("env", Meaning::Special(Special::Environment)),

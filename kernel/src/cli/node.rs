@@ -208,11 +208,11 @@ fn settle(
 }
 
 fn builder(settings: &Layer) -> Result<Builder, Failure> {
-    let (name, is_short) = full_name(settings)?;
-    let mut config = krarup::NodeConfig { name: Some(name), ..krarup::NodeConfig::default() };
-    if is_short {
-        config.name_type = krarup::NameType::Short;
-    }
+    let mut config = krarup::NodeConfig::default();
+    (config.name, config.name_type) = match (&settings.sname, &settings.name) {
+        (Some(name), _) => (Some(name.clone()), krarup::NameType::Short),
+        (None, name) => (name.clone(), krarup::NameType::Long),
+    };
     config.cookie = Some(cookie(settings.cookie.as_deref(), settings.cookie_file.as_deref())?);
     for (peer, text) in settings.peer_cookies().map_err(Failure::Usage)? {
         config.peer_cookies.push((peer, Cookie::new(&text).map_err(Failure::of)?));
@@ -234,6 +234,7 @@ fn builder(settings: &Layer) -> Result<Builder, Failure> {
         },
         unix: settings.unix_lanes.unwrap_or(true),
     };
+    config.listen = settings.dist_listen.unwrap_or(true);
     config.listen_address = settings.listen_address;
     config.address_family = settings.address_family.map_or_else(Default::default, Into::into);
     config.peer_ports = settings.peer_ports().map_err(Failure::Usage)?.into_iter().collect();
@@ -295,24 +296,6 @@ fn try_out(options: &[SocketOption]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The name with a host part, and whether it is a short one.
-fn full_name(settings: &Layer) -> Result<(String, bool), Failure> {
-    match (&settings.sname, &settings.name) {
-        (Some(name), _) if name.contains('@') => Ok((name.clone(), true)),
-        (Some(name), _) => {
-            let host = krarup_tuning::host::name().map_err(Failure::of)?;
-            Ok((format!("{name}@{}", host.split('.').next().unwrap_or(&host)), true))
-        }
-        (None, Some(name)) if name.contains('@') => Ok((name.clone(), false)),
-        (None, Some(name)) => {
-            let host = krarup_tuning::host::full_name()
-                .map_err(|error| Failure::Failed(format!("--name {name}: {error}")))?;
-            Ok((format!("{name}@{host}"), false))
-        }
-        (None, None) => Err(Failure::Usage("a node needs a name: give --name or --sname".into())),
-    }
-}
-
 /// The cookie as given, else of the file as given, else of the user's own file.
 pub(super) fn cookie(
     text: Option<&str>,
@@ -326,7 +309,8 @@ pub(super) fn cookie(
 }
 
 fn ready_line(node: &Node) -> String {
-    let name = node.name().map(|name| name.as_str().to_owned()).unwrap_or_default();
+    // Another node gives the name of one without.
+    let name = node.name().map_or_else(|| "undefined".to_owned(), |name| name.as_str().to_owned());
     let epmd = node.epmd().map_or_else(|| "none".to_owned(), |address| address.to_string());
     format!(
         "ready name={name} port={} shards={} epmd={epmd} pid={}",
