@@ -1,7 +1,8 @@
 //! Real Erlang nodes of the releases that Krarup supports.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::evaluator::{Evaluator, base64};
@@ -84,6 +85,50 @@ pub fn otp_command(command: &str, release: Release) -> PathBuf {
     let path = bin.join(format!("{command}-{release}"));
     assert!(path.exists(), "{} is not there: run tests/otp/install {release}", path.display());
     path
+}
+
+/// A program of this machine where the nodes of a release can start it: some releases live in a
+/// root of their own.
+pub struct Guest {
+    path: PathBuf,
+    /// Where it was put for that.
+    link: Option<PathBuf>,
+}
+
+impl Guest {
+    /// Brings a program in.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be put there.
+    pub fn new(release: Release, program: &Path) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let script = std::fs::read_to_string(otp_command("erl", release)).unwrap_or_default();
+        let Some((_, root)) = script.split_once("chroot' '") else {
+            return Guest { path: program.to_owned(), link: None };
+        };
+        let root = Path::new(root.split('\'').next().unwrap_or_default());
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = format!("usr/local/bin/krarup-{}-{number}", std::process::id());
+        let link = root.join(&path);
+        if std::fs::hard_link(program, &link).is_err() {
+            std::fs::copy(program, &link).expect("a copy of the program");
+        }
+        Guest { path: Path::new("/").join(path), link: Some(link) }
+    }
+
+    /// Its path there.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if let Some(link) = &self.link {
+            let _ = std::fs::remove_file(link);
+        }
+    }
 }
 
 /// Describes an Erlang node that is about to start.

@@ -2,6 +2,7 @@
 //! failed, 2 for wrong usage.
 
 mod call;
+mod child;
 mod client;
 mod config;
 mod demo;

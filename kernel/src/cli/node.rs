@@ -1,5 +1,6 @@
 //! `krarup node`: runs a node until a signal ends it.
 
+use super::child::{self, Parent};
 use super::config::{AutoConnect, Checksum, Epmd, Layer};
 use super::{Failure, detach, metrics, output};
 use krarup::discovery::Discovery;
@@ -22,6 +23,9 @@ pub(super) struct Arguments {
     #[command(flatten)]
     settings: Layer,
 
+    #[command(flatten)]
+    child: child::Flags,
+
     /// Settings in TOML, with the names of these flags as keys
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -41,17 +45,23 @@ pub(super) struct Arguments {
 
 /// Runs the verb. `notes` are what erl's flags said and nothing here heeds.
 pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure> {
-    let Arguments { settings, config, print_config, detached, end_with_stdin } = arguments;
+    let Arguments { settings, child, config, print_config, detached, end_with_stdin } = arguments;
+    let parent = Parent::of(&child)?;
+    let needs_name = !parent.as_ref().is_some_and(Parent::needs_no_name);
     let settings = settle(settings, config, |name| std::env::var(name).ok())?;
     if print_config {
         output::line(settings.to_toml().map_err(Failure::Failed)?.trim_end());
         return Ok(());
     }
-    if settings.name.is_none() && settings.sname.is_none() {
+    if needs_name && settings.name.is_none() && settings.sname.is_none() {
         return Err(Failure::Usage("a node needs a name: give --name or --sname".into()));
     }
     if detached && !detach::is_detached() {
-        output::line(&detach::start()?);
+        let ready = detach::start()?;
+        // Whoever started it as a child is told in another way, and reads nothing here.
+        if parent.is_none() {
+            output::line(&ready);
+        }
         return Ok(());
     }
     if detached {
@@ -64,7 +74,7 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     let (tell, ended) = mpsc::channel();
     let is_ready = listen_for_signals(end_with_stdin, &tell)?;
     let node = builder(&settings)?.start().map_err(not_started)?;
-    if settings.allow_halt == Some(true) {
+    if settings.allow_halt == Some(true) || parent.is_some() {
         let_others_halt(&node, &tell);
     }
     is_ready.store(true, Ordering::SeqCst);
@@ -77,8 +87,11 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     let ready = ready_line(&node);
     if detached {
         detach::announce(&ready);
-    } else {
+    } else if !parent.as_ref().is_some_and(Parent::has_stdout) {
         output::line(&ready);
+    }
+    if let Some(parent) = parent {
+        parent.attend(&node, &tell)?;
     }
     keep_connected(&node, &settings)?;
     // The sender lives as long as the process.
@@ -116,9 +129,9 @@ fn not_started(error: StartError) -> Failure {
 
 /// Why the node is to end, and what the process exits with.
 #[derive(Clone, Copy, Debug)]
-struct End {
-    cause: &'static str,
-    status: i32,
+pub(super) struct End {
+    pub(super) cause: &'static str,
+    pub(super) status: i32,
 }
 
 /// Offers what `slave`, `peer` and administrators stop a node with.
@@ -213,7 +226,11 @@ fn builder(settings: &Layer) -> Result<Builder, Failure> {
         (Some(name), _) => (Some(name.clone()), krarup::NameType::Short),
         (None, name) => (name.clone(), krarup::NameType::Long),
     };
-    config.cookie = Some(cookie(settings.cookie.as_deref(), settings.cookie_file.as_deref())?);
+    // A child that is spoken to in another way may have no name, and needs no cookie then.
+    if config.name.is_some() {
+        let (text, file) = (settings.cookie.as_deref(), settings.cookie_file.as_deref());
+        config.cookie = Some(cookie(text, file)?);
+    }
     for (peer, text) in settings.peer_cookies().map_err(Failure::Usage)? {
         config.peer_cookies.push((peer, Cookie::new(&text).map_err(Failure::of)?));
     }
