@@ -4,6 +4,7 @@
 //! [`Node::spawn`]; Erlang and Elixir nodes see one more node of their cluster.
 
 mod atoms;
+pub mod child;
 pub mod cookie;
 pub mod discovery;
 pub mod epmd;
