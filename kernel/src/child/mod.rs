@@ -190,7 +190,7 @@ impl Drop for Child {
     fn drop(&mut self) {
         let message = Term::Tuple(vec![atom("child_is_dropped")]);
         // A node that has stopped took the child along.
-        let _ = self.local.send(&self.control, &message);
+        drop(self.local.send(&self.control, &message));
     }
 }
 
