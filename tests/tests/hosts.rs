@@ -1,0 +1,199 @@
+//! Three hosts that lose each other, in part and as a whole: what every node of either kind knows
+//! of the others, and what reaches it, is right within the tick time.
+
+use std::time::{Duration, Instant};
+
+use krarup_tests::{
+    Cluster, Hosts, KrarupWitness, OtpNode, Release, Report, Watches, missing, until,
+};
+
+const WITNESS: &str = env!("CARGO_BIN_EXE_witness");
+const HOSTS: usize = 3;
+/// The tick time of all nodes, in seconds.
+const TICK_TIME: u64 = 4;
+/// Silence is noticed within the tick time and a quarter more; the rest is for a busy machine.
+const NOTICED: Duration = Duration::from_secs(5 + 5);
+/// An attempt to connect that began while nothing came through takes up to half the tick time.
+const TOGETHER: Duration = Duration::from_secs(20);
+/// A broken connection is noticed at once.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+/// How often nodes are asked what they have seen.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Three hosts, each with a Krarup node and an Erlang node, all connected with all.
+struct Scene {
+    // Before the hosts that they run on.
+    krarup: Vec<KrarupWitness>,
+    otp: Vec<OtpNode>,
+    cluster: Cluster,
+    hosts: Hosts,
+}
+
+impl Scene {
+    /// Nothing, where there can be no namespaces or one of the releases is missing.
+    fn new(net_ticktime: u64, releases: [Option<Release>; HOSTS]) -> Option<Self> {
+        if missing("netns") || releases.iter().flatten().any(|release| release.is_missing()) {
+            return None;
+        }
+        let mut hosts = Hosts::new(HOSTS);
+        let mut witnesses: Vec<String> = (0..HOSTS).map(krarup_name).collect();
+        for (host, release) in releases.iter().enumerate() {
+            hosts.start_epmd(host, release.unwrap_or(Release::R25));
+            witnesses.extend(release.map(|_| otp_name(host)));
+        }
+        let cluster = Cluster { net_ticktime, witnesses, sinks: Vec::new() };
+        let krarup = (0..HOSTS).map(|host| hosts.krarup_witness(WITNESS, host, "k", &cluster));
+        let krarup = krarup.collect();
+        let (on, all) = (&hosts, &cluster);
+        let otp = std::thread::scope(|scope| {
+            let start = |(host, release): (usize, Release)| {
+                scope.spawn(move || on.otp_witness(release, host, "e", all))
+            };
+            let releases = releases.iter().enumerate();
+            let starting: Vec<_> = releases
+                .filter_map(|(host, release)| Some((host, (*release)?)))
+                .map(start)
+                .collect();
+            starting.into_iter().map(|node| node.join().expect("the node starts")).collect()
+        });
+        let mut scene = Self { krarup, otp, cluster, hosts };
+        scene.expect_all_together();
+        Some(scene)
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut dyn Watches> {
+        let krarup = self.krarup.iter_mut().map(|node| -> &mut dyn Watches { node });
+        krarup.chain(self.otp.iter_mut().map(|node| -> &mut dyn Watches { node }))
+    }
+
+    fn expect_all_together(&mut self) {
+        self.expect(TOGETHER, |_, _| true);
+    }
+
+    /// Waits until every node shows exactly those nodes that `reaches` says, and hears of exactly
+    /// those; nothing may have been seen that must not be.
+    fn expect(&mut self, within: Duration, reaches: impl Fn(usize, usize) -> bool) {
+        let names = self.cluster.witnesses.clone();
+        let start = Instant::now();
+        for node in self.all() {
+            let own = node.node_name().to_owned();
+            let mut others: Vec<String> = names.clone();
+            others.retain(|other| *other != own && reaches(host_of(&own), host_of(other)));
+            others.sort_unstable();
+            let mut last = Report::default();
+            let what = format!("{own} shows {others:?}");
+            until(&what, within.saturating_sub(start.elapsed()).max(AT_ONCE), || {
+                std::thread::sleep(LOOK_AGAIN);
+                last = node.report();
+                assert!(last.violations.is_empty(), "{own}: {:?}", last.violations);
+                (last.nodes == others && last.owed.is_empty()).then_some(())
+            });
+            // Everybody that is shown is heard, on every way.
+            let before = last;
+            until(&format!("{own} hears {others:?}"), TOGETHER, || {
+                std::thread::sleep(LOOK_AGAIN);
+                let now = node.report();
+                let hears = |other: &String| {
+                    now.beats.get(other).copied().unwrap_or(0)
+                        > before.beats.get(other).copied().unwrap_or(0)
+                };
+                others.iter().all(hears).then_some(())
+            });
+        }
+    }
+
+    /// Checks that every node has been told this of one host, and of no other.
+    fn expect_last_event(&mut self, of: usize, by: impl Fn(usize) -> bool, allowed: &[&str]) {
+        let names: Vec<String> =
+            self.cluster.witnesses.iter().filter(|name| host_of(name) == of).cloned().collect();
+        for node in self.all() {
+            let own = node.node_name().to_owned();
+            if !by(host_of(&own)) {
+                continue;
+            }
+            let report = node.report();
+            for name in &names {
+                let events = report.events_of(name);
+                let last = events.last().map_or("none", String::as_str);
+                assert!(allowed.contains(&last), "{own} of {name}: {events:?}");
+            }
+        }
+    }
+
+    /// How often each node was told of nodes that went down.
+    fn downs(&mut self) -> usize {
+        let mut downs = 0;
+        for node in self.all() {
+            let report = node.report();
+            let events = report.events.iter().flatten();
+            downs += events.filter(|event| event.starts_with("down ")).count();
+        }
+        downs
+    }
+}
+
+fn krarup_name(host: usize) -> String {
+    format!("k@{}", Hosts::address(host))
+}
+
+fn otp_name(host: usize) -> String {
+    format!("e@{}", Hosts::address(host))
+}
+
+fn host_of(name: &str) -> usize {
+    (0..HOSTS).find(|host| name.ends_with(&Hosts::address(*host))).expect("a node of the scene")
+}
+
+const ALL: [Option<Release>; HOSTS] = [Some(Release::R25), Some(Release::R27), Some(Release::R29)];
+
+#[test]
+fn a_host_that_is_cut_off_is_down_for_all_others_and_they_meet_again() {
+    let Some(mut scene) = Scene::new(TICK_TIME, ALL) else { return };
+    assert_eq!(scene.downs(), 0);
+    scene.hosts.isolate(0);
+    scene.expect(NOTICED, |a, b| (a == 0) == (b == 0));
+    scene.expect_last_event(0, |host| host != 0, &["down net_tick_timeout"]);
+    scene.expect_last_event(1, |host| host == 0, &["down net_tick_timeout"]);
+    scene.hosts.heal();
+    scene.expect_all_together();
+}
+
+#[test]
+fn what_is_lost_in_one_direction_parts_the_two_and_nobody_else() {
+    let Some(mut scene) = Scene::new(TICK_TIME, ALL) else { return };
+    for (from, to) in [(0, 1), (1, 0)] {
+        scene.hosts.lose(from, to, 100);
+        scene.expect(NOTICED, |a, b| (a, b) != (0, 1) && (a, b) != (1, 0));
+        // Who gets nothing any more says so; the other may hear of it first.
+        scene.expect_last_event(from, |host| host == to, &["down net_tick_timeout"]);
+        let heard = ["down net_tick_timeout", "down connection_closed"];
+        scene.expect_last_event(to, |host| host == from, &heard);
+        scene.hosts.heal();
+        scene.expect_all_together();
+    }
+}
+
+#[test]
+fn a_host_that_comes_back_is_another() {
+    let Some(mut scene) = Scene::new(TICK_TIME, ALL) else { return };
+    // Its kernel tells all others the first time; then it is switched off.
+    for power in [true, false] {
+        scene.krarup.truncate(HOSTS - 1);
+        scene.otp.truncate(HOSTS - 1);
+        let gone = HOSTS - 1;
+        if power {
+            scene.hosts.kill_all(gone);
+            scene.expect(AT_ONCE, |_, b| b != gone);
+            scene.expect_last_event(gone, |_| true, &["down connection_closed"]);
+        } else {
+            scene.hosts.power_off(gone);
+        }
+        scene.hosts.start_epmd(gone, Release::R29);
+        let krarup = scene.hosts.krarup_witness(WITNESS, gone, "k", &scene.cluster);
+        scene.krarup.push(krarup);
+        let otp = scene.hosts.otp_witness(Release::R29, gone, "e", &scene.cluster);
+        scene.otp.push(otp);
+        scene.expect_all_together();
+    }
+}
