@@ -125,6 +125,15 @@ impl Hosts {
         self.namespace(host).run("tc", &arguments);
     }
 
+    /// Takes that limit away.
+    ///
+    /// # Panics
+    ///
+    /// When there was none.
+    pub fn speed_up(&self, host: usize) {
+        self.namespace(host).run("tc", &["qdisc", "delete", "dev", "cable", "root"]);
+    }
+
     /// Switches a host off: all that runs there is killed, and nobody hears of it, for its
     /// connections go without a word.
     ///

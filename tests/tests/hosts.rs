@@ -18,6 +18,9 @@ const TOGETHER: Duration = Duration::from_secs(20);
 /// A broken connection is noticed at once.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
+/// What a slow host sends, in kilobits a second.
+const SLOW_KILOBITS: u32 = 4000;
+const BULK_BYTES: usize = 300_000;
 /// How often nodes are asked what they have seen.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -145,6 +148,15 @@ fn host_of(name: &str) -> usize {
     (0..HOSTS).find(|host| name.ends_with(&Hosts::address(*host))).expect("a node of the scene")
 }
 
+/// Nobody has gone down, and nothing was seen that must not be, for so long.
+fn stay_together(scene: &mut Scene, downs: usize, time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        assert_eq!(scene.downs(), downs, "after {:?}", start.elapsed());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
 const ALL: [Option<Release>; HOSTS] = [Some(Release::R25), Some(Release::R27), Some(Release::R29)];
 
 #[test]
@@ -195,5 +207,79 @@ fn a_host_that_comes_back_is_another() {
         let otp = scene.hosts.otp_witness(Release::R29, gone, "e", &scene.cluster);
         scene.otp.push(otp);
         scene.expect_all_together();
+    }
+}
+
+/// What a host sends takes its time: all of its nodes send bulk and small messages to nodes of both
+/// kinds on another host.
+fn saturate(time: Duration) {
+    let Some(mut scene) = Scene::new(TICK_TIME, ALL) else { return };
+    scene.hosts.slow_down(0, SLOW_KILOBITS);
+    let (krarup, otp) = (krarup_name(1), otp_name(1));
+    let seconds = time.as_secs();
+    for to in [&krarup, &otp] {
+        scene.krarup[0].send_bulk(to, BULK_BYTES, seconds);
+        scene.otp[0].send_bulk(to, BULK_BYTES, seconds);
+    }
+    stay_together(&mut scene, 0, time);
+    let mut received = 0;
+    for node in scene.all() {
+        let report = node.report();
+        println!("{}: {:?}", node.node_name(), report.late_ms);
+        received += report.bulk_bytes;
+    }
+    // The link was busy all the time.
+    let most = u64::from(SLOW_KILOBITS) / 8 * 1000 * seconds;
+    println!("{received} of {most} bytes");
+    assert!(received > most / 2, "{received} of {most} bytes came through");
+    scene.hosts.speed_up(0);
+    scene.expect_all_together();
+    assert_eq!(scene.downs(), 0);
+}
+
+#[test]
+fn a_saturated_link_is_not_taken_for_a_dead_one() {
+    saturate(Duration::from_secs(15));
+}
+
+#[cfg(feature = "long")]
+#[test]
+fn a_link_saturated_for_ten_minutes_is_not_taken_for_a_dead_one() {
+    saturate(Duration::from_secs(600));
+}
+
+#[test]
+fn lost_packets_cost_time_and_nothing_else() {
+    let Some(mut scene) = Scene::new(2 * TICK_TIME, [None; HOSTS]) else { return };
+    for (from, to) in [(0, 1), (1, 0), (1, 2)] {
+        scene.hosts.lose(from, to, 10);
+    }
+    for from in 0..HOSTS {
+        let to = krarup_name((from + 1) % HOSTS);
+        scene.krarup[from].send_bulk(&to, BULK_BYTES, 4);
+    }
+    stay_together(&mut scene, 0, Duration::from_secs(4));
+    scene.hosts.heal();
+    scene.expect_all_together();
+    assert_eq!(scene.downs(), 0);
+}
+
+#[test]
+fn a_lane_that_is_silent_for_half_the_tick_time_is_torn_and_resumed() {
+    let Some(mut scene) = Scene::new(2 * TICK_TIME, [None; HOSTS]) else { return };
+    for (from, to) in [(0, 1), (1, 0)] {
+        let [all, connected, resumes] = scene.krarup[to].lanes();
+        assert_eq!(all, connected, "all lanes are connected");
+        scene.hosts.lose(from, to, 100);
+        until("the lanes to one node are torn", NOTICED, || {
+            (scene.krarup[to].lanes()[1] == all / 2).then_some(())
+        });
+        scene.hosts.heal();
+        until("they go on", NOTICED, || {
+            let [_, connected, now] = scene.krarup[to].lanes();
+            (connected == all && now >= resumes + all / 2).then_some(())
+        });
+        scene.expect_all_together();
+        assert_eq!(scene.downs(), 0);
     }
 }
