@@ -134,8 +134,8 @@ impl Hosts {
         self.namespace(host).run("tc", &["qdisc", "delete", "dev", "cable", "root"]);
     }
 
-    /// Switches a host off: all that runs there is killed, and nobody hears of it, for its
-    /// connections go without a word.
+    /// Switches a host off: all that runs there is killed, and nobody hears of it. Nothing comes
+    /// from it or reaches it until [`Hosts::heal`].
     ///
     /// # Panics
     ///
@@ -145,7 +145,6 @@ impl Hosts {
         self.kill_all(host);
         // What the kernel would still send for those that were killed.
         self.namespace(host).run("ss", &["--kill", "--all", "--tcp"]);
-        self.heal();
     }
 
     /// Kills all that runs on a host, as `kill -9` does; the kernel closes their connections.

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use krarup_tests::{
-    Cluster, Hosts, KrarupWitness, OtpNode, Release, Report, Watches, missing, until,
+    Cluster, Hosts, KrarupNode, KrarupWitness, OtpNode, Release, Report, Watches, missing, until,
 };
 
 const WITNESS: &str = env!("CARGO_BIN_EXE_witness");
@@ -29,6 +29,8 @@ struct Scene {
     // Before the hosts that they run on.
     krarup: Vec<KrarupWitness>,
     otp: Vec<OtpNode>,
+    /// A `krarup node` on the last host, if there is one.
+    node: Option<KrarupNode>,
     cluster: Cluster,
     hosts: Hosts,
 }
@@ -36,6 +38,15 @@ struct Scene {
 impl Scene {
     /// Nothing, where there can be no namespaces or one of the releases is missing.
     fn new(net_ticktime: u64, releases: [Option<Release>; HOSTS]) -> Option<Self> {
+        Self::with_node(net_ticktime, releases, false)
+    }
+
+    /// As [`Scene::new`], maybe with a `krarup node`.
+    fn with_node(
+        net_ticktime: u64,
+        releases: [Option<Release>; HOSTS],
+        has_node: bool,
+    ) -> Option<Self> {
         if missing("netns") || releases.iter().flatten().any(|release| release.is_missing()) {
             return None;
         }
@@ -45,7 +56,9 @@ impl Scene {
             hosts.start_epmd(host, release.unwrap_or(Release::R25));
             witnesses.extend(release.map(|_| otp_name(host)));
         }
-        let cluster = Cluster { net_ticktime, witnesses, sinks: Vec::new() };
+        let sinks = has_node.then(|| format!("n@{}", Hosts::address(HOSTS - 1)));
+        let cluster = Cluster { net_ticktime, witnesses, sinks: sinks.into_iter().collect() };
+        let node = has_node.then(|| hosts.krarup_node(HOSTS - 1, "n", &cluster));
         let krarup = (0..HOSTS).map(|host| hosts.krarup_witness(WITNESS, host, "k", &cluster));
         let krarup = krarup.collect();
         let (on, all) = (&hosts, &cluster);
@@ -60,7 +73,7 @@ impl Scene {
                 .collect();
             starting.into_iter().map(|node| node.join().expect("the node starts")).collect()
         });
-        let mut scene = Self { krarup, otp, cluster, hosts };
+        let mut scene = Self { krarup, otp, node, cluster, hosts };
         scene.expect_all_together();
         Some(scene)
     }
@@ -77,13 +90,17 @@ impl Scene {
     /// Waits until every node shows exactly those nodes that `reaches` says, and hears of exactly
     /// those; nothing may have been seen that must not be.
     fn expect(&mut self, within: Duration, reaches: impl Fn(usize, usize) -> bool) {
-        let names = self.cluster.witnesses.clone();
-        let start = Instant::now();
+        let all = [self.cluster.witnesses.clone(), self.cluster.sinks.clone()].concat();
+        let reached_by = |own: &str| {
+            let mut others = all.clone();
+            others.retain(|other| *other != own && reaches(host_of(own), host_of(other)));
+            others.sort_unstable();
+            others
+        };
+        let (start, sinks) = (Instant::now(), self.cluster.sinks.clone());
         for node in self.all() {
             let own = node.node_name().to_owned();
-            let mut others: Vec<String> = names.clone();
-            others.retain(|other| *other != own && reaches(host_of(&own), host_of(other)));
-            others.sort_unstable();
+            let mut others = reached_by(&own);
             let mut last = Report::default();
             let what = format!("{own} shows {others:?}");
             until(&what, within.saturating_sub(start.elapsed()).max(AT_ONCE), || {
@@ -92,8 +109,9 @@ impl Scene {
                 assert!(last.violations.is_empty(), "{own}: {:?}", last.violations);
                 (last.nodes == others && last.owed.is_empty()).then_some(())
             });
-            // Everybody that is shown is heard, on every way.
+            // Every witness that is shown is heard, on every way.
             let before = last;
+            others.retain(|other| !sinks.contains(other));
             until(&format!("{own} hears {others:?}"), TOGETHER, || {
                 std::thread::sleep(LOOK_AGAIN);
                 let now = node.report();
@@ -104,6 +122,18 @@ impl Scene {
                 others.iter().all(hears).then_some(())
             });
         }
+    }
+
+    fn expect_shown_by_node(&mut self, reaches: impl Fn(usize, usize) -> bool) {
+        let Some(node) = &self.node else { return };
+        let own = node.name().to_owned();
+        let mut others = self.cluster.witnesses.clone();
+        others.retain(|other| reaches(host_of(&own), host_of(other)));
+        others.sort_unstable();
+        let shown = format!("lists:sort(rpc:call('{own}', erlang, nodes, [connected])).");
+        let quoted: Vec<String> = others.iter().map(|name| format!("'{name}'")).collect();
+        let asker = self.otp.last_mut().expect("there are Erlang nodes");
+        asker.eval_until(&shown, &format!("[{}]", quoted.join(",")), AT_ONCE);
     }
 
     /// Checks that every node has been told this of one host, and of no other.
@@ -161,14 +191,16 @@ const ALL: [Option<Release>; HOSTS] = [Some(Release::R25), Some(Release::R27), S
 
 #[test]
 fn a_host_that_is_cut_off_is_down_for_all_others_and_they_meet_again() {
-    let Some(mut scene) = Scene::new(TICK_TIME, ALL) else { return };
+    let Some(mut scene) = Scene::with_node(TICK_TIME, ALL, true) else { return };
     assert_eq!(scene.downs(), 0);
     scene.hosts.isolate(0);
     scene.expect(NOTICED, |a, b| (a == 0) == (b == 0));
+    scene.expect_shown_by_node(|a, b| (a == 0) == (b == 0));
     scene.expect_last_event(0, |host| host != 0, &["down net_tick_timeout"]);
     scene.expect_last_event(1, |host| host == 0, &["down net_tick_timeout"]);
     scene.hosts.heal();
     scene.expect_all_together();
+    scene.expect_shown_by_node(|_, _| true);
 }
 
 #[test]
@@ -189,23 +221,27 @@ fn what_is_lost_in_one_direction_parts_the_two_and_nobody_else() {
 #[test]
 fn a_host_that_comes_back_is_another() {
     let Some(mut scene) = Scene::new(TICK_TIME, ALL) else { return };
-    // Its kernel tells all others the first time; then it is switched off.
-    for power in [true, false] {
-        scene.krarup.truncate(HOSTS - 1);
-        scene.otp.truncate(HOSTS - 1);
-        let gone = HOSTS - 1;
-        if power {
+    let gone = HOSTS - 1;
+    // The first time its kernel closes the connections of those that were killed. The second time
+    // all others still hold theirs when the next life begins.
+    for power_stays_on in [true, false] {
+        if power_stays_on {
             scene.hosts.kill_all(gone);
-            scene.expect(AT_ONCE, |_, b| b != gone);
-            scene.expect_last_event(gone, |_| true, &["down connection_closed"]);
         } else {
             scene.hosts.power_off(gone);
+        }
+        scene.krarup.truncate(gone);
+        scene.otp.truncate(gone);
+        if power_stays_on {
+            scene.expect(AT_ONCE, |_, other| other != gone);
+            scene.expect_last_event(gone, |_| true, &["down connection_closed"]);
         }
         scene.hosts.start_epmd(gone, Release::R29);
         let krarup = scene.hosts.krarup_witness(WITNESS, gone, "k", &scene.cluster);
         scene.krarup.push(krarup);
         let otp = scene.hosts.otp_witness(Release::R29, gone, "e", &scene.cluster);
         scene.otp.push(otp);
+        scene.hosts.heal();
         scene.expect_all_together();
     }
 }
