@@ -68,8 +68,30 @@ pub struct Lane {
     replay: ReplayCounters,
     attached: bool,
     ticker: Ticker,
+    /// Half the tick time.
+    half: TickConfig,
+    patience: Patience,
     local: (Atom, Creation),
     peer: (Atom, Creation),
+}
+
+/// How much of the tick time the lane may be silent.
+///
+/// A connection that brings nothing for half of it is most likely dead, and there is time for
+/// another. If that one brings nothing either, although it could be made, the network is slow and
+/// not dead: each new connection begins slowly, and what was under way goes once more. It gets all
+/// of the tick time, as a link of OTP does, until something has come through, or it has lived for
+/// twice the tick time with nothing to bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    Half,
+    /// The connection was given up for silence.
+    Lost,
+    /// And this is the next one; so much had been received before it.
+    Whole {
+        position: u64,
+        until: Instant,
+    },
 }
 
 impl Lane {
@@ -89,6 +111,8 @@ impl Lane {
             replay: ReplayCounters::default(),
             attached: true,
             ticker: new_ticker(layout, config.tick, now, config.tick_phase),
+            half: config.tick.halved(),
+            patience: Patience::Half,
             local: (local, local_creation),
             peer: (peer, peer_creation),
         }
@@ -285,6 +309,12 @@ impl Lane {
         self.replay.resumes += 1;
         self.replay.replayed_bytes += replayed;
         self.ticker.restart(now);
+        if self.patience == Patience::Lost {
+            let whole = self.half.doubled();
+            let until = now + 2 * whole.ticktime();
+            self.patience = Patience::Whole { position: self.inbox.position(), until };
+            self.ticker.reconfigure(whole, now);
+        }
         Ok(())
     }
 
@@ -313,6 +343,12 @@ impl Lane {
         if !self.attached {
             return TickAction::None;
         }
+        if let Patience::Whole { position, until } = self.patience
+            && (self.inbox.position() > position || until <= now)
+        {
+            self.patience = Patience::Half;
+            self.ticker.reconfigure(self.half, now);
+        }
         let pending = self.is_write_pending();
         let LinkCounters { received_bytes, written_bytes, .. } = self.counters;
         // What makes a frame incomplete may be a flipped bit of its length: whatever comes then
@@ -322,6 +358,9 @@ impl Lane {
             false => received_bytes,
         };
         let action = self.ticker.look(now, received_bytes, written_bytes, pending);
+        if action == TickAction::Dead {
+            self.patience = Patience::Lost;
+        }
         if action == TickAction::Send {
             if !pending {
                 self.inbox.trim();
@@ -353,7 +392,9 @@ impl Lane {
 
     /// Puts another tick time in force.
     pub fn set_tick_config(&mut self, config: TickConfig, now: Instant) {
-        self.ticker.reconfigure(config.halved(), now);
+        self.half = config.halved();
+        let whole = matches!(self.patience, Patience::Whole { .. });
+        self.ticker.reconfigure(if whole { self.half.doubled() } else { self.half }, now);
     }
 
     /// What has gone through the lane, on all its connections.

@@ -146,3 +146,30 @@ fn a_peer_may_have_more_than_its_last_join_said() {
     let refused = a.lane.attach(position, now);
     assert!(matches!(refused, Err(LaneError::Acknowledged { stated, .. }) if stated == position));
 }
+
+#[test]
+fn what_replaces_a_silent_connection_has_the_whole_tick_time_until_it_has_brought_something() {
+    let tick = TickConfig::new(Duration::from_secs(8), 4);
+    let (mut a, mut b) = pair_with(|config| config.tick = tick);
+    // How long the lane at `b` is silent before its connection is given up.
+    let silence = |b: &mut End, start: Instant| {
+        (0..40).find_map(|_| {
+            let now = b.lane.tick_due();
+            let action = b.lane.tick(now);
+            b.write(usize::MAX);
+            (action == TickAction::Dead).then(|| now - start)
+        })
+    };
+    let start = Instant::now();
+    let first = silence(&mut b, start).expect("it is given up");
+    assert!(first <= tick.ticktime() / 2 + tick.interval(), "{first:?}");
+    reconnect(&mut a, &mut b);
+    let second = silence(&mut b, Instant::now()).expect("it is given up");
+    assert!(second > tick.ticktime() - tick.interval(), "{second:?}");
+    // This one brings something: the next has half the tick time again.
+    reconnect(&mut a, &mut b);
+    a.lane.send_raw(A, B, b"hello").expect("room");
+    assert_eq!(transfer(&mut a, &mut b).len(), 1);
+    let third = silence(&mut b, Instant::now()).expect("it is given up");
+    assert!(third <= tick.ticktime() / 2 + 2 * tick.interval(), "{third:?}");
+}
