@@ -159,9 +159,9 @@ impl NetKernel {
         }
     }
 
-    /// Ends every connection and attempt and makes the node not alive. The links report
-    /// [`NetKernel::link_down`] as always.
-    pub fn stop(&mut self) {
+    /// Ends every connection and attempt, for this reason, and makes the node not alive. The links
+    /// report [`NetKernel::link_down`] as always.
+    pub fn stop(&mut self, reason: &NodeDownReason) {
         self.local = None;
         for peer in self.peers.values_mut() {
             let mut waiters = Vec::new();
@@ -178,7 +178,7 @@ impl NetKernel {
                 waiters.append(&mut efforts.waiters);
             }
             if let Some(connection) = &mut peer.connection {
-                Self::close(&mut self.actions, connection, NodeDownReason::NetKernelTerminated);
+                Self::close(&mut self.actions, connection, reason.clone());
             }
             for waiter in waiters {
                 let result = Err(ConnectError::NotAlive);

@@ -315,7 +315,7 @@ fn stopping_ends_every_link_and_refuses_newcomers() {
     let mut kernel = machine(1);
     let node = Atom::from_static("a@h");
     let id = bring_up(&mut kernel, &node);
-    kernel.stop();
+    kernel.stop(&NodeDownReason::NetKernelTerminated);
     assert!(matches!(
         drain(&mut kernel)[..],
         [Action::CloseLink { reason: NodeDownReason::NetKernelTerminated, .. }]

@@ -62,20 +62,24 @@ pub(super) async fn start(shard: &Rc<Shard>, node: &Node, name: &str) -> Result<
 
 /// Closes every link, gives the name up and ends every process.
 pub(super) async fn stop(shard: &Rc<Shard>) {
+    end(shard, &NodeDownReason::NetKernelTerminated).await;
+    shard.end_processes_everywhere().await;
+}
+
+/// Closes every link for this reason and gives the name up.
+pub(crate) async fn end(shard: &Rc<Shard>, reason: &NodeDownReason) {
     let Some(kernel) = shard.kernel() else { return };
-    kernel.end_life();
+    kernel.end_life(reason);
     let deadline = Instant::now() + STOP_TIME_MAX;
     while !kernel.is_quiet() && Instant::now() < deadline {
         sleep(Duration::from_millis(1)).await;
     }
     if !kernel.is_quiet() {
-        let reason = NodeDownReason::NetKernelTerminated;
         tracing::warn!(%reason, "some links did not close in time");
     }
     let alive = shard.node().take_alive();
     // Giving the name up may talk to epmd, which must not hold up the shard.
     let _ = blocking(move || drop(alive)).await;
-    shard.end_processes_everywhere().await;
 }
 
 /// The full name: a missing host part is this host's, by OTP's rules for long and short names.

@@ -29,7 +29,7 @@ pub use config::{AutoConnect, Checksum, FabricConfig, NameType, NodeConfig, Outp
 pub(crate) use encoded::BY_REFERENCE_BYTES_MIN;
 pub use encoded::Encoded;
 pub use error::{SendError, SpawnError, StartError, Stopped};
-pub(crate) use life::Alive;
+pub(crate) use life::{Alive, end as end_life};
 pub use reply::Reply;
 pub(crate) use reply::block_on;
 pub use stats::{LaneStats, LinkStats, ShardStats};

@@ -179,6 +179,9 @@ pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Listener, stop: Rc
                 // When many come at once, those that are let in go on meanwhile and make room.
                 yield_once().await;
             }
+            Either::Left((Err(error), _)) if !Listener::survives(&error) => {
+                return kernel.listener_failed(&listener, &error);
+            }
             Either::Left((Err(error), _)) => {
                 let error = SystemError::from(error);
                 let makes_room = kernel.make_room();

@@ -81,7 +81,7 @@ impl Host for ShardHost {
         }
     }
 
-    fn ended(&self, _: &Handle<Self>, _: LinkKey, state: LinkState, end: End<Refused>) {
+    fn ended(&self, _: &Handle<Self>, _: LinkKey, mut state: LinkState, end: End<Refused>) {
         if state.entry.is_lane() {
             self.0.lane_ended(state, end);
             return;
@@ -91,7 +91,11 @@ impl Host for ShardHost {
             End::Failed(error) => NodeDownReason::Socket(error.to_string()),
             End::Refused(Refused::Link(LinkError::FrameTooLarge(_))) => NodeDownReason::Emsgsize,
             End::Refused(error) => NodeDownReason::Killed(error.to_string()),
-            End::Panicked(panicked) => NodeDownReason::Killed(panicked.to_string()),
+            End::Panicked(panicked) => NodeDownReason::Shutdown(panicked.to_string()),
+            End::Unwritable(error) if state.machine.has_only_a_tick_queued() => {
+                NodeDownReason::SendNetTickFailed(error.to_string())
+            }
+            End::Unwritable(error) => NodeDownReason::Socket(error.to_string()),
         };
         self.0.link_ended(&state.entry, cause);
     }

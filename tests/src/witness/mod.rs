@@ -70,6 +70,7 @@ impl WitnessConfig {
 ///
 /// When the node does not start, or standard input fails.
 pub fn run_witness(config: &WitnessConfig) -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     let witness = Witness::start(config)?;
     println!("ready {}", config.name);
     for line in std::io::stdin().lock().lines() {

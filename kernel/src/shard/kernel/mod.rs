@@ -5,6 +5,7 @@
 
 mod handshakes;
 mod names;
+mod network;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -152,7 +153,7 @@ impl KernelShard {
 
     /// Accepts nobody any more and closes every link; [`KernelShard::is_quiet`] says when the last
     /// is gone.
-    pub(crate) fn end_life(self: &Rc<Self>) {
+    pub(crate) fn end_life(self: &Rc<Self>, reason: &NodeDownReason) {
         for accepting in self.accepting.take() {
             accepting.pull();
         }
@@ -160,7 +161,7 @@ impl KernelShard {
             stranger.pull();
         }
         self.life.replace(None);
-        self.with(NetKernel::stop);
+        self.with(|machine| machine.stop(reason));
     }
 
     pub(crate) fn is_alive(&self) -> bool {
