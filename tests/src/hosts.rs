@@ -15,7 +15,7 @@ const START: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(20);
 const WITNESS: &str = include_str!("../otp/krarup_witness.erl");
 /// Bytes that a slow cable lets pass at once.
-const BURST_BYTES: u32 = 16 << 10;
+const BURST_BYTES: u32 = 32 << 10;
 
 /// Hosts that reach each other through a switch, each with an address and an epmd port of its own.
 /// Everything that runs on them ends with this value, and so do they.
@@ -119,7 +119,7 @@ impl Hosts {
     /// When the limit cannot be set.
     pub fn slow_down(&self, host: usize, kilobits: u32) {
         let (rate, burst) = (format!("{kilobits}kbit"), BURST_BYTES.to_string());
-        let limit = ["burst", &burst, "latency", "200ms"];
+        let limit = ["burst", &burst, "latency", "400ms"];
         let mut arguments = vec!["qdisc", "replace", "dev", "cable", "root", "tbf", "rate", &rate];
         arguments.extend(limit);
         self.namespace(host).run("tc", &arguments);

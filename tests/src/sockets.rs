@@ -1,6 +1,5 @@
 //! The sockets of other processes, to do to them what these never would.
 
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -15,13 +14,11 @@ const SOON: Duration = Duration::from_secs(20);
 pub enum Role {
     /// The one that accepts connections.
     Listens,
-    /// A connection that came to the port.
-    Accepted,
-    /// A connection to the port.
-    Dialled,
+    /// A connection whose other end has the port.
+    Connected,
 }
 
-/// A process' TCP socket at a port, shared with it: what is done to it here is done to it there.
+/// A process' TCP socket, shared with it: what is done to it here is done to it there.
 /// Needs the right to trace that process.
 ///
 /// # Panics
@@ -37,8 +34,7 @@ fn fits(socket: &Socket, role: Role, port: u16) -> bool {
     let peer = socket.peer_addr().ok().and_then(|address| address.as_socket());
     match (role, local, peer) {
         (Role::Listens, Some(local), None) => local.port() == port,
-        (Role::Accepted, Some(local), Some(_)) => local.port() == port,
-        (Role::Dialled, Some(_), Some(peer)) => peer.port() == port,
+        (Role::Connected, Some(_), Some(peer)) => peer.port() == port,
         _ => false,
     }
 }
@@ -56,7 +52,7 @@ fn sockets_of(process: u32) -> Vec<Socket> {
             && target.to_string_lossy().starts_with("socket:")
             && let Ok(descriptor) = pidfd_getfd(&process_fd, number, PidfdGetfdFlags::empty())
         {
-            sockets.push(Socket::from(OwnedFd::from(descriptor)));
+            sockets.push(Socket::from(descriptor));
         }
     }
     sockets

@@ -19,7 +19,7 @@ const TOGETHER: Duration = Duration::from_secs(20);
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// What a slow host sends, in kilobits a second.
-const SLOW_KILOBITS: u32 = 4000;
+const SLOW_KILOBITS: u32 = 20_000;
 const BULK_BYTES: usize = 300_000;
 /// How often nodes are asked what they have seen.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
