@@ -368,13 +368,14 @@ impl KernelShard {
         end: &SessionEnd,
     ) {
         self.sessions.by_id.borrow_mut().remove(&ended.machine.id());
-        let Ending { bye, closing, .. } =
+        let Ending { bye, closing, farewell, .. } =
             ended.ending.take().map(|ending| *ending).unwrap_or_default();
         let reason = match (closing, end) {
             (Some(reason), _) => reason,
             (None, SessionEnd::Silent(_)) => NodeDownReason::NetTickTimeout,
-            (None, SessionEnd::Bye(reason)) if reason == CHECKSUM => {
-                NodeDownReason::Checksum(end.to_string())
+            // Where one lane has told that, another may be refused meanwhile.
+            (None, _) if farewell.is_some_and(|told| told.reason.as_str() == CHECKSUM) => {
+                NodeDownReason::Checksum("as the peer says".to_owned())
             }
             (None, _) => NodeDownReason::ConnectionClosed,
         };
