@@ -106,6 +106,12 @@ impl NetKernel {
             .collect()
     }
 
+    /// The connection of a node, from its first route to its last trace.
+    #[cfg(test)]
+    pub(crate) fn connection_of(&self, node: &Atom) -> Option<ConnectionId> {
+        Some(self.peers.get(node)?.connection.as_ref()?.id)
+    }
+
     /// Connects to `node`; the waiter is told when it is up, or why it cannot be.
     pub fn connect(&mut self, node: &Atom, hidden: bool, waiter: Option<WaiterId>) {
         if self.local.as_ref() == Some(node) {
