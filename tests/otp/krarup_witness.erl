@@ -3,18 +3,19 @@
 %% before any message, nodedown after the last, that nothing is lost, repeated or out of order
 %% between the two, and that nothing reaches a former life.
 -module(krarup_witness).
--export([start/2, report/0, bulk/3]).
+-export([start/3, report/0, bulk/3]).
 
-%% Sends beats to these witnesses and, at their `sink`, to these other nodes.
-start(Peers, Sinks) ->
+%% Sends beats to these witnesses and, at their `sink`, to these other nodes, so many milliseconds
+%% apart.
+start(Peers, Sinks, Period) ->
     Life = now_micros(),
-    lists:foreach(fun(Index) -> start_one(Index, Life, Peers, Sinks) end, indexes()).
+    lists:foreach(fun(Index) -> start_one(Index, Life, Peers, Sinks, Period) end, indexes()).
 
 %% Of those that watch and of those that send.
 indexes() ->
     [0, 1].
 
-start_one(Index, Life, Peers, Sinks) ->
+start_one(Index, Life, Peers, Sinks, Period) ->
     Parent = self(),
     Pid = spawn(fun() ->
         register(name(Index), self()),
@@ -31,16 +32,16 @@ start_one(Index, Life, Peers, Sinks) ->
         {started, Pid} -> ok
     end,
     Names = [name(To) || To <- indexes()],
-    [spawn(fun() -> send(Peer, Names, Life, Index, 0, Pid) end) || Peer <- Peers],
-    [spawn(fun() -> send(Sink, [sink], Life, Index, 0, Pid) end) || Sink <- Sinks].
+    [spawn(fun() -> send(Peer, Names, Life, {Index, 0}, Pid, Period) end) || Peer <- Peers],
+    [spawn(fun() -> send(Sink, [sink], Life, {Index, 0}, Pid, Period) end) || Sink <- Sinks].
 
 name(Index) ->
     list_to_atom("witness_" ++ integer_to_list(Index)).
 
-send(Peer, Names, Life, Sender, Number, Pid) ->
+send(Peer, Names, Life, {Sender, Number}, Pid, Period) ->
     [{Name, Peer} ! {beat, node(), Life, Sender, Number, now_micros(), Pid} || Name <- Names],
-    timer:sleep(100),
-    send(Peer, Names, Life, Sender, Number + 1, Pid).
+    timer:sleep(Period),
+    send(Peer, Names, Life, {Sender, Number + 1}, Pid, Period).
 
 watch(State) ->
     receive

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::cable::{Namespace, ip};
-use crate::{KrarupNode, Lab, OtpNode, Process, Release, Report, WitnessConfig, until};
+use crate::{
+    KrarupNode, Lab, OtpNode, OtpNodeBuilder, Process, Release, Report, WitnessConfig, until,
+};
 
 /// How long a witness may take until it is ready, on a busy machine and built without optimisation.
 const START: Duration = Duration::from_secs(30);
@@ -188,17 +190,8 @@ impl Hosts {
         cluster: &Cluster,
     ) -> KrarupWitness {
         let name = format!("{name}@{}", Self::address(host));
-        let config = WitnessConfig {
-            peers: cluster.others(&name),
-            name,
-            net_ticktime: Duration::from_secs(cluster.net_ticktime),
-            sinks: cluster.sinks.clone(),
-        };
-        let mut command = self.namespace(host).command(Path::new(program));
-        command.args(config.to_arguments()).env("ERL_EPMD_PORT", self.lab.epmd_port().to_string());
-        let process = Process::start(&format!("witness {}", config.name), &mut command);
-        process.wait_line("ready ", START);
-        KrarupWitness { name: config.name, process, asked: 0 }
+        let command = self.namespace(host).command(Path::new(program));
+        cluster.krarup_witness(&self.lab, command, name)
     }
 
     /// Starts an Erlang node that watches others.
@@ -213,24 +206,8 @@ impl Hosts {
         name: &str,
         cluster: &Cluster,
     ) -> OtpNode {
-        let (ticktime, setup) =
-            (cluster.net_ticktime.to_string(), (cluster.net_ticktime / 2).to_string());
         let builder = self.lab.otp(release, name).host(&Self::address(host));
-        let mut node = builder
-            .namespace(self.namespace(host))
-            .args(["-kernel", "net_ticktime", &ticktime, "-kernel", "net_setuptime", &setup])
-            // Global would disconnect nodes that others have lost.
-            .args(["-kernel", "connect_all", "false"])
-            .args(["-kernel", "prevent_overlapping_partitions", "false"])
-            .module(WITNESS)
-            .start();
-        let atoms = |names: &[String]| {
-            let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
-            quoted.join(",")
-        };
-        let (peers, sinks) = (atoms(&cluster.others(node.name())), atoms(&cluster.sinks));
-        node.eval(&format!("krarup_witness:start([{peers}], [{sinks}])."));
-        node
+        cluster.otp_witness(builder.namespace(self.namespace(host)))
     }
 
     /// Starts a `krarup node` that watches nobody and is sent beats.
@@ -301,9 +278,55 @@ pub struct Cluster {
     pub witnesses: Vec<String>,
     /// Full names of those that are sent beats and watch nobody.
     pub sinks: Vec<String>,
+    /// Time between two beats of one sender.
+    pub period: Duration,
 }
 
 impl Cluster {
+    /// Starts a Krarup node that watches others, by a command that runs the program `witness`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn krarup_witness(&self, lab: &Lab, mut command: Command, name: String) -> KrarupWitness {
+        let config = WitnessConfig {
+            peers: self.others(&name),
+            name,
+            net_ticktime: Duration::from_secs(self.net_ticktime),
+            sinks: self.sinks.clone(),
+            period: self.period,
+        };
+        command.args(config.to_arguments()).env("ERL_EPMD_PORT", lab.epmd_port().to_string());
+        let process = Process::start(&format!("witness {}", config.name), &mut command);
+        process.wait_line("ready ", START);
+        KrarupWitness { name: config.name, process, asked: 0 }
+    }
+
+    /// Starts an Erlang node that watches others.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn otp_witness(&self, builder: OtpNodeBuilder) -> OtpNode {
+        let (ticktime, setup) =
+            (self.net_ticktime.to_string(), (self.net_ticktime / 2).to_string());
+        let mut node = builder
+            .args(["-kernel", "net_ticktime", &ticktime, "-kernel", "net_setuptime", &setup])
+            // Global would disconnect nodes that others have lost.
+            .args(["-kernel", "connect_all", "false"])
+            .args(["-kernel", "prevent_overlapping_partitions", "false"])
+            .module(WITNESS)
+            .start();
+        let atoms = |names: &[String]| {
+            let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+            quoted.join(",")
+        };
+        let (peers, sinks) = (atoms(&self.others(node.name())), atoms(&self.sinks));
+        let period = self.period.as_millis();
+        node.eval(&format!("krarup_witness:start([{peers}], [{sinks}], {period})."));
+        node
+    }
+
     fn others(&self, name: &str) -> Vec<String> {
         self.witnesses.iter().filter(|other| *other != name).cloned().collect()
     }

@@ -21,6 +21,8 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 /// What a slow host sends, in kilobits a second.
 const SLOW_KILOBITS: u32 = 20_000;
 const BULK_BYTES: usize = 300_000;
+/// Time between two beats of one sender.
+const BEAT: Duration = Duration::from_millis(100);
 /// How often nodes are asked what they have seen.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -57,7 +59,8 @@ impl Scene {
             witnesses.extend(release.map(|_| otp_name(host)));
         }
         let sinks = has_node.then(|| format!("n@{}", Hosts::address(HOSTS - 1)));
-        let cluster = Cluster { net_ticktime, witnesses, sinks: sinks.into_iter().collect() };
+        let sinks = sinks.into_iter().collect();
+        let cluster = Cluster { net_ticktime, witnesses, sinks, period: BEAT };
         let node = has_node.then(|| hosts.krarup_node(HOSTS - 1, "n", &cluster));
         let krarup = (0..HOSTS).map(|host| hosts.krarup_witness(WITNESS, host, "k", &cluster));
         let krarup = krarup.collect();

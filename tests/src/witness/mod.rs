@@ -20,8 +20,6 @@ pub use self::report::Report;
 /// Processes that watch, and processes that send, on each node; with so many shards each has one of
 /// its own.
 pub const WITNESSES: u64 = 2;
-/// Time between two beats of one sender.
-const PERIOD: Duration = Duration::from_millis(100);
 
 /// How a witness runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +32,16 @@ pub struct WitnessConfig {
     pub peers: Vec<String>,
     /// Other nodes, which get beats at their `sink`.
     pub sinks: Vec<String>,
+    /// Time between two beats of one sender.
+    pub period: Duration,
 }
 
 impl WitnessConfig {
     /// The arguments of the program `witness`.
-    pub fn to_arguments(&self) -> [String; 4] {
+    pub fn to_arguments(&self) -> [String; 5] {
         let seconds = self.net_ticktime.as_secs().to_string();
-        [self.name.clone(), seconds, self.peers.join(","), self.sinks.join(",")]
+        let millis = self.period.as_millis().to_string();
+        [self.name.clone(), seconds, self.peers.join(","), self.sinks.join(","), millis]
     }
 
     /// Reads them back.
@@ -52,7 +53,8 @@ impl WitnessConfig {
             text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
         };
         let (peers, sinks) = (names(next()?), names(next()?));
-        Some(Self { name, net_ticktime: Duration::from_secs(seconds), peers, sinks })
+        let period = Duration::from_millis(next()?.parse().ok()?);
+        Some(Self { name, net_ticktime: Duration::from_secs(seconds), peers, sinks, period })
     }
 }
 
@@ -179,6 +181,7 @@ async fn watch(
     lock(&ledger).early(early.iter().map(|info| info.name.as_str().to_owned()));
     let pid = me.pid();
     let shard = usize::try_from(index)?;
+    let period = config.period;
     for (peer, is_witness) in config
         .peers
         .into_iter()
@@ -186,7 +189,7 @@ async fn watch(
         .chain(config.sinks.into_iter().map(|p| (p, false)))
     {
         let pid = pid.clone();
-        let send = move |me| send_beats(me, peer, is_witness, life, index, pid);
+        let send = move |me| send_beats(me, peer, is_witness, (life, index, pid), period);
         me.node().spawn_on(shard, None, send).await?;
     }
     // The pids that each node's witness has had, in all of its lives.
@@ -236,9 +239,8 @@ async fn send_beats(
     mut me: Process,
     peer: String,
     is_witness: bool,
-    life: u64,
-    sender: u64,
-    pid: Pid,
+    (life, sender, pid): (u64, u64, Pid),
+    period: Duration,
 ) -> ProcessResult {
     let Some(node) = me.node().name() else { return Ok(()) };
     let names: Vec<String> = if is_witness {
@@ -254,7 +256,7 @@ async fn send_beats(
             // As in Erlang, nobody is told of one that does not arrive.
             let _ = me.send((name.as_str(), peer.as_str()), &beat).await;
         }
-        me.recv_timeout(PERIOD).await?;
+        me.recv_timeout(period).await?;
     }
     Ok(())
 }
