@@ -289,13 +289,14 @@ fn a_link_saturated_for_ten_minutes_is_not_taken_for_a_dead_one() {
 
 #[test]
 fn lost_packets_cost_time_and_nothing_else() {
-    let Some(mut scene) = Scene::new(2 * TICK_TIME, [None; HOSTS]) else { return };
+    let Some(mut scene) = Scene::new(2 * TICK_TIME, ALL) else { return };
     for (from, to) in [(0, 1), (1, 0), (1, 2)] {
         scene.hosts.lose(from, to, 10);
     }
     for from in 0..HOSTS {
         let to = krarup_name((from + 1) % HOSTS);
         scene.krarup[from].send_bulk(&to, BULK_BYTES, 4);
+        scene.otp[from].send_bulk(&to, BULK_BYTES, 4);
     }
     stay_together(&mut scene, 0, Duration::from_secs(4));
     scene.hosts.heal();
