@@ -49,15 +49,6 @@ impl TickConfig {
         TickConfig::new(self.ticktime / 2, self.intensity)
     }
 
-    /// Twice the tick time in intervals of the same length.
-    #[must_use]
-    pub fn doubled(self) -> TickConfig {
-        TickConfig {
-            ticktime: self.ticktime.saturating_mul(2),
-            intensity: self.intensity.saturating_mul(2),
-        }
-    }
-
     /// Time between two looks at a connection.
     #[must_use]
     pub fn interval(self) -> Duration {

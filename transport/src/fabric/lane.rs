@@ -18,6 +18,8 @@ use crate::term::{Atom, Creation, Pid};
 /// A lane with something to write states what it has received, too, if it is at least so much: the
 /// peer's memory is used again while it is in the caches.
 const PIGGYBACK_BYTES_MIN: u64 = 32 << 10;
+/// How often half the tick time a slow network has for one frame over a new connection.
+const SLOW_FRAME_TICK_TIMES: u32 = 4;
 
 /// What resuming has cost a lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,27 +70,25 @@ pub struct Lane {
     replay: ReplayCounters,
     attached: bool,
     ticker: Ticker,
-    /// Half the tick time.
-    half: TickConfig,
-    patience: Patience,
+    life: Life,
     local: (Atom, Creation),
     peer: (Atom, Creation),
 }
 
-/// How much of the tick time the lane may be silent.
+/// What counts as a sign of life where there are checksums.
 ///
-/// A connection that brings nothing for half of it is most likely dead, and there is time for
-/// another. If that one brings nothing either, although it could be made, the network is slow and
-/// not dead: each new connection begins slowly, and what was under way goes once more. It gets all
-/// of the tick time, as a link of OTP does, until something has come through, or it has lived for
-/// twice the tick time with nothing to bring.
+/// The length of a frame that does not get complete may be what is damaged, so only complete ones
+/// count, and a connection that brings none for half the tick time is given up. But a slow network
+/// may need longer for one, and more so over a new connection, which begins slowly and brings the
+/// frame from its start. Over the one that replaces a connection given up for silence any byte
+/// counts, until a frame is complete or there was time enough for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    Half,
+enum Life {
+    Frames,
     /// The connection was given up for silence.
     Lost,
     /// And this is the next one; so much had been received before it.
-    Whole {
+    Bytes {
         position: u64,
         until: Instant,
     },
@@ -111,8 +111,7 @@ impl Lane {
             replay: ReplayCounters::default(),
             attached: true,
             ticker: new_ticker(layout, config.tick, now, config.tick_phase),
-            half: config.tick.halved(),
-            patience: Patience::Half,
+            life: Life::Frames,
             local: (local, local_creation),
             peer: (peer, peer_creation),
         }
@@ -247,7 +246,7 @@ impl Lane {
             let names = Names { local: &self.local.0, peer: &self.peer.0 };
             let taken = self.inbox.take_frame(receiver, names);
             self.counters.received_bytes = self.inbox.received_bytes();
-            if !self.checksum {
+            if !self.checksum || matches!(self.life, Life::Bytes { .. }) {
                 self.counters.received_bytes += receiver.unread().len() as u64;
             }
             match taken? {
@@ -309,11 +308,9 @@ impl Lane {
         self.replay.resumes += 1;
         self.replay.replayed_bytes += replayed;
         self.ticker.restart(now);
-        if self.patience == Patience::Lost {
-            let whole = self.half.doubled();
-            let until = now + 2 * whole.ticktime();
-            self.patience = Patience::Whole { position: self.inbox.position(), until };
-            self.ticker.reconfigure(whole, now);
+        if self.life == Life::Lost {
+            let until = now + SLOW_FRAME_TICK_TIMES * self.ticker.config().ticktime();
+            self.life = Life::Bytes { position: self.inbox.position(), until };
         }
         Ok(())
     }
@@ -343,23 +340,20 @@ impl Lane {
         if !self.attached {
             return TickAction::None;
         }
-        if let Patience::Whole { position, until } = self.patience
+        if let Life::Bytes { position, until } = self.life
             && (self.inbox.position() > position || until <= now)
         {
-            self.patience = Patience::Half;
-            self.ticker.reconfigure(self.half, now);
+            self.life = Life::Frames;
         }
         let pending = self.is_write_pending();
         let LinkCounters { received_bytes, written_bytes, .. } = self.counters;
         // What makes a frame incomplete may be a flipped bit of its length: whatever comes then
         // only seems to be the rest of it, and the end of the frame may never come.
-        let received_bytes = match self.outbox.layout().checksum {
-            true => self.inbox.received_bytes(),
-            false => received_bytes,
-        };
+        let by_frames = self.outbox.layout().checksum && self.life == Life::Frames;
+        let received_bytes = if by_frames { self.inbox.received_bytes() } else { received_bytes };
         let action = self.ticker.look(now, received_bytes, written_bytes, pending);
         if action == TickAction::Dead {
-            self.patience = Patience::Lost;
+            self.life = Life::Lost;
         }
         if action == TickAction::Send {
             if !pending {
@@ -392,9 +386,7 @@ impl Lane {
 
     /// Puts another tick time in force.
     pub fn set_tick_config(&mut self, config: TickConfig, now: Instant) {
-        self.half = config.halved();
-        let whole = matches!(self.patience, Patience::Whole { .. });
-        self.ticker.reconfigure(if whole { self.half.doubled() } else { self.half }, now);
+        self.ticker.reconfigure(config.halved(), now);
     }
 
     /// What has gone through the lane, on all its connections.

@@ -148,28 +148,39 @@ fn a_peer_may_have_more_than_its_last_join_said() {
 }
 
 #[test]
-fn what_replaces_a_silent_connection_has_the_whole_tick_time_until_it_has_brought_something() {
+fn over_what_replaces_a_silent_connection_any_byte_is_life_until_a_frame_is_complete() {
     let tick = TickConfig::new(Duration::from_secs(8), 4);
-    let (mut a, mut b) = pair_with(|config| config.tick = tick);
-    // How long the lane at `b` is silent before its connection is given up.
-    let silence = |b: &mut End, start: Instant| {
-        (0..40).find_map(|_| {
+    let (mut a, mut b) = pair_with(|config| {
+        config.checksum = true;
+        config.tick = tick;
+    });
+    // Brings `b` one byte of `bytes` in each interval; how long until it is given up, if it is.
+    let trickle = |b: &mut End, bytes: &[u8], intervals: u32| {
+        let start = b.lane.tick_due();
+        (0..intervals).find_map(|interval| {
+            let byte = bytes.get(interval as usize).copied();
+            assert_eq!(b.feed(byte.as_slice()), Ok(vec![]));
             let now = b.lane.tick_due();
             let action = b.lane.tick(now);
             b.write(usize::MAX);
             (action == TickAction::Dead).then(|| now - start)
         })
     };
-    let start = Instant::now();
-    let first = silence(&mut b, start).expect("it is given up");
-    assert!(first <= tick.ticktime() / 2 + tick.interval(), "{first:?}");
+    a.lane.send_raw(A, B, &[7; 100]).expect("room");
+    let frame = a.write(usize::MAX);
+    let given_up = trickle(&mut b, &frame, 20).expect("bytes that make no frame are no life");
+    assert!(given_up <= tick.ticktime() / 2 + tick.interval(), "{given_up:?}");
+    // The network is slow: it had been no frame for want of time.
     reconnect(&mut a, &mut b);
-    let second = silence(&mut b, Instant::now()).expect("it is given up");
-    assert!(second > tick.ticktime() - tick.interval(), "{second:?}");
-    // This one brings something: the next has half the tick time again.
+    let frame = a.write(usize::MAX);
+    assert_eq!(trickle(&mut b, &frame, 12), None);
+    assert_eq!(b.feed(&frame[12..]).map(|got| got.len()), Ok(1));
+    // A frame was complete, and is what counts again.
+    a.lane.send_raw(A, B, &[7; 100]).expect("room");
+    let frame = a.write(usize::MAX);
+    assert!(trickle(&mut b, &frame, 20).is_some());
+    // One that brings nothing at all is given up as early as ever.
     reconnect(&mut a, &mut b);
-    a.lane.send_raw(A, B, b"hello").expect("room");
-    assert_eq!(transfer(&mut a, &mut b).len(), 1);
-    let third = silence(&mut b, Instant::now()).expect("it is given up");
-    assert!(third <= tick.ticktime() / 2 + 2 * tick.interval(), "{third:?}");
+    let given_up = trickle(&mut b, &[], 20).expect("it is silent");
+    assert!(given_up <= tick.ticktime() / 2 + tick.interval(), "{given_up:?}");
 }
