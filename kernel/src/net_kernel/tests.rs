@@ -398,7 +398,7 @@ fn stopping_ends_every_link_and_refuses_newcomers() {
     let mut kernel = machine(1);
     let node = Atom::from_static("a@h");
     let id = bring_up(&mut kernel, &node);
-    kernel.stop();
+    kernel.stop(&NodeDownReason::NetKernelTerminated);
     assert!(matches!(
         drain(&mut kernel)[..],
         [Action::CloseLink { reason: NodeDownReason::NetKernelTerminated, .. }]
@@ -414,7 +414,7 @@ fn stopping_ends_every_link_and_refuses_newcomers() {
 fn whoever_was_allowed_is_forgotten_with_the_life() {
     let mut kernel = machine(1);
     kernel.allow(["x@h".into()]);
-    kernel.stop();
+    kernel.stop(&NodeDownReason::NetKernelTerminated);
     kernel.start(Atom::from_static("m@h"));
     assert!(kernel.allowed().is_empty());
     assert_eq!(kernel.inbound(&Atom::from_static("a@h")).1, Decision::Ok);

@@ -312,7 +312,7 @@ impl Life {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        self.kernel.stop();
+        self.kernel.stop(&NodeDownReason::NetKernelTerminated);
         // The order in which it goes through its nodes is not the same in every run.
         let mut actions: Vec<Action> = std::iter::from_fn(|| self.kernel.next_action()).collect();
         actions.sort_by_key(|action| format!("{action:?}"));
