@@ -253,4 +253,17 @@ mod tests {
         assert!(!why.is_empty());
         node.stop().wait();
     }
+
+    #[test]
+    fn first_looks_at_many_links_are_spread_over_the_interval() {
+        let tick = TickConfig::new(Duration::from_secs(60), 4);
+        let interval = tick.interval();
+        let phases: Vec<Duration> = (0..10_000).map(|number| phase(tick, number)).collect();
+        assert!(phases.iter().all(|phase| !phase.is_zero() && *phase <= interval));
+        for tenth in 0..10 {
+            let within = interval * tenth / 10..interval * (tenth + 1) / 10;
+            let links = phases.iter().filter(|phase| within.contains(*phase)).count();
+            assert!((500..=1500).contains(&links), "{links} of 10000 in tenth {tenth}");
+        }
+    }
 }

@@ -105,7 +105,7 @@ impl Host for ShardHost {
                 let action = state.machine.tick(now);
                 state.last_byte(now);
                 let ticker = state.machine.ticker();
-                if ticker.silent_intervals() > silent && ticker.is_at_its_last_interval() {
+                if ticker.silent_intervals() > silent && ticker.begins_last_quarter() {
                     warn_of_silence(state);
                 }
                 // What a lane has received is stated to the peer at the latest now.
@@ -166,7 +166,7 @@ fn warn_of_silence(state: &LinkState) {
     if state.entry.is_lane() {
         tracing::info!(%node, silent, ?ticktime, "a lane is silent, and gets another connection soon");
     } else {
-        tracing::warn!(%node, silent, ?ticktime, "a node is silent, and down after one more interval");
+        tracing::warn!(%node, silent, ?ticktime, "a node is silent, and down after one more quarter of the tick time");
     }
 }
 
