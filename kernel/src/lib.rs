@@ -22,7 +22,9 @@ pub use krarup_transport::buffer::Slice;
 pub use krarup_transport::handshake::Cookie;
 pub use krarup_transport::io::SocketOptions;
 pub use krarup_transport::term;
-pub use net_kernel::{BadNodeMonitorOptions, ConnectError, NodeMonitorOptions, NodeTypes};
+pub use net_kernel::{
+    BadNodeMonitorOptions, ConnectError, NetTicktime, NodeMonitorOptions, NodeTypes, TicktimeChange,
+};
 pub use node::{
     AddressFamily, AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LinkStats,
     NameType, Node, NodeConfig, NotAlive, Output, Reply, SendError, ShardStats, SpawnError,

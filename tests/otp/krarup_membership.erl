@@ -240,7 +240,7 @@ sets() ->
         {"a hidden node is hidden from both", fun(A, B) ->
             true = on(A, net_kernel, hidden_connect_node, [node(B)]),
             true = lists:member(node(B), on(A, erlang, nodes, [hidden])),
-            true = lists:member(node(A), on(B, erlang, nodes, [hidden])),
+            until(fun() -> lists:member(node(A), on(B, erlang, nodes, [hidden])) end),
             false = lists:member(node(B), on(A, erlang, nodes, [])),
             false = lists:member(node(A), on(B, erlang, nodes, [])),
             true = lists:member(node(B), on(A, erlang, nodes, [[this, hidden]])),
@@ -275,8 +275,10 @@ sets() ->
                      || {From, To} <- [{A, B}, {B, A}]
                     ],
                     [true = erpc:receive_response(Call, deadline()) || Call <- Calls],
-                    true = lists:member(node(B), connected(A)),
-                    true = lists:member(node(A), connected(B)),
+                    until(fun() ->
+                        lists:member(node(B), connected(A)) andalso
+                            lists:member(node(A), connected(B))
+                    end),
                     down(A, B)
                 end
              || _ <- lists:seq(1, 20)

@@ -99,14 +99,28 @@ enum Running {
 fn start(lab: &Lab, kind: Kind, name: &str, auto_connect: Option<&str>) -> Running {
     let program = env!("CARGO_BIN_EXE_rust-node");
     match (kind, auto_connect) {
-        (Otp(release), None) => Running::Otp(erlang(lab, release, name).start()),
-        (Otp(release), Some(when)) => {
-            let arguments = ["-kernel", "dist_auto_connect", when];
-            Running::Otp(erlang(lab, release, name).args(arguments).start())
+        (Otp(release), when) => {
+            let mut node = erlang(lab, release, name);
+            if let Some(when) = when {
+                node = node.args(["-kernel", "dist_auto_connect", when]);
+            }
+            Running::Otp(without_observer(node.start()))
         }
         (Krarup, None) => Running::Krarup(lab.rust_node(program, name)),
         (Krarup, Some(when)) => Running::Krarup(lab.rust_node_with(program, name, &[when])),
     }
+}
+
+/// Keeps a node from writing to each node that comes up, which connects it again when it has gone
+/// already.
+fn without_observer(mut node: OtpNode) -> OtpNode {
+    let suspend = "spawn(fun() ->
+            #{nodes_observer := {Observer, _}} = sys:get_state(rex),
+            true = erlang:suspend_process(Observer),
+            receive after infinity -> ok end
+        end), ok.";
+    assert_eq!(node.eval(suspend), "ok");
+    node
 }
 
 /// An Erlang node that is connected to the others, and never parts from them.

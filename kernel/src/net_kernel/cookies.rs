@@ -9,34 +9,34 @@ use krarup_transport::handshake::Cookie;
 /// Both sides of a handshake use the same lookup, so a cookie that is set for a peer is used
 /// whoever connects.
 #[derive(Clone, Debug)]
-pub(crate) struct Cookies {
+pub struct Cookies {
     own: Cookie,
     peers: HashMap<String, Cookie>,
 }
 
 impl Cookies {
     /// The cookie for every peer, and others for single ones.
-    pub(crate) fn new(own: Cookie, peers: impl IntoIterator<Item = (String, Cookie)>) -> Self {
+    pub fn new(own: Cookie, peers: impl IntoIterator<Item = (String, Cookie)>) -> Self {
         Cookies { own, peers: peers.into_iter().collect() }
     }
 
     /// The cookie of peers without one of their own.
-    pub(crate) fn own(&self) -> &Cookie {
+    pub fn own(&self) -> &Cookie {
         &self.own
     }
 
     /// The cookie for a peer.
-    pub(crate) fn of(&self, node: &str) -> &Cookie {
+    pub fn of(&self, node: &str) -> &Cookie {
         self.peers.get(node).unwrap_or(&self.own)
     }
 
     /// Sets the cookie of peers without one of their own. Connections that are there stay.
-    pub(crate) fn set_own(&mut self, cookie: Cookie) {
+    pub fn set_own(&mut self, cookie: Cookie) {
         self.own = cookie;
     }
 
     /// Sets the cookie for one peer. Connections that are there stay.
-    pub(crate) fn set(&mut self, node: String, cookie: Cookie) {
+    pub fn set(&mut self, node: String, cookie: Cookie) {
         self.peers.insert(node, cookie);
     }
 }

@@ -134,28 +134,23 @@ impl NetKernel {
             self.tell_connected(waiter, Err(ConnectError::NotAlive));
             return;
         }
-        let is_allowed = |list: &[String]| list.iter().any(|name| name == node.as_str());
-        if !self.allowed.is_empty() && !is_allowed(&self.allowed) {
+        // The list is asked for new attempts only: who is connected, or about to be, stays so.
+        let needs_attempt = self.peers.get(node).is_none_or(Peer::needs_attempt);
+        if needs_attempt && !self.may_call(node.as_str()) {
             self.tell_connected(waiter, Err(ConnectError::NotAllowed));
             return;
         }
         let attempt = AttemptId(self.fresh_id());
         self.known.learn(node);
         let peer = self.peers.entry(node.clone()).or_default();
-        if peer.connection.as_ref().is_some_and(|c| c.stage == Stage::Up && !c.closing) {
+        if peer.connection.as_ref().is_some_and(Connection::is_up) {
             self.tell_connected(waiter, Ok(()));
             return;
         }
-        let coming = peer.connection.as_ref().is_some_and(Connection::is_coming);
         let efforts = peer.efforts.get_or_insert_default();
         efforts.waiters.extend(waiter);
         efforts.awaits_peer.take_if(|awaited| awaited.is_hope);
-        if coming
-            || efforts.outbound.is_some()
-            || efforts.settling.is_some()
-            || efforts.ready.is_some()
-            || efforts.awaits_peer.is_some()
-        {
+        if !needs_attempt {
             return;
         }
         efforts.outbound = Some(attempt);
@@ -173,7 +168,7 @@ impl NetKernel {
         }
         self.known.learn(node);
         let peer = self.peers.entry(node.clone()).or_default();
-        if peer.connection.as_ref().is_some_and(|c| c.stage == Stage::Up && !c.closing) {
+        if peer.connection.as_ref().is_some_and(Connection::is_up) {
             self.tell_connected(Some(waiter), Ok(()));
             return;
         }
@@ -201,10 +196,11 @@ impl NetKernel {
         }
     }
 
-    /// Ends every connection and attempt and makes the node not alive. The links report
-    /// [`NetKernel::link_down`] as always.
+    /// Ends every connection and attempt and makes the node not alive. Whoever was allowed is
+    /// forgotten. The links report [`NetKernel::link_down`] as always.
     pub fn stop(&mut self) {
         self.local = None;
+        self.allowed.clear();
         for peer in self.peers.values_mut() {
             let mut waiters = Vec::new();
             if let Some(efforts) = &mut peer.efforts {
@@ -233,6 +229,19 @@ impl NetKernel {
     /// True when no connection is left, on its way up or going down.
     pub fn is_quiet(&self) -> bool {
         self.connections.is_empty()
+    }
+
+    /// True when nothing is under way: no attempt, no connection that comes up or goes down, no
+    /// order that a shard has to acknowledge, and nobody who waits.
+    pub fn is_at_rest(&self) -> bool {
+        let is_at_rest = |peer: &Peer| {
+            let connection = peer.connection.as_ref();
+            peer.efforts.is_none() && connection.is_some_and(Connection::is_up)
+        };
+        self.attempts.is_empty()
+            && self.barriers.is_empty()
+            && self.actions.is_empty()
+            && self.peers.values().all(is_at_rest)
     }
 
     /// A stranger stated its name in an inbound handshake.
@@ -267,6 +276,11 @@ impl NetKernel {
             Some(peer) if peer.is_called() => Decision::OkSimultaneous,
             _ => Decision::Ok,
         }
+    }
+
+    /// Outbound entries match a full name only.
+    fn may_call(&self, node: &str) -> bool {
+        self.allowed.is_empty() || self.allowed.iter().any(|name| name == node)
     }
 
     /// Inbound entries match a full name, a bare host, or a bare name with an empty host

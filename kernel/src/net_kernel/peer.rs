@@ -80,6 +80,19 @@ impl Peer {
         self.efforts.as_ref().is_some_and(|efforts| efforts.outbound.is_some() && efforts.called)
     }
 
+    /// Whether it is not connected, and nothing is under way that may connect it. A stranger that
+    /// claims its name does not count, nor does the mere hope that it calls.
+    pub(super) fn needs_attempt(&self) -> bool {
+        let is_under_way = |efforts: &Efforts| {
+            efforts.outbound.is_some()
+                || efforts.settling.is_some()
+                || efforts.ready.is_some()
+                || efforts.awaits_peer.is_some_and(|awaited| !awaited.is_hope)
+        };
+        !self.connection.as_ref().is_some_and(Connection::is_coming)
+            && !self.efforts.as_ref().is_some_and(|efforts| is_under_way(efforts))
+    }
+
     pub(super) fn awaits_until(&self) -> Option<Instant> {
         self.efforts.as_ref()?.awaits_peer.map(|awaited| awaited.until)
     }
@@ -117,6 +130,11 @@ impl Efforts {
 }
 
 impl Connection {
+    /// Announced everywhere, and nobody asked to end it.
+    pub(super) fn is_up(&self) -> bool {
+        !self.closing && self.stage == Stage::Up
+    }
+
     /// Up, or on its way up, and nobody asked to end it.
     pub(super) fn is_coming(&self) -> bool {
         !self.closing && matches!(self.stage, Stage::Routing | Stage::Announcing | Stage::Up)

@@ -311,6 +311,89 @@ fn allow_matches_full_names_hosts_and_heads_inbound_but_only_names_outbound() {
 }
 
 #[test]
+fn who_is_allowed_is_told_in_the_order_in_which_it_was_said() {
+    let mut kernel = machine(1);
+    kernel.allow([]);
+    assert!(kernel.allowed().is_empty());
+    assert_eq!(kernel.inbound(&Atom::from_static("a@h")).1, Decision::Ok);
+    kernel.allow(["b@h".into(), "a@h".into()]);
+    kernel.allow(["c@h".into(), "a@h".into()]);
+    assert_eq!(kernel.allowed(), ["b@h", "a@h", "c@h"]);
+}
+
+#[test]
+fn who_awaits_the_peer_has_its_connection_or_gives_up_in_time() {
+    let mut kernel = machine(1);
+    let (node, now) = (Atom::from_static("a@h"), Instant::now());
+    kernel.await_peer(&node, WaiterId(1), now);
+    assert_eq!(drain(&mut kernel), []);
+    kernel.expire(now + SETUP);
+    let waited = ConnectError::PeersAttempt { waited: SETUP };
+    assert_eq!(drain(&mut kernel), [not_connected(1, waited)]);
+
+    kernel.await_peer(&node, WaiterId(2), now);
+    let (attempt, _) = kernel.inbound(&node);
+    kernel.established(attempt, peer());
+    let routing = drain(&mut kernel);
+    let announcing = acknowledge(&mut kernel, &routing, 1);
+    let up = acknowledge(&mut kernel, &announcing, 1);
+    assert!(up.contains(&Action::Connected { waiter: WaiterId(2), result: Ok(()) }));
+    kernel.await_peer(&node, WaiterId(3), now);
+    assert_eq!(drain(&mut kernel), [Action::Connected { waiter: WaiterId(3), result: Ok(()) }]);
+}
+
+#[test]
+fn a_node_that_is_awaited_can_be_called_all_the_same() {
+    let mut kernel = machine(1);
+    let (node, now) = (Atom::from_static("a@h"), Instant::now());
+    kernel.await_peer(&node, WaiterId(1), now);
+    kernel.connect(&node, false, Some(WaiterId(2)));
+    let dials = drain(&mut kernel);
+    let [Action::Dial { attempt, .. }] = dials[..] else { panic!("one dial: {dials:?}") };
+    kernel.failed(attempt, ConnectError::GivenUp);
+    assert_eq!(drain(&mut kernel).len(), 2, "both are answered");
+    assert_eq!(kernel.deadline(), None);
+}
+
+#[test]
+fn connections_of_a_node_are_numbered_and_it_stays_known() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    for number in 1..=2 {
+        let id = bring_up(&mut kernel, &node);
+        let nodes = kernel.nodes();
+        assert_eq!((nodes[0].connection, nodes[0].connection_id), (id, number));
+        kernel.link_down(id, NodeDownReason::ConnectionClosed);
+        settle_down(&mut kernel);
+    }
+    assert!(kernel.nodes().is_empty());
+    assert_eq!(kernel.known().collect::<Vec<_>>(), [&node]);
+}
+
+#[test]
+fn who_is_connected_or_about_to_be_needs_no_leave_to_be_called() {
+    let mut kernel = machine(1);
+    let (up, coming, other) =
+        (Atom::from_static("a@h"), Atom::from_static("b@h"), Atom::from_static("c@h"));
+    bring_up(&mut kernel, &up);
+    kernel.connect(&coming, false, Some(WaiterId(1)));
+    let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
+    kernel.allow(["x@h".into()]);
+    kernel.connect(&up, false, Some(WaiterId(2)));
+    let told = |waiter| Action::Connected { waiter: WaiterId(waiter), result: Ok(()) };
+    assert_eq!(drain(&mut kernel), [told(2)]);
+    kernel.connect(&coming, false, Some(WaiterId(3)));
+    assert!(drain(&mut kernel).is_empty(), "it waits for the attempt that is under way");
+    kernel.failed(attempt, ConnectError::GivenUp);
+    let given_up = |waiter| not_connected(waiter, ConnectError::GivenUp);
+    assert_eq!(drain(&mut kernel), [given_up(1), given_up(3)]);
+    for node in [&coming, &other] {
+        kernel.connect(node, false, Some(WaiterId(4)));
+        assert_eq!(drain(&mut kernel), [not_connected(4, ConnectError::NotAllowed)]);
+    }
+}
+
+#[test]
 fn stopping_ends_every_link_and_refuses_newcomers() {
     let mut kernel = machine(1);
     let node = Atom::from_static("a@h");
@@ -323,8 +406,18 @@ fn stopping_ends_every_link_and_refuses_newcomers() {
     assert!(!kernel.is_quiet());
     kernel.link_down(id, NodeDownReason::NetKernelTerminated);
     settle_down(&mut kernel);
-    assert!(kernel.is_quiet());
+    assert!(kernel.is_quiet() && kernel.is_at_rest());
     assert_eq!(kernel.inbound(&node).1, Decision::NotAllowed);
+}
+
+#[test]
+fn whoever_was_allowed_is_forgotten_with_the_life() {
+    let mut kernel = machine(1);
+    kernel.allow(["x@h".into()]);
+    kernel.stop();
+    kernel.start(Atom::from_static("m@h"));
+    assert!(kernel.allowed().is_empty());
+    assert_eq!(kernel.inbound(&Atom::from_static("a@h")).1, Decision::Ok);
 }
 
 #[test]

@@ -146,6 +146,13 @@ impl Builder {
         self
     }
 
+    /// How long each step of setting a connection up may take, 7 s unless set; at most 120 s (OTP:
+    /// `net_setuptime`).
+    pub fn net_setuptime(mut self, time: Duration) -> Self {
+        self.config.setup_time = time.min(Duration::from_secs(120));
+        self
+    }
+
     /// Options of the distribution sockets.
     pub fn socket_options(mut self, options: SocketOptions) -> Self {
         self.config.socket_options = options;

@@ -11,6 +11,7 @@ mod error;
 mod life;
 mod reply;
 mod stats;
+mod ticks;
 
 use std::fmt;
 use std::future::Future;

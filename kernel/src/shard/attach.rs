@@ -53,7 +53,6 @@ impl KernelShard {
 
     /// What the joins of a session with this peer are proven with.
     pub(super) fn credentials(&self, peer: &Established, role: Role) -> Option<Credentials> {
-        let cookie = self.cookie_for(peer.peer.as_str())?;
         let life = self.life.borrow();
         let life = life.as_ref()?;
         let ours = (life.name.clone(), life.creation);
@@ -62,6 +61,7 @@ impl KernelShard {
             Role::Initiator => (ours, theirs),
             Role::Acceptor => (theirs, ours),
         };
+        let cookie = peer.cookie.clone();
         Some(Credentials { cookie, initiator, acceptor, flags: peer.flags })
     }
 
@@ -144,14 +144,14 @@ impl KernelShard {
     fn link_config(&self, established: &Established, node: &Atom, id: ConnectionId) -> LinkConfig {
         let (local, _) = self.identity();
         let mut config = LinkConfig::new(established.flags, local, node.clone());
-        config.tick = self.config.tick();
+        config.tick = self.ticktime.borrow().config();
         config.tick_phase = phase(config.tick, id.0);
         config
     }
 
     fn lane_config(&self, lanes: &Lanes, node: &Atom, peer_creation: Creation) -> LaneConfig {
         let mut config = LaneConfig::new(self.identity(), (node.clone(), peer_creation));
-        config.tick = self.config.tick();
+        config.tick = self.ticktime.borrow().config();
         config.checksum = lanes.settled.agreement.checksum;
         config.limits = config.limits.for_peer(lanes.settled.agreement.frame_bytes_max);
         config

@@ -517,7 +517,13 @@ impl Acceptor {
     }
 
     fn establish(&mut self, leftover: &[u8]) -> Result<AcceptorStep, HandshakeErrorKind> {
-        let Some(Peer { name: Some(name), creation: Some(creation), flags, .. }) = &self.peer
+        let Some(Peer {
+            name: Some(name),
+            creation: Some(creation),
+            flags,
+            cookie: Some(cookie),
+            ..
+        }) = &self.peer
         else {
             return Err(HandshakeErrorKind::Misused("the peer is not known yet"));
         };
@@ -526,6 +532,7 @@ impl Acceptor {
             flags: Flags::negotiate(self.config.flags, *flags),
             peer_flags: *flags,
             peer_creation: *creation,
+            cookie: cookie.clone(),
             assigned: None,
             leftover: leftover.to_vec(),
         };

@@ -335,6 +335,7 @@ impl Initiator {
             flags,
             peer_flags,
             peer_creation,
+            cookie: self.config.cookie.clone(),
             assigned: self.assigned.take(),
             leftover: leftover.to_vec(),
         })))

@@ -58,6 +58,9 @@ pub struct Established {
     pub peer_flags: Flags,
     /// The peer's creation.
     pub peer_creation: Creation,
+    /// The cookie that both proved. Another one may be set by now; what belongs to this link is
+    /// still proven with this one.
+    pub cookie: Cookie,
     /// The name and creation this node was given, if it had asked for them.
     pub assigned: Option<(NodeName, Creation)>,
     /// What came after the handshake's last byte: the start of the first frame.

@@ -104,6 +104,8 @@ fn two_machines_agree() {
     assert_eq!(there.leftover, b"\0\0\0\0first frame");
     assert_eq!((here.flags, here.visible()), (there.flags, there.visible()));
     assert!(here.visible());
+    // Whatever cookie is set by now: what follows on this link goes with that one.
+    assert_eq!((&here.cookie, &there.cookie), (&cookie(), &cookie()));
 }
 
 #[test]

@@ -1,0 +1,221 @@
+//! The handshake of a first link, on either side.
+
+use std::collections::BTreeMap;
+
+use krarup::net_kernel::{AttemptId, ConnectError, Decision};
+use krarup_transport::fabric::{Credentials, Role, SettleTimeouts, Settling};
+use krarup_transport::handshake::{
+    Accept, AcceptorStep, Applicant, Challenge, Claim, Decision as Verdict, Established, Flags,
+    InitiatorStep,
+};
+use krarup_transport::term::Atom;
+
+use super::{Dialling, Setup, Socket, Talk};
+use crate::sim::env::Env;
+use crate::sim::life::{Life, owner_of};
+use crate::sim::net::ConnId;
+
+impl Life {
+    pub(super) fn flags() -> Flags {
+        Flags::ours(true).with(Flags::FABRIC)
+    }
+
+    pub(super) fn challenge(&mut self, env: &mut Env) -> Challenge {
+        let challenge = Challenge(env.rng.any() as u32);
+        self.challenges.push(challenge);
+        challenge
+    }
+
+    pub(super) fn forget_challenge(&mut self, challenge: Challenge) {
+        self.challenges.retain(|ours| *ours != challenge);
+    }
+
+    pub(super) fn acceptor_step(
+        &mut self,
+        env: &mut Env,
+        conn: ConnId,
+        socket: &mut Socket,
+        mut step: Option<AcceptorStep>,
+    ) -> bool {
+        let now = env.instant();
+        if let Some(AcceptorStep::Decide(applicant)) = &step {
+            let (verdict, id) = self.decide(applicant);
+            let Setup::Accepting { machine, attempt, .. } = &mut socket.setup else { return false };
+            *attempt = id;
+            step = machine.decide(now, verdict).ok();
+        }
+        let Setup::Accepting { machine, attempt, challenge } = &mut socket.setup else {
+            return false;
+        };
+        socket.out.extend(machine.take_output());
+        let (attempt, challenge) = (*attempt, *challenge);
+        match step {
+            Some(AcceptorStep::Continue | AcceptorStep::Decide(_)) => return true,
+            Some(AcceptorStep::ReplaceOldLink) => {
+                if let Some(attempt) = attempt {
+                    self.kernel.verified(attempt);
+                }
+                return true;
+            }
+            Some(AcceptorStep::Proven) => {
+                if let Some(attempt) = attempt {
+                    self.kernel.asks(attempt);
+                }
+                return true;
+            }
+            Some(AcceptorStep::Established(established)) => {
+                self.forget_challenge(challenge);
+                let Some(attempt) = attempt else { return false };
+                return self.settle(env, conn, socket, attempt, None, *established);
+            }
+            Some(AcceptorStep::Close) | None => {}
+        }
+        self.forget_challenge(challenge);
+        if let Some(attempt) = attempt {
+            self.kernel.failed(attempt, ConnectError::GivenUp);
+        }
+        false
+    }
+
+    pub(super) fn decide(&mut self, applicant: &Applicant) -> (Verdict, Option<AttemptId>) {
+        let Claim::Node(name) = &applicant.claim else { return (Verdict::NotAllowed, None) };
+        let node = Atom::new(name.as_str()).expect("a good name");
+        let (attempt, decision) = self.kernel.inbound(&node);
+        let accept = match decision {
+            Decision::Ok => Accept::Ok,
+            Decision::OkSimultaneous => Accept::OkSimultaneous,
+            Decision::Alive => Accept::Alive,
+            Decision::Nok => return (Verdict::Nok, None),
+            Decision::NotAllowed => return (Verdict::NotAllowed, None),
+        };
+        (Verdict::Accept(accept, self.plan.cookie.clone()), Some(attempt))
+    }
+
+    pub(super) fn initiator_step(
+        &mut self,
+        env: &mut Env,
+        conn: ConnId,
+        socket: &mut Socket,
+        mut step: Option<InitiatorStep>,
+    ) -> bool {
+        let now = env.instant();
+        let hello = self.plan.hello(&mut env.rng, self.owner.node, self.port);
+        let Setup::Initiating { machine, attempt, challenge, greeting } = &mut socket.setup else {
+            return false;
+        };
+        if let Some(InitiatorStep::Alive) = step {
+            step = machine.answer_alive(now, true).ok();
+        }
+        socket.out.extend(machine.take_output());
+        if greeting.is_none() && machine.negotiated().is_some_and(Flags::fabric) {
+            // The hello needs no answer to our proof, so it goes with it.
+            let settling = Settling::new(Role::Initiator, hello, SettleTimeouts::default(), now);
+            socket.out.extend(greeting.insert(settling).take_output());
+        }
+        let (attempt, challenge) = (*attempt, *challenge);
+        let greeting = greeting.take_if(|_| matches!(step, Some(InitiatorStep::Established(_))));
+        match step {
+            Some(InitiatorStep::Continue | InitiatorStep::Alive) => return true,
+            Some(InitiatorStep::Established(established)) => {
+                self.forget_challenge(challenge);
+                return self.settle(env, conn, socket, attempt, greeting, *established);
+            }
+            Some(InitiatorStep::Nok | InitiatorStep::Close) | None => {}
+        }
+        self.forget_challenge(challenge);
+        match step {
+            Some(InitiatorStep::Nok) => self.kernel.gave_way(attempt, now),
+            _ => self.kernel.failed(attempt, ConnectError::GivenUp),
+        }
+        false
+    }
+
+    /// The handshake of a first link is over; the initiator has said hello.
+    pub(super) fn settle(
+        &mut self,
+        env: &mut Env,
+        conn: ConnId,
+        socket: &mut Socket,
+        attempt: AttemptId,
+        greeting: Option<Settling>,
+        established: Established,
+    ) -> bool {
+        assert!(established.flags.fabric());
+        self.kernel.proven(attempt);
+        let now = env.instant();
+        let role = if greeting.is_some() { Role::Initiator } else { Role::Acceptor };
+        let machine = greeting.unwrap_or_else(|| {
+            let hello = self.plan.hello(&mut env.rng, self.owner.node, self.port);
+            Settling::new(role, hello, SettleTimeouts::default(), now)
+        });
+        let node = self.plan.index_of(&Atom::new(established.peer.as_str()).expect("a name"));
+        let ours = (self.plan.specs[self.owner.node].name.clone(), self.creation());
+        let theirs = (established.peer, established.peer_creation);
+        let (initiator, acceptor) = match role {
+            Role::Initiator => (ours, theirs),
+            Role::Acceptor => (theirs, ours),
+        };
+        let cookie = self.plan.cookie.clone();
+        let talk = Talk {
+            machine,
+            attempt,
+            credentials: Credentials { cookie, initiator, acceptor, flags: established.flags },
+            peer: owner_of(node, established.peer_creation),
+            session: None,
+            joined: BTreeMap::new(),
+        };
+        socket.setup = Setup::Settling(Box::new(talk));
+        let Setup::Settling(talk) = &mut socket.setup else { return false };
+        let step = talk.machine.receive(now, &established.leftover);
+        self.talk_step(env, conn, socket, step)
+    }
+
+    /// An attempt is not wanted any more.
+    pub(in crate::sim) fn abort(&mut self, env: &mut Env, attempt: AttemptId) {
+        if let Some(ready) = self.ready.remove(&attempt) {
+            for conn in ready.sockets.values() {
+                self.drop_socket(env, *conn);
+            }
+        }
+        let mut challenges = Vec::new();
+        self.dials.retain(|dial, dialling| match dialling {
+            Dialling::Link { attempt: of, challenge, .. } if *of == attempt => {
+                env.give_up(*dial);
+                challenges.push(*challenge);
+                false
+            }
+            _ => true,
+        });
+        let own = |socket: &Socket| socket.attempt() == Some(attempt);
+        let conns: Vec<ConnId> =
+            self.sockets.iter().filter(|(_, s)| own(s)).map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            let Some(socket) = self.sockets.remove(&conn) else { continue };
+            match &socket.setup {
+                Setup::Accepting { challenge, .. } | Setup::Initiating { challenge, .. } => {
+                    challenges.push(*challenge);
+                }
+                Setup::Settling(talk) => self.drop_joined(env, conn, &talk.joined),
+                _ => {}
+            }
+            env.close(conn, socket.side);
+        }
+        for challenge in challenges {
+            self.forget_challenge(challenge);
+        }
+    }
+
+    /// Nothing is in the way of an attempt that was let in.
+    pub(in crate::sim) fn acknowledge(&mut self, env: &mut Env, attempt: AttemptId) {
+        let own = |socket: &Socket| {
+            matches!(socket.setup, Setup::Accepting { .. }) && socket.attempt() == Some(attempt)
+        };
+        let conn = self.sockets.iter().find(|(_, socket)| own(socket)).map(|(conn, _)| *conn);
+        let Some(conn) = conn else { return };
+        let Some(mut socket) = self.sockets.remove(&conn) else { return };
+        let Setup::Accepting { machine, .. } = &mut socket.setup else { return };
+        let step = machine.acknowledge(env.instant());
+        let keep = self.acceptor_step(env, conn, &mut socket, step.ok());
+        self.finish_turn(env, conn, socket, keep);
+    }
+}
