@@ -150,4 +150,6 @@ fn epmd_at_chosen_addresses(release: Release) {
     let krarup = lab.krarup("k").host("127.0.0.2").args(["--epmd", "external"]).start();
     pings(&mut otp, krarup.name());
     assert_eq!(krarup.ready().epmd, Some(format!("127.0.0.1:{port}")));
+    let nowhere = "erpc:call('k@127.0.0.2', net_adm, names, [{127,0,0,3}]).";
+    assert_eq!(otp.eval(nowhere), "{error,address}");
 }
