@@ -119,6 +119,9 @@ fn over_ipv6(release: Release) {
         let call = ["call", node, "net_adm", "ping", "['p@::1']", "--cookie", "c"];
         assert_eq!(lab.run(call).expect_code(0).stdout, "pong\n");
     }
+    // And of two Krarup nodes.
+    let call = ["call", plain.name(), "net_adm", "ping", "['l@::1']", "--cookie", "c"];
+    assert_eq!(lab.run(call).expect_code(0).stdout, "pong\n");
     let echo = "{echo, 'k@::1'} ! {self(), x}, receive Echoed -> Echoed after 10000 -> none end.";
     assert_eq!(otp.eval(echo), "{echo,x}");
     // A node of the one kind is none of the other's.

@@ -1,7 +1,7 @@
 //! Feeds the reconciler: looks at the sources, asks what is connected, and connects.
 
 use std::collections::BTreeSet;
-use std::future::{Future, pending};
+use std::future::{Future, pending, ready};
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
@@ -167,6 +167,10 @@ fn look(
     what: Source,
     servers: Option<NameServers>,
 ) -> Pin<Box<dyn Future<Output = Done>>> {
+    if let Source::Static(nodes) = &what {
+        let found = Ok(nodes.iter().map(|node| (node.clone(), None)).collect());
+        return Box::pin(ready(Done::Looked { source, found }));
+    }
     let config = node.config();
     let own = node.name();
     let head = own.as_ref().and_then(|name| name.as_str().split('@').next()).unwrap_or_default();
