@@ -5,7 +5,7 @@ use super::{Failure, detach, metrics, output};
 use krarup::discovery::Discovery;
 use krarup::epmd::EpmdMode;
 use krarup::term::{Atom, Term};
-use krarup::{Builder, Node, Raise};
+use krarup::{Builder, Node, Raise, StartError};
 use krarup_transport::handshake::Cookie;
 use krarup_tuning::option::SocketOption;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     }
     let (tell, ended) = mpsc::channel();
     let is_ready = listen_for_signals(end_with_stdin, &tell)?;
-    let node = builder(&settings)?.start().map_err(Failure::of)?;
+    let node = builder(&settings)?.start().map_err(not_started)?;
     if settings.allow_halt == Some(true) {
         let_others_halt(&node, &tell);
     }
@@ -103,6 +103,15 @@ fn keep_connected(node: &Node, settings: &Layer) -> Result<(), Failure> {
     }
     discovery.name_servers.clone_from(&settings.discover_server);
     node.discover(discovery).wait().map(drop).map_err(Failure::of)
+}
+
+fn not_started(error: StartError) -> Failure {
+    match error {
+        StartError::IoUring(_) => {
+            Failure::Failed(format!("{error}\nkrarup doctor says what this host lacks"))
+        }
+        error => Failure::of(error),
+    }
 }
 
 /// Why the node is to end, and what the process exits with.
