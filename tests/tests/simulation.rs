@@ -30,6 +30,7 @@ fn try_seed(seed: u64, weather: Weather) -> Report {
                 match weather {
                     Weather::Gentle => "gentle",
                     Weather::Wild => "wild",
+                    Weather::Fickle => "fickle",
                 }
             );
             resume_unwind(panic);
@@ -60,6 +61,9 @@ fn explore(weather: Weather) {
         total.bytes += report.bytes;
         total.resumes += report.resumes;
         total.ends += report.ends;
+        total.answers.0 += report.answers.0;
+        total.answers.1 += report.answers.1;
+        total.longest_wait = total.longest_wait.max(report.longest_wait);
     }
     println!("{seeds} seeds from {first}: {total}");
 }
@@ -75,6 +79,11 @@ fn wild() {
 }
 
 #[test]
+fn fickle() {
+    explore(Weather::Fickle);
+}
+
+#[test]
 fn found() {
     for (seed, weather, story) in FOUND {
         println!("seed {seed}, {story}: {}", try_seed(*seed, *weather));
@@ -83,7 +92,7 @@ fn found() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    for weather in [Weather::Gentle, Weather::Wild] {
+    for weather in [Weather::Gentle, Weather::Wild, Weather::Fickle] {
         assert_eq!(try_seed(7, weather), try_seed(7, weather));
     }
 }

@@ -9,7 +9,9 @@ use super::mesh::LaneKey;
 use super::net::{ConnId, DialId, Network, Owner};
 use super::oracle::Oracle;
 use super::plan::Weather;
+use super::policy::Claims;
 use super::rng::Rng;
+use super::waiters::Waiters;
 
 /// Bytes that payloads are cut from.
 const NOISE_BYTES: usize = 64 << 10;
@@ -29,6 +31,8 @@ pub(super) enum Event {
     Phase,
     /// Nodes connect to those that they are not connected to, in this round.
     Retry(u32),
+    /// Somebody at a node wants it to be connected to another one.
+    Connect { node: usize, other: usize, hidden: bool },
     /// Nobody sends anything new.
     Quiet,
 }
@@ -60,6 +64,8 @@ pub(super) struct Env {
     pub(super) rng: Rng,
     pub(super) net: Network,
     pub(super) oracle: Oracle,
+    pub(super) claims: Claims,
+    pub(super) waiters: Waiters,
     queue: BTreeMap<(Duration, u64), Event>,
     scheduled: u64,
     /// Node whose process does not run, until when.
@@ -96,6 +102,8 @@ impl Env {
             rng,
             net: Network::default(),
             oracle: Oracle::default(),
+            claims: Claims::default(),
+            waiters: Waiters::default(),
             queue: BTreeMap::new(),
             scheduled: 0,
             stopped: BTreeMap::new(),

@@ -19,6 +19,7 @@ use super::mesh::{Delivered, Delivery, Item, LaneKey, NewLane, Outgoing, Route};
 use super::net::{ConnId, Owner, Read};
 use super::oracle::{Class, Fingerprint, Who};
 use super::plan::{Plan, shard_of};
+use super::table::Table;
 use super::traffic::Process;
 
 /// How often a shard looks whether something is to be acknowledged.
@@ -27,6 +28,7 @@ const CLOCK_INTERVAL: Duration = Duration::from_millis(10);
 pub(super) struct Shard {
     owner: Owner,
     index: usize,
+    pub(super) table: Table,
     pool: SlabPool,
     pub(super) lanes: BTreeMap<LaneKey, Slot>,
     pub(super) routes: BTreeMap<usize, Route>,
@@ -72,6 +74,7 @@ impl Shard {
         Shard {
             owner,
             index,
+            table: Table::default(),
             pool: SlabPool::new(),
             lanes: BTreeMap::new(),
             routes: BTreeMap::new(),
@@ -85,6 +88,7 @@ impl Shard {
     /// Carries out an order of the kernel.
     pub(super) fn order(&mut self, env: &mut Env, plan: &Plan, order: Order, route: Option<Route>) {
         env.note(self.index as u64);
+        self.table.follow(plan, &order);
         match order {
             Order::RouteUp { node, .. } => {
                 let route = route.expect("a route to what comes up");
@@ -109,6 +113,13 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Goes on as a shard of another life of the same process.
+    pub(super) fn begin_again(&mut self, owner: Owner) {
+        assert!(self.lanes.is_empty() && self.routes.is_empty());
+        self.owner = owner;
+        self.alarm = None;
     }
 
     /// Takes a lane over; nothing is read from it yet.
@@ -222,6 +233,11 @@ impl Slot {
 
 impl Life {
     pub(super) fn start_reading(&mut self, env: &mut Env, shard: usize, connection: ConnectionId) {
+        let mut all_shards = self.shards.iter();
+        assert!(
+            all_shards.all(|shard| shard.table.has_up(connection)),
+            "{connection:?} is read before every shard has seen its nodeup"
+        );
         for key in self.lanes_of(shard, connection) {
             if let Some(slot) = self.shards[shard].lanes.get_mut(&key) {
                 slot.reading = true;
