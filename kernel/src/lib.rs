@@ -5,9 +5,10 @@
 
 mod atoms;
 pub mod cookie;
+pub mod discovery;
 pub mod epmd;
 pub mod gen_server;
-mod net_adm;
+pub mod net_adm;
 pub mod net_kernel;
 mod node;
 mod process;
@@ -21,10 +22,13 @@ pub use krarup_transport::buffer::Slice;
 pub use krarup_transport::handshake::Cookie;
 pub use krarup_transport::io::SocketOptions;
 pub use krarup_transport::term;
-pub use net_kernel::{BadNodeMonitorOptions, ConnectError, NodeMonitorOptions, NodeTypes};
+pub use net_kernel::{
+    BadNodeMonitorOptions, ConnectError, NetTicktime, NodeMonitorOptions, NodeTypes, TicktimeChange,
+};
 pub use node::{
-    AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LinkStats, NameType, Node,
-    NodeConfig, NotAlive, Output, Reply, SendError, ShardStats, SpawnError, StartError, Stopped,
+    AddressFamily, AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LinkStats,
+    NameType, Node, NodeConfig, NotAlive, Output, Reply, SendError, ShardStats, SpawnError,
+    StartError, Stopped,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,

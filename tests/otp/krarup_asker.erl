@@ -1,7 +1,7 @@
 %% What nodes need that ask others (`krarup_callee`), and that these do not have.
 -module(krarup_asker).
 -export([closure/0, caught/1, brief/1, mailbox/0, down/1, calls/3, answers/1, tags_kept/2]).
--export([abandoned/2, until/2]).
+-export([abandoned/2, until/2, printed/1]).
 
 %% A function of a module that no other node has.
 closure() ->
@@ -115,4 +115,33 @@ until(Ask, Wanted, End) ->
             receive
             after 10 -> until(Ask, Wanted, End)
             end
+    end.
+
+%% The value of a function, and all that it and those who run for it print.
+printed(Fun) ->
+    Before = group_leader(),
+    Printer = spawn_link(fun() -> printer([]) end),
+    group_leader(Printer, self()),
+    Value =
+        try
+            Fun()
+        after
+            group_leader(Before, self())
+        end,
+    Printer ! {self(), printed},
+    receive
+        {Printer, Printed} -> {Value, Printed}
+    after 5000 -> {Value, nothing}
+    end.
+
+printer(Printed) ->
+    receive
+        {io_request, From, As, {put_chars, _, Chars}} ->
+            From ! {io_reply, As, ok},
+            printer([Printed, Chars]);
+        {io_request, From, As, {put_chars, _, M, F, A}} ->
+            From ! {io_reply, As, ok},
+            printer([Printed, apply(M, F, A)]);
+        {From, printed} ->
+            From ! {self(), unicode:characters_to_list(Printed)}
     end.

@@ -83,6 +83,7 @@ pub struct KrarupNodeBuilder {
     cookie: String,
     epmd_port: u16,
     home: PathBuf,
+    folder: Option<PathBuf>,
     arguments: Vec<String>,
     namespace: Option<Namespace>,
 }
@@ -96,6 +97,7 @@ impl KrarupNodeBuilder {
             cookie: "c".to_owned(),
             epmd_port,
             home: home.to_owned(),
+            folder: None,
             arguments: Vec::new(),
             namespace: None,
         }
@@ -129,6 +131,13 @@ impl KrarupNodeBuilder {
         self
     }
 
+    /// The folder it runs in; that of the test unless said.
+    #[must_use]
+    pub fn folder(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
+        self
+    }
+
     /// Runs in a network namespace.
     #[must_use]
     pub fn namespace(mut self, namespace: &Namespace) -> Self {
@@ -158,6 +167,9 @@ impl KrarupNodeBuilder {
             .args(["node", if self.short { "--sname" } else { "--name" }, &full_name])
             .args(["--cookie", &self.cookie])
             .args(&self.arguments);
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
         let process = Process::start(&format!("krarup node {full_name}"), &mut command);
         let ready = process.line_after(0, "its ready line", START, Ready::parse);
         assert_eq!(ready.name, full_name, "the node came up under another name");

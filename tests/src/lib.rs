@@ -13,6 +13,7 @@
 mod cable;
 mod callee;
 mod command;
+mod dns;
 mod elixir;
 mod evaluator;
 mod functions;
@@ -32,6 +33,7 @@ mod wait;
 pub use cable::{Cable, Namespace};
 pub use callee::Callee;
 pub use command::Outcome;
+pub use dns::NameServer;
 pub use elixir::ElixirNode;
 pub use krarup::{KrarupNode, KrarupNodeBuilder, Ready, krarup_command};
 pub use lab::Lab;

@@ -94,6 +94,7 @@ pub struct OtpNodeBuilder {
     short: bool,
     cookie: String,
     hidden: bool,
+    home: String,
     epmd_port: u16,
     arguments: Vec<String>,
     modules: Vec<&'static str>,
@@ -109,6 +110,8 @@ impl OtpNodeBuilder {
             short: false,
             cookie: "c".to_owned(),
             hidden: false,
+            // The node may live in a root of its own, where the lab's home is not.
+            home: "/tmp".to_owned(),
             epmd_port,
             arguments: Vec::new(),
             modules: vec![PEER_MODULE],
@@ -145,6 +148,14 @@ impl OtpNodeBuilder {
         self
     }
 
+    /// The home folder, `/tmp` unless said. The node may see another file system than the test, so
+    /// the folder need not be there.
+    #[must_use]
+    pub fn home(mut self, folder: &str) -> Self {
+        folder.clone_into(&mut self.home);
+        self
+    }
+
     /// Runs in a network namespace.
     #[must_use]
     pub fn namespace(mut self, namespace: &Namespace) -> Self {
@@ -177,8 +188,7 @@ impl OtpNodeBuilder {
         command
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
             .env("ERL_CRASH_DUMP", "/dev/null")
-            // The node may live in a root of its own, where the lab's home is not.
-            .env("HOME", "/tmp")
+            .env("HOME", &self.home)
             .args(["-noshell", if self.short { "-sname" } else { "-name" }, &full_name])
             .args(["-setcookie", &self.cookie, "-start_epmd", "false"])
             // Two cores are shared with the other tests: no scheduler may spin.

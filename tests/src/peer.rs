@@ -246,14 +246,24 @@ impl RawPeer {
     /// Those of the connection.
     pub fn read_frame(&mut self) -> io::Result<Vec<u8>> {
         loop {
-            let mut length = [0; 4];
-            self.stream.read_exact(&mut length)?;
-            let mut body = vec![0; u32::from_be_bytes(length) as usize];
-            self.stream.read_exact(&mut body)?;
+            let body = self.read_frame_or_tick()?;
             if !body.is_empty() {
                 return Ok(body);
             }
         }
+    }
+
+    /// Reads the next frame; a tick is an empty one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub fn read_frame_or_tick(&mut self) -> io::Result<Vec<u8>> {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let mut body = vec![0; u32::from_be_bytes(length) as usize];
+        self.stream.read_exact(&mut body)?;
+        Ok(body)
     }
 
     /// Reads so many bytes.

@@ -1,6 +1,6 @@
 //! What the verbs have in common that ask another node: each connects hidden and leaves at once.
 
-use super::{Failure, node};
+use super::{Failure, config, node};
 use krarup::epmd::EpmdMode;
 use krarup::{Builder, NameType, Node, NodeConfig};
 use std::net::{IpAddr, Ipv4Addr};
@@ -34,9 +34,13 @@ pub(super) struct Flags {
     #[arg(long, env = "ERL_DIST_PORT", hide_env_values = true, value_name = "PORT")]
     dist_port: Option<u16>,
 
+    /// Which addresses of hosts are used
+    #[arg(long, value_enum, value_name = "FAMILY")]
+    address_family: Option<config::AddressFamily>,
+
     /// Seconds to wait for the answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    timeout: u32,
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    timeout: Option<u32>,
 
     /// Connects hidden in any case; accepted as erl's flag
     #[arg(long, hide = true)]
@@ -44,9 +48,14 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    /// How long to wait for the answer.
+    /// How long to wait for the answer: 10 seconds unless said.
     pub(super) fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout.into())
+        self.stated_timeout().unwrap_or(Duration::from_secs(10))
+    }
+
+    /// How long to wait, where that is said.
+    pub(super) fn stated_timeout(&self) -> Option<Duration> {
+        self.timeout.map(|seconds| Duration::from_secs(seconds.into()))
     }
 }
 
@@ -57,6 +66,11 @@ pub(super) fn start(flags: &Flags, peer: &str) -> Result<Node, Failure> {
             "{peer:?} is no full node name: give NAME@HOST, such as {peer}@127.0.0.1"
         )));
     };
+    start_for_host(flags, host)
+}
+
+/// Starts a hidden node that can talk to the nodes of a host.
+pub(super) fn start_for_host(flags: &Flags, host: &str) -> Result<Node, Failure> {
     let (name, is_short) = own_name(flags, host)?;
     let mut config = NodeConfig {
         name: Some(name),
@@ -65,6 +79,7 @@ pub(super) fn start(flags: &Flags, peer: &str) -> Result<Node, Failure> {
         epmd: EpmdMode::None,
         epmd_port: flags.epmd_port,
         peer_port: flags.dist_port,
+        address_family: flags.address_family.map_or_else(Default::default, Into::into),
         // Nobody is to connect here.
         listen_address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         ..NodeConfig::default()

@@ -2,12 +2,13 @@
 //! this order of precedence.
 
 use clap::Args;
+use krarup::discovery::Source;
 use krarup_tuning::nearest::suggestion;
 use krarup_tuning::option::SocketOption;
 use krarup_tuning::profile::Profile;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// One layer of settings: what the flags, the environment or the file say. Absent is unsaid.
@@ -56,10 +57,25 @@ pub(super) struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dist_auto_connect: Option<AutoConnect>,
 
-    /// Nodes to connect to once started
+    /// Nodes to keep connected
     #[arg(long, value_name = "NODE", num_args = 1..)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) connect: Vec<String>,
+
+    /// Where more nodes to keep connected are found: dns:[NAME@]HOST, srv:[NAME@]SERVICE or hosts
+    #[arg(long, value_name = "SOURCE")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) discover: Vec<String>,
+
+    /// Seconds between two looks there
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) discover_interval: Option<u32>,
+
+    /// Name server to ask instead of those of /etc/resolv.conf
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) discover_server: Vec<SocketAddr>,
 
     /// Lowest port to listen on; alone it is the only one
     #[arg(long, value_name = "PORT")]
@@ -75,6 +91,16 @@ pub(super) struct Layer {
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) listen_address: Option<IpAddr>,
+
+    /// Which addresses are used, to listen on and to connect to
+    #[arg(long, value_enum, value_name = "FAMILY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) address_family: Option<AddressFamily>,
+
+    /// The port one node listens on, so that its epmd is not asked
+    #[arg(long, value_name = "NODE=PORT")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) peer_port: Vec<String>,
 
     /// The port all nodes listen on, so that no epmd is needed
     #[arg(long, value_name = "PORT", conflicts_with_all = ["listen_min", "listen_max"])]
@@ -169,6 +195,28 @@ pub(super) enum AutoConnect {
     Once,
 }
 
+/// Which addresses are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AddressFamily {
+    /// Those that a host has
+    Any,
+    /// IPv4
+    Inet,
+    /// IPv6
+    Inet6,
+}
+
+impl From<AddressFamily> for krarup::AddressFamily {
+    fn from(family: AddressFamily) -> Self {
+        match family {
+            AddressFamily::Any => Self::Any,
+            AddressFamily::Inet => Self::Inet,
+            AddressFamily::Inet6 => Self::Inet6,
+        }
+    }
+}
+
 /// When frames carry checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -206,9 +254,14 @@ const KEYS: &[&str] = &[
     "connect-all",
     "dist-auto-connect",
     "connect",
+    "discover",
+    "discover-interval",
+    "discover-server",
     "listen-min",
     "listen-max",
     "listen-address",
+    "address-family",
+    "peer-port",
     "dist-port",
     "net-ticktime",
     "net-tickintensity",
@@ -246,7 +299,8 @@ impl Layer {
         Ok(layer)
     }
 
-    /// What the environment says: `ERL_EPMD_PORT` and `ERL_DIST_PORT`, as OTP uses them.
+    /// What the environment says: `ERL_EPMD_PORT` and `ERL_DIST_PORT`, as OTP uses them, and the
+    /// lists `KRARUP_CONNECT` and `KRARUP_DISCOVER`.
     ///
     /// # Errors
     ///
@@ -261,7 +315,14 @@ impl Layer {
             },
             None => Ok(None),
         };
+        let list = |name: &str| -> Vec<String> {
+            let value = variable(name).unwrap_or_default();
+            let is_between = |c: char| c.is_whitespace() || c == ',';
+            value.split(is_between).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        };
         Ok(Self {
+            connect: list("KRARUP_CONNECT"),
+            discover: list("KRARUP_DISCOVER"),
             epmd_port: port("ERL_EPMD_PORT")?,
             dist_port: port("ERL_DIST_PORT")?,
             ..Self::default()
@@ -287,9 +348,14 @@ impl Layer {
             connect_all: self.connect_all.or(lower.connect_all),
             dist_auto_connect: self.dist_auto_connect.or(lower.dist_auto_connect),
             connect: first(self.connect, lower.connect),
+            discover: first(self.discover, lower.discover),
+            discover_interval: self.discover_interval.or(lower.discover_interval),
+            discover_server: first(self.discover_server, lower.discover_server),
             listen_min: self.listen_min.or(lower.listen_min.filter(|_| unless(ports))),
             listen_max: self.listen_max.or(lower.listen_max.filter(|_| unless(ports))),
             listen_address: self.listen_address.or(lower.listen_address),
+            address_family: self.address_family.or(lower.address_family),
+            peer_port: first(self.peer_port, lower.peer_port),
             dist_port: self.dist_port.or(lower.dist_port.filter(|_| unless(ports))),
             net_ticktime: self.net_ticktime.or(lower.net_ticktime),
             net_tickintensity: self.net_tickintensity.or(lower.net_tickintensity),
@@ -315,6 +381,8 @@ impl Layer {
             hidden: Some(false),
             connect_all: Some(true),
             dist_auto_connect: Some(AutoConnect::True),
+            discover_interval: Some(10),
+            address_family: Some(AddressFamily::Any),
             net_ticktime: Some(60),
             net_tickintensity: Some(4),
             net_setuptime: Some(7),
@@ -339,6 +407,8 @@ impl Layer {
     pub(super) fn check(&self) -> Result<(), String> {
         self.socket_options()?;
         self.peer_cookies()?;
+        self.peer_ports()?;
+        self.sources()?;
         let exclusive = [
             ("name", self.name.is_some(), "sname", self.sname.is_some()),
             ("cookie", self.cookie.is_some(), "cookie-file", self.cookie_file.is_some()),
@@ -360,6 +430,7 @@ impl Layer {
             ("net-ticktime", self.net_ticktime, 1, u32::MAX),
             ("net-tickintensity", self.net_tickintensity, 4, 1000),
             ("net-setuptime", self.net_setuptime, 1, 120),
+            ("discover-interval", self.discover_interval, 1, 3600),
             ("shards", self.shards.map(u32::from), 1, 255),
             ("lanes", self.lanes.map(u32::from), 1, 8),
             ("epmd-port", self.epmd_port.map(u32::from), 1, 65_535),
@@ -404,6 +475,49 @@ impl Layer {
         Ok(cookies)
     }
 
+    /// The ports of `peer-port`, by node.
+    ///
+    /// # Errors
+    ///
+    /// An entry that is no node and port, or a node given twice.
+    pub(super) fn peer_ports(&self) -> Result<BTreeMap<String, u16>, String> {
+        let mut ports = BTreeMap::new();
+        for entry in &self.peer_port {
+            let parts = entry.rsplit_once('=').filter(|(node, _)| node.contains('@'));
+            let parsed = parts.and_then(|(node, port)| Some((node, port.parse().ok()?)));
+            let Some((node, port)) = parsed.filter(|(_, port)| *port > 0) else {
+                return Err(format!(
+                    "peer-port: expected NAME@HOST=PORT with a port from 1 to 65535, got {entry:?}"
+                ));
+            };
+            if ports.insert(node.to_owned(), port).is_some() {
+                return Err(format!("peer-port: {node} is given twice"));
+            }
+        }
+        Ok(ports)
+    }
+
+    /// What names the nodes that are to be kept connected.
+    ///
+    /// # Errors
+    ///
+    /// A text of `discover` that is no source.
+    pub(super) fn sources(&self) -> Result<Vec<Source>, String> {
+        let mut sources = Vec::new();
+        if !self.connect.is_empty() {
+            sources.push(Source::Static(self.connect.clone()));
+        }
+        for text in &self.discover {
+            let source: Source = text.parse().map_err(|error| format!("discover: {error}"))?;
+            // Addresses are no hosts of short names.
+            if matches!(source, Source::Dns { .. }) && self.sname.is_some() {
+                return Err(format!("discover: {text} finds long names only; start with --name"));
+            }
+            sources.push(source);
+        }
+        Ok(sources)
+    }
+
     /// The settings as TOML that [`Layer::from_toml`] accepts. Cookies stay out.
     pub(super) fn to_toml(&self) -> Result<String, String> {
         let mut text = toml::to_string(self).map_err(|error| error.to_string())?;
@@ -414,7 +528,7 @@ impl Layer {
     }
 }
 
-fn first(upper: Vec<String>, lower: Vec<String>) -> Vec<String> {
+fn first<T>(upper: Vec<T>, lower: Vec<T>) -> Vec<T> {
     if upper.is_empty() { lower } else { upper }
 }
 
@@ -481,6 +595,26 @@ mod tests {
         assert!(file("profile = \"fast\"").is_err());
         assert!(file("name = \"a@h\"\nsname = \"a\"").unwrap_err().contains("exclude"));
         assert!(file("cookie-for = [\"x\"]").unwrap_err().contains("NODE=COOKIE"));
+        assert!(file("discover = [\"x\"]").unwrap_err().contains("dns:[NAME@]HOST"));
+        assert!(file("sname = \"a\"\ndiscover = [\"dns:x\"]").unwrap_err().contains("--name"));
+        for wrong in ["b=1", "b@h", "b@h=0", "b@h=70000", "b@h=x"] {
+            let error = file(&format!("peer-port = [\"{wrong}\"]")).unwrap_err();
+            assert!(error.contains("NAME@HOST=PORT"), "{error}");
+        }
+        assert!(file("peer-port = [\"b@h=1\", \"b@h=2\"]").unwrap_err().contains("twice"));
+    }
+
+    #[test]
+    fn lists_in_the_environment_have_spaces_or_commas() {
+        let environment = |name: &str| match name {
+            "KRARUP_CONNECT" => Some("a@h, b@h".to_owned()),
+            "KRARUP_DISCOVER" => Some("hosts dns:web".to_owned()),
+            _ => None,
+        };
+        let layer = Layer::from_environment(environment).unwrap();
+        assert_eq!(layer.connect, ["a@h", "b@h"]);
+        assert_eq!(layer.sources().unwrap().len(), 3);
+        assert_eq!(flags("--connect c@h").over(layer).connect, ["c@h"]);
     }
 
     #[test]
@@ -494,7 +628,9 @@ mod tests {
         let merged = flags(
             "--name a@127.0.0.1 --hidden --connect b@h c@h --setopt nodelay=true --setopt linger=5 \
              --profile wan --listen-min 9000 --listen-max 9005 --listen-address ::1 --epmd none \
-             --dist-auto-connect once",
+             --dist-auto-connect once --discover dns:web.example.org --discover hosts \
+             --discover-interval 5 --discover-server 127.0.0.1:53 --address-family inet6 \
+             --peer-port b@h=9100",
         )
         .over(Layer::defaults());
         let text = merged.to_toml().unwrap();
@@ -513,8 +649,9 @@ mod tests {
     fn every_field_is_a_known_key() {
         // A key the table forgets would be refused as unknown; one too many would be accepted.
         let all = "name=''\nsname=''\ncookie=''\ncookie-file=''\ncookie-for=[]\nhidden=true\n\
-                   connect-all=true\ndist-auto-connect='once'\nconnect=[]\nlisten-min=1\n\
-                   listen-max=1\nlisten-address='::'\ndist-port=1\nnet-ticktime=1\n\
+                   connect-all=true\ndist-auto-connect='once'\nconnect=[]\ndiscover=[]\n\
+                   discover-interval=1\ndiscover-server=[]\nlisten-min=1\n\
+                   address-family='inet6'\npeer-port=[]\nlisten-max=1\nlisten-address='::'\ndist-port=1\nnet-ticktime=1\n\
                    net-tickintensity=4\nnet-setuptime=1\nshards=1\nfabric=true\nlanes=2\n\
                    checksum='on'\nunix-lanes=true\nprofile='wan'\nsetopt=[]\n\
                    epmd='auto'\nepmd-port=1\nno-services=true\nallow-halt=true\nmetrics='127.0.0.1:9'\n";

@@ -155,9 +155,12 @@ pub(super) fn translate(arguments: &[String]) -> Result<Translation, String> {
                 },
                 Special::ProtoDist => match single(flag, values)? {
                     "inet_tcp" => {}
+                    "inet6_tcp" => {
+                        result.arguments.extend(["--address-family".into(), "inet6".into()]);
+                    }
                     other => {
                         return Err(format!(
-                            "-proto_dist {other} is not available: only inet_tcp is"
+                            "-proto_dist {other} is not available: only inet_tcp and inet6_tcp are"
                         ));
                     }
                 },

@@ -9,10 +9,13 @@ mod detach;
 mod epmd;
 mod erl;
 mod metrics;
+mod monitor;
 mod names;
 mod node;
+mod nodes;
 mod output;
 mod ping;
+mod world;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -56,6 +59,12 @@ enum Verb {
     Names(names::Arguments),
     /// Ask a node whether it accepts us: pong or pang
     Ping(ping::Arguments),
+    /// Ping every node of the hosts in .hosts.erlang, or of these
+    World(world::Arguments),
+    /// List the nodes that a node is connected to
+    Nodes(nodes::Arguments),
+    /// Print when nodes come up and go down
+    Monitor(monitor::Arguments),
     /// Call a function on a node and print its value
     Call(call::Arguments),
     /// The peer of the demo's bare sockets
@@ -105,7 +114,9 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
         _ => {}
     }
     let translated = match verb {
-        Some("node" | "ping" | "call") => erl::translate(rest).map_err(Failure::Usage)?,
+        Some("node" | "ping" | "call" | "world" | "nodes" | "monitor") => {
+            erl::translate(rest).map_err(Failure::Usage)?
+        }
         _ => erl::Translation { arguments: rest.to_vec(), notes: Vec::new() },
     };
     let verb = verb.map(str::to_owned);
@@ -117,6 +128,9 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
             Verb::Epmd => Ok(()),
             Verb::Names(arguments) => names::run(&arguments),
             Verb::Ping(arguments) => ping::run(&arguments),
+            Verb::World(arguments) => world::run(arguments),
+            Verb::Nodes(arguments) => nodes::run(&arguments),
+            Verb::Monitor(arguments) => monitor::run(&arguments),
             Verb::Call(arguments) => call::run(&arguments),
             Verb::DemoFloor => demo::serve_floor(),
         },

@@ -2,6 +2,7 @@
 
 use super::config::{AutoConnect, Checksum, Epmd, Layer};
 use super::{Failure, detach, metrics, output};
+use krarup::discovery::Discovery;
 use krarup::epmd::EpmdMode;
 use krarup::term::{Atom, Term};
 use krarup::{Builder, Node, Raise};
@@ -79,14 +80,7 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     } else {
         output::line(&ready);
     }
-    for peer in settings.connect {
-        let node = node.clone();
-        std::thread::spawn(move || {
-            if let Err(why) = node.connect(&peer).wait() {
-                tracing::warn!(%peer, %why, "not connected");
-            }
-        });
-    }
+    keep_connected(&node, &settings)?;
     // The sender lives as long as the process.
     let End { cause, status } = ended.recv().unwrap_or(End { cause: "nothing", status: 0 });
     tracing::info!(cause, "stopping");
@@ -95,6 +89,20 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
         0 => Ok(()),
         status => std::process::exit(status),
     }
+}
+
+/// Connects to all nodes that the settings name, from now on.
+fn keep_connected(node: &Node, settings: &Layer) -> Result<(), Failure> {
+    let sources = settings.sources().map_err(Failure::Usage)?;
+    if sources.is_empty() {
+        return Ok(());
+    }
+    let mut discovery = Discovery::new(sources);
+    if let Some(seconds) = settings.discover_interval {
+        discovery.interval = Duration::from_secs(seconds.into());
+    }
+    discovery.name_servers.clone_from(&settings.discover_server);
+    node.discover(discovery).wait().map(drop).map_err(Failure::of)
 }
 
 /// Why the node is to end, and what the process exits with.
@@ -218,6 +226,8 @@ fn builder(settings: &Layer) -> Result<Builder, Failure> {
         unix: settings.unix_lanes.unwrap_or(true),
     };
     config.listen_address = settings.listen_address;
+    config.address_family = settings.address_family.map_or_else(Default::default, Into::into);
+    config.peer_ports = settings.peer_ports().map_err(Failure::Usage)?.into_iter().collect();
     if let Some(min) = settings.listen_min {
         config.listen_ports = min..=settings.listen_max.unwrap_or(min);
     }

@@ -14,12 +14,14 @@ mod peer;
 mod simultaneous;
 #[cfg(test)]
 mod tests;
+mod ticktime;
 mod types;
 
 pub use connect_error::{ConnectError, EpmdFailure, SystemError};
 pub use cookies::Cookies;
 pub use machine::NetKernel;
 pub use node_monitor::{BadNodeMonitorOptions, NodeMonitorOptions, NodeTypes};
+pub use ticktime::{NetTicktime, TickOrder, Ticktime, TicktimeChange};
 pub use types::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NodeDownReason, NodeInfo, NodeType,
     Order, PeerLink, WaiterId,

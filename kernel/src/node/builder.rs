@@ -7,7 +7,7 @@ use std::time::Duration;
 use krarup_transport::handshake::Cookie;
 use krarup_transport::io::SocketOptions;
 
-use super::{AutoConnect, Checksum, NameType, Node, NodeConfig, Output, StartError};
+use super::{AddressFamily, AutoConnect, Checksum, NameType, Node, NodeConfig, Output, StartError};
 use crate::cookie;
 use crate::epmd::EpmdMode;
 
@@ -125,6 +125,18 @@ impl Builder {
     /// Address to listen on. Unless set: loopback for a name on a loopback host, else every one.
     pub fn listen_address(mut self, address: IpAddr) -> Self {
         self.config.listen_address = Some(address);
+        self
+    }
+
+    /// Which addresses of hosts are used.
+    pub fn address_family(mut self, family: AddressFamily) -> Self {
+        self.config.address_family = family;
+        self
+    }
+
+    /// The port that a peer listens on: its epmd is not asked.
+    pub fn peer_port(mut self, node: impl Into<String>, port: u16) -> Self {
+        self.config.peer_ports.push((node.into(), port));
         self
     }
 

@@ -1,5 +1,6 @@
 //! What a node is started with.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -43,6 +44,39 @@ pub enum Checksum {
     On,
     /// Never, unless the other node asks.
     Off,
+}
+
+/// Which addresses of hosts are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AddressFamily {
+    /// All that a host has.
+    #[default]
+    Any,
+    /// IPv4 only (OTP: `-proto_dist inet_tcp`).
+    Inet,
+    /// IPv6 only (OTP: `-proto_dist inet6_tcp`).
+    Inet6,
+}
+
+impl AddressFamily {
+    /// Whether an address is used.
+    pub(crate) fn includes(self, address: IpAddr) -> bool {
+        match self {
+            AddressFamily::Any => true,
+            AddressFamily::Inet => address.is_ipv4(),
+            AddressFamily::Inet6 => address.is_ipv6(),
+        }
+    }
+}
+
+impl fmt::Display for AddressFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AddressFamily::Any => "IP",
+            AddressFamily::Inet => "IPv4",
+            AddressFamily::Inet6 => "IPv6",
+        })
+    }
 }
 
 /// How this node talks to other Krarup nodes.
@@ -95,8 +129,11 @@ pub struct NodeConfig {
     pub epmd_daemon: Option<Vec<String>>,
     /// Ports to listen on: the first that is free.
     pub listen_ports: RangeInclusive<u16>,
-    /// Address to listen on; by default loopback for a name on a loopback host, else all.
+    /// Address to listen on. By default loopback for a name on a loopback host, else all: those of
+    /// IPv4, or of both if the host of the name has none of IPv4.
     pub listen_address: Option<IpAddr>,
+    /// Which addresses are used, to listen on and to connect to.
+    pub address_family: AddressFamily,
     /// After this much silence a peer is taken for dead (OTP: `net_ticktime`).
     pub net_ticktime: Duration,
     /// Ticks per tick time (OTP: `net_tickintensity`).
@@ -107,6 +144,8 @@ pub struct NodeConfig {
     pub socket_options: SocketOptions,
     /// The port of every peer, instead of asking epmd (OTP: `erl_epmd_node_listen_port`).
     pub peer_port: Option<u16>,
+    /// Ports of single peers by their names, instead of asking epmd; they win over the one above.
+    pub peer_ports: Vec<(String, u16)>,
     /// Time to look for more work before a shard parks. `None`: 20 µs, or 0 when shards exceed
     /// cores.
     pub spin: Option<Duration>,
@@ -154,11 +193,13 @@ impl Default for NodeConfig {
             epmd_daemon: None,
             listen_ports: 0..=0,
             listen_address: None,
+            address_family: AddressFamily::Any,
             net_ticktime: Duration::from_secs(60),
             net_tickintensity: 4,
             setup_time: Duration::from_secs(7),
             socket_options: SocketOptions::default(),
             peer_port: None,
+            peer_ports: Vec::new(),
             spin: None,
             services: false,
             output: Output::default(),

@@ -56,6 +56,17 @@ impl Node {
         reply
     }
 
+    /// States the port that a node listens on, so that its epmd is not asked; or takes that back.
+    /// It counts from the next connection on.
+    pub fn set_peer_port(&self, node: &str, port: Option<u16>) {
+        let node = node.to_owned();
+        self.on_kernel(move |shard| {
+            if let Some(kernel) = shard.kernel() {
+                kernel.state_port(node, port);
+            }
+        });
+    }
+
     /// Ends the connection to a node (OTP: `disconnect_node/1`); true when there was one. Answered
     /// after its `nodedown` is delivered.
     pub fn disconnect(&self, node: &str) -> Reply<bool> {

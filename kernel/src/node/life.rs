@@ -1,6 +1,6 @@
 //! A node comes alive, and ends.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use krarup_transport::handshake::{NameMode, NodeName};
 use krarup_transport::io::{ListenConfig, Listener, sleep};
 use krarup_transport::term::{Atom, Creation};
 
+use super::address::default_address;
 use super::{NameType, Node, NodeConfig, StartError};
 use crate::cookie;
 use crate::epmd::{Keeper, KeeperConfig};
@@ -46,7 +47,7 @@ pub(super) async fn start(shard: &Rc<Shard>, node: &Node, name: &str) -> Result<
         Some(cookie) => cookie.clone(),
         None => cookie::from_home().map_err(|error| StartError::Cookie(error.to_string()))?,
     };
-    let listener = listen(config, name.host())?;
+    let listener = listen(config, name.host()).await?;
     let port = listener.port();
     let (unix_listener, unix_name) = unix_door(config);
     let keeper = register(config, &name, port).await?;
@@ -112,8 +113,14 @@ fn host_name() -> Result<String, StartError> {
         .map_err(|error| StartError::Name(format!("this host's name cannot be read: {error}")))
 }
 
-fn listen(config: &NodeConfig, host: &str) -> Result<Listener, StartError> {
-    let address = config.listen_address.unwrap_or_else(|| default_address(host));
+async fn listen(config: &NodeConfig, host: &str) -> Result<Listener, StartError> {
+    let address = match config.listen_address {
+        Some(address) => address,
+        None => {
+            let (host, family) = (host.to_owned(), config.address_family);
+            blocking(move || default_address(&host, family)).await.map_err(StartError::Name)?
+        }
+    };
     let listen = ListenConfig { address, ports: config.listen_ports.clone(), ..Default::default() };
     Listener::bind(&listen).map_err(StartError::Listen)
 }
@@ -130,15 +137,6 @@ fn unix_door(config: &NodeConfig) -> (Option<Listener>, Vec<u8>) {
             (None, Vec::new())
         }
     }
-}
-
-/// A name on a loopback host is reachable from this host only, so that is where it listens.
-fn default_address(host: &str) -> IpAddr {
-    if !krarup_tuning::host::is_loopback(host) {
-        return IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    }
-    let resolved = (host, 0).to_socket_addrs().ok().and_then(|mut found| found.next());
-    resolved.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |at| at.ip())
 }
 
 async fn register(config: &NodeConfig, name: &NodeName, port: u16) -> Result<Keeper, StartError> {

@@ -1,5 +1,6 @@
 //! The node: configured by [`Builder`], reached by [`Node`].
 
+mod address;
 mod builder;
 mod calls;
 mod config;
@@ -10,6 +11,7 @@ mod error;
 mod life;
 mod reply;
 mod stats;
+mod ticks;
 
 use std::fmt;
 use std::future::Future;
@@ -26,7 +28,9 @@ use krarup_transport::term::{Atom, Creation, Pid};
 use serde::Serialize;
 
 pub use builder::Builder;
-pub use config::{AutoConnect, Checksum, FabricConfig, NameType, NodeConfig, Output};
+pub use config::{
+    AddressFamily, AutoConnect, Checksum, FabricConfig, NameType, NodeConfig, Output,
+};
 pub(crate) use encoded::BY_REFERENCE_BYTES_MIN;
 pub use encoded::Encoded;
 pub use error::{NotAlive, SendError, SpawnError, StartError, Stopped};

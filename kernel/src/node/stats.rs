@@ -1,5 +1,7 @@
 //! What a node counts, for those who watch it.
 
+use std::time::Duration;
+
 use krarup_transport::shard::Counters;
 use krarup_transport::term::Atom;
 
@@ -22,6 +24,13 @@ pub struct LinkStats {
     pub sent_signals: u64,
     /// Ticks sent.
     pub sent_ticks: u64,
+    /// Intervals of the tick time, a quarter of it unless set otherwise, in which nothing came.
+    pub missed_tick_intervals: u32,
+    /// How many of them there were in a row up to now.
+    pub silent_intervals: u32,
+    /// How long ago something came, as far as the shard has looked: a look is due ten times a
+    /// second, more rarely with thousands of links.
+    pub last_received: Duration,
     /// Bytes that wait to be written.
     pub queued_bytes: usize,
 }

@@ -1,5 +1,7 @@
 //! What a node says of itself: the maps behind `krarup:info/0` and `krarup:metrics/0`.
 
+use std::time::Duration;
+
 use krarup_transport::term::{Map, Term};
 
 use crate::atoms::atom;
@@ -15,7 +17,7 @@ pub(super) async fn info(me: &Process) -> Term {
     map([
         ("name", own),
         ("version", Term::Binary(env!("CARGO_PKG_VERSION").as_bytes().to_vec().into())),
-        ("uptime", number(u64::try_from(node.uptime().as_millis()).unwrap_or(u64::MAX))),
+        ("uptime", number(milliseconds(node.uptime()))),
         ("shards", number(node.shards() as u64)),
         ("port", number(u64::from(node.port().unwrap_or(0)))),
         ("creation", number(u64::from(node.creation().map_or(0, |creation| creation.0)))),
@@ -37,6 +39,9 @@ pub(super) async fn metrics(me: &Process) -> Term {
             ("received_signals", number(link.received_signals)),
             ("sent_signals", number(link.sent_signals)),
             ("queued_bytes", number(link.queued_bytes as u64)),
+            ("missed_tick_intervals", number(link.missed_tick_intervals.into())),
+            ("silent_intervals", number(link.silent_intervals.into())),
+            ("last_received", number(milliseconds(link.last_received))),
         ])
     });
     map([
@@ -60,6 +65,10 @@ fn map<const N: usize>(entries: [(&'static str, Term); N]) -> Term {
         map.insert(atom(key), value);
     }
     Term::Map(map)
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn number(value: u64) -> Term {

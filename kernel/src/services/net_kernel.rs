@@ -1,8 +1,11 @@
 //! The process registered as `net_kernel`: what other nodes ask this one about itself.
 
+use std::time::Duration;
+
 use krarup_transport::term::{Atom, Term};
 
 use crate::gen_server::Request;
+use crate::net_kernel::NetTicktime;
 use crate::node::NameType;
 use crate::process::{Process, ProcessResult, Signal};
 
@@ -13,7 +16,7 @@ pub(super) async fn run(mut me: Process) -> ProcessResult {
     while let Ok(signal) = me.recv().await {
         let Signal::Message(message) = signal else { continue };
         let Ok(Request::Call(caller, request)) = message.term().map(Request::of) else { continue };
-        if let Some(answer) = answer(&me, &request) {
+        if let Some(answer) = answer(&me, &request).await {
             // An answer that cannot be delivered is for nobody any more.
             let _ = caller.reply_term(&me, &answer).await;
         }
@@ -21,7 +24,7 @@ pub(super) async fn run(mut me: Process) -> ProcessResult {
     Ok(())
 }
 
-fn answer(me: &Process, request: &Term) -> Option<Term> {
+async fn answer(me: &Process, request: &Term) -> Option<Term> {
     let atom = |text| Some(Term::Atom(Atom::from_static(text)));
     let node = me.node();
     match request {
@@ -36,8 +39,14 @@ fn answer(me: &Process, request: &Term) -> Option<Term> {
             },
             "nodename" => node.name().map(Term::Atom),
             "ticktime" => {
-                let seconds = node.config().net_ticktime.as_secs();
-                Some(Term::from(i64::try_from(seconds).ok()?))
+                let milliseconds = |time: Duration| Term::from(time.as_millis() as u64);
+                Some(match node.net_ticktime().await.ok()? {
+                    NetTicktime::Steady(time) => milliseconds(time),
+                    NetTicktime::ChangingTo(time) => Term::Tuple(vec![
+                        Term::Atom(Atom::from_static("ongoing_change_to")),
+                        milliseconds(time),
+                    ]),
+                })
             }
             _ => None,
         },

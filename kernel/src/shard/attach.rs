@@ -144,14 +144,14 @@ impl KernelShard {
     fn link_config(&self, established: &Established, node: &Atom, id: ConnectionId) -> LinkConfig {
         let (local, _) = self.identity();
         let mut config = LinkConfig::new(established.flags, local, node.clone());
-        config.tick = self.config.tick();
+        config.tick = self.ticktime.borrow().config();
         config.tick_phase = phase(config.tick, id.0);
         config
     }
 
     fn lane_config(&self, lanes: &Lanes, node: &Atom, peer_creation: Creation) -> LaneConfig {
         let mut config = LaneConfig::new(self.identity(), (node.clone(), peer_creation));
-        config.tick = self.config.tick();
+        config.tick = self.ticktime.borrow().config();
         config.checksum = lanes.settled.agreement.checksum;
         config.limits = config.limits.for_peer(lanes.settled.agreement.frame_bytes_max);
         config

@@ -6,28 +6,28 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
-use krarup_transport::epmd::client::{Found, Location, Lookup};
 use krarup_transport::fabric::{Role, Settling, is_join};
 use krarup_transport::handshake::{
     Acceptor, AcceptorStep, Challenge, Claim, Established, Flags, Initiator, InitiatorConfig,
     InitiatorStep, NodeName,
 };
-use krarup_transport::io::{Listener, PeerAddress, Socket, SocketOptions, within};
+use krarup_transport::io::{Listener, PeerAddress, Socket, within};
 use krarup_transport::term::{Atom, Creation};
 
 use super::KernelShard;
 use super::join;
+use super::locate::{Location, locate, no_address};
 use super::settle::Finished;
 use super::settle::{Side, begin_settling, settle};
 use super::wake::answered;
-use crate::net_kernel::{AttemptId, ConnectError, EpmdFailure, SystemError};
+use crate::net_kernel::{AttemptId, ConnectError, SystemError};
 use crate::process::yield_once;
 
 /// By which the kernel holds a running attempt.
@@ -389,11 +389,7 @@ async fn dial_socket(
     let peer = kernel.check_peer_name(node)?;
     let started = Instant::now();
     let limit = kernel.setup_time();
-    let addresses = resolve(peer.host()).await?;
-    let port = match kernel.fixed_peer_port() {
-        Some(port) => port,
-        None => look_up(kernel, &addresses, &peer, limit).await?,
-    };
+    let Location { addresses, port } = locate(kernel, &peer, limit).await?;
     let mut refused = no_address(peer.host());
     for address in addresses {
         let left = limit.saturating_sub(started.elapsed());
@@ -417,10 +413,6 @@ async fn dial_socket(
         }
     }
     Err(refused.into())
-}
-
-fn no_address(host: &str) -> ConnectError {
-    ConnectError::Host(format!("host {host} has no address"))
 }
 
 async fn drive_initiator(
@@ -476,79 +468,6 @@ async fn initiate(
             Ok(InitiatorStep::Established(established)) => return Ok((established, greeting)),
             Err(error) => return Err(error.into()),
         }
-    }
-}
-
-/// Asks the epmd of a host for the port of a node.
-async fn look_up(
-    kernel: &KernelShard,
-    hosts: &[IpAddr],
-    peer: &NodeName,
-    limit: Duration,
-) -> Result<u16, ConnectError> {
-    let name = peer.head();
-    let mut refused = None;
-    for host in hosts {
-        let epmd = SocketAddr::new(*host, kernel.epmd_port());
-        let mut answered = Ok(None);
-        let asked = within(limit, async {
-            answered = ask_epmd(kernel, epmd, name, limit).await;
-            Ok(())
-        });
-        let answered = match asked.await {
-            Ok(()) => answered,
-            Err(error) => Err(EpmdFailure::System(error.into())),
-        };
-        match answered {
-            Ok(Some(location)) => return Ok(location.port),
-            Ok(None) => return Err(ConnectError::Unknown { epmd, name: name.to_owned() }),
-            Err(error) => refused = Some(ConnectError::Epmd { address: epmd, error }),
-        }
-    }
-    Err(refused.unwrap_or_else(|| no_address(peer.host())))
-}
-
-async fn ask_epmd(
-    kernel: &KernelShard,
-    epmd: SocketAddr,
-    name: &str,
-    limit: Duration,
-) -> Result<Option<Location>, EpmdFailure> {
-    let system = |error: io::Error| EpmdFailure::System(error.into());
-    let mut lookup = Lookup::new(name, Instant::now(), limit).map_err(EpmdFailure::Answer)?;
-    let socket = Socket::connect(epmd, &SocketOptions::default(), limit).await.map_err(system)?;
-    kernel.say(&socket, &lookup.take_output()).await.map_err(system)?;
-    let mut buffer = [0; BUFFER_BYTES];
-    loop {
-        let answer = match socket.recv(&mut buffer).await.map_err(system)? {
-            0 => return Err(EpmdFailure::Answer(lookup.closed())),
-            n => lookup.receive(Instant::now(), &buffer[..n]).map_err(EpmdFailure::Answer)?,
-        };
-        match answer {
-            Some(Found::Node(location)) => return Ok(Some(location)),
-            Some(Found::Nowhere) => return Ok(None),
-            None => {}
-        }
-    }
-}
-
-/// The addresses of a host, without blocking the shard.
-async fn resolve(host: &str) -> Result<Vec<IpAddr>, ConnectError> {
-    if let Ok(address) = host.parse() {
-        return Ok(vec![address]);
-    }
-    let name = host.to_owned();
-    let found = blocking(move || {
-        (name.as_str(), 0)
-            .to_socket_addrs()
-            .map(|found| found.map(|at| at.ip()).collect::<Vec<_>>())
-    })
-    .await
-    .map_err(ConnectError::Host)?;
-    match found {
-        Ok(addresses) if !addresses.is_empty() => Ok(addresses),
-        Ok(_) => Err(no_address(host)),
-        Err(error) => Err(ConnectError::Host(format!("host {host} cannot be resolved: {error}"))),
     }
 }
 

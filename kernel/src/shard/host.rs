@@ -107,8 +107,13 @@ impl Host for ShardHost {
         handle.next_keys(links, &self.0.tick_cursor, &mut keys);
         for key in keys.drain(..) {
             let looked = handle.with_link(key, |state| {
+                let silent = state.machine.ticker().silent_intervals();
                 let action = state.machine.tick(now);
                 state.last_byte(now);
+                let ticker = state.machine.ticker();
+                if ticker.silent_intervals() > silent && ticker.is_at_its_last_interval() {
+                    warn_of_silence(state);
+                }
                 // What a lane has received is stated to the peer at the latest now.
                 let states = match &mut state.machine {
                     Machine::Otp(_) => false,
@@ -140,9 +145,22 @@ impl Shard {
     fn ticks_for_all_links(&self) -> usize {
         let clock = DriverConfig::default().tick;
         // Those of lanes are shorter.
-        let tick = self.node.config().tick().halved();
+        let tick = self.tick_config.get().halved();
         let ticks = tick.interval().as_nanos() / (4 * clock.as_nanos());
         usize::try_from(ticks).unwrap_or(usize::MAX).clamp(1, TICKS_FOR_ALL_LINKS_MAX)
+    }
+}
+
+/// Says that a peer is about to be given up, while there is time to see why. A silent lane is only
+/// given another connection.
+fn warn_of_silence(state: &LinkState) {
+    let node = state.entry.node();
+    let silent = state.machine.ticker().silent_intervals();
+    let ticktime = state.machine.ticker().config().ticktime();
+    if state.entry.is_lane() {
+        tracing::info!(%node, silent, ?ticktime, "a lane is silent, and gets another connection soon");
+    } else {
+        tracing::warn!(%node, silent, ?ticktime, "a node is silent, and down after one more interval");
     }
 }
 

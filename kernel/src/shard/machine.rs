@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use krarup_transport::dist::{Control, Destination as WireDestination, TickAction};
+use krarup_transport::dist::{
+    Control, Destination as WireDestination, TickAction, TickConfig, Ticker,
+};
 use krarup_transport::fabric::{Lane, ProcessNumber};
 use krarup_transport::link::{Busy, Link, LinkCounters, SendError as LinkSendError, SenderKey};
 use krarup_transport::shard::WriteSlices;
@@ -133,6 +135,30 @@ impl Machine {
             Machine::Otp(link) if link.tick_due() <= now => link.tick(now),
             Machine::Lane(lane) if lane.tick_due() <= now => lane.tick(now),
             _ => TickAction::None,
+        }
+    }
+
+    /// The extra tick of a change of the tick time.
+    pub(super) fn auxiliary_tick(&mut self) -> TickAction {
+        match self {
+            Machine::Otp(link) => link.auxiliary_tick(),
+            Machine::Lane(lane) => lane.auxiliary_tick(),
+        }
+    }
+
+    /// Puts another tick time in force.
+    pub(super) fn set_tick_config(&mut self, config: TickConfig, now: Instant) {
+        match self {
+            Machine::Otp(link) => link.set_tick_config(config, now),
+            Machine::Lane(lane) => lane.set_tick_config(config, now),
+        }
+    }
+
+    /// What is known of the peer's silence.
+    pub(super) fn ticker(&self) -> &Ticker {
+        match self {
+            Machine::Otp(link) => link.ticker(),
+            Machine::Lane(lane) => lane.ticker(),
         }
     }
 

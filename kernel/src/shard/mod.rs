@@ -17,6 +17,7 @@ mod kept;
 mod kernel;
 mod lanes;
 mod links;
+mod locate;
 mod machine;
 mod message;
 mod node_monitors;
@@ -37,6 +38,7 @@ mod spawned;
 mod start;
 mod subscriptions;
 mod throttle;
+mod ticks;
 mod turn;
 mod wake;
 
@@ -45,6 +47,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use krarup_transport::dist::TickConfig;
 use krarup_transport::shard::LinkKey;
 use krarup_transport::term::{Atom, Creation, Pid, Reference};
 use rustc_hash::FxHashMap;
@@ -131,6 +134,8 @@ pub(crate) struct Shard {
     io: OnceCell<host::ShardIo>,
     next_reference: Cell<u64>,
     stopping: Cell<bool>,
+    /// The tick time of its links.
+    tick_config: Cell<TickConfig>,
     /// The slot of the link that the next tick of the clock looks at first.
     tick_cursor: Cell<usize>,
     /// Room for the links that a tick looks at.
@@ -155,6 +160,7 @@ pub(crate) struct Shard {
 impl Shard {
     fn new(id: usize, count: usize, kernel_shard: usize, node: Node) -> Self {
         let number = u8::try_from(id).expect("a node has at most 256 shards");
+        let tick_config = node.config().tick();
         Shard {
             id,
             count,
@@ -178,6 +184,7 @@ impl Shard {
             io: OnceCell::new(),
             next_reference: Cell::new(0),
             stopping: Cell::new(false),
+            tick_config: Cell::new(tick_config),
             tick_cursor: Cell::default(),
             ticked: RefCell::default(),
             ready: RefCell::default(),

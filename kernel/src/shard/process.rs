@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use krarup_transport::term::{Atom, Pid, Term};
 
@@ -229,6 +230,7 @@ impl Shard {
     /// What this shard counts.
     pub(crate) fn stats(&self) -> ShardStats {
         let handle = self.io().handle();
+        let now = Instant::now();
         let links: Vec<Rc<LinkEntry>> = self.links.borrow().values().cloned().collect();
         let links = links.iter().filter_map(|link| {
             self.io().with(link, |state| {
@@ -257,6 +259,9 @@ impl Shard {
                     received_signals: counters.received_signals,
                     sent_signals: counters.sent_signals,
                     sent_ticks: counters.sent_ticks,
+                    missed_tick_intervals: state.machine.ticker().missed_intervals(),
+                    silent_intervals: state.machine.ticker().silent_intervals(),
+                    last_received: now.saturating_duration_since(state.last_byte(now)),
                     queued_bytes: state.machine.queued_bytes(),
                 }
             })

@@ -120,6 +120,13 @@ impl Ticket {
 }
 
 impl KernelShard {
+    /// Another tick time is in force.
+    pub(super) fn set_tick_time_of_sessions(&self, ticktime: Duration) {
+        for running in self.sessions.running.borrow_mut().values_mut() {
+            running.machine.set_tick_time(ticktime);
+        }
+    }
+
     /// The session of a connection begins.
     pub(super) fn begin_session(
         self: &Rc<Self>,
@@ -127,7 +134,8 @@ impl KernelShard {
         node: &Atom,
         lanes: &Lanes,
     ) {
-        let machine = Session::new(&lanes.settled, self.config.tick().ticktime(), Instant::now());
+        let ticktime = self.ticktime.borrow().config().ticktime();
+        let machine = Session::new(&lanes.settled, ticktime, Instant::now());
         let sessions = &self.sessions;
         sessions.by_id.borrow_mut().insert(machine.id(), connection);
         let running = Running {

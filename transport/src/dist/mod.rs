@@ -14,4 +14,4 @@ pub mod tick;
 pub use control::{Control, ControlError, Destination, ProcessOrName};
 pub use frame::{FrameReader, Front, Shape};
 pub use header::Atoms;
-pub use tick::{TickAction, TickConfig};
+pub use tick::{TickAction, TickConfig, Ticker};

@@ -86,9 +86,10 @@ pub struct Ticker {
     hidden: bool,
     due: Instant,
     silent_intervals: u32,
+    missed_intervals: u32,
     received_bytes_seen: u64,
     written_bytes_seen: u64,
-    tick_bytes: u64,
+    tick_bytes: u8,
 }
 
 impl Ticker {
@@ -101,16 +102,17 @@ impl Ticker {
             hidden,
             due: now + phase.min(config.interval()),
             silent_intervals: 0,
+            missed_intervals: 0,
             // The handshake counts as the first sign of life.
             received_bytes_seen: u64::MAX,
             written_bytes_seen: 0,
-            tick_bytes: super::frame::TICK.len() as u64,
+            tick_bytes: super::frame::TICK.len() as u8,
         }
     }
 
     /// For connections on which a tick has another length than OTP's.
     #[must_use]
-    pub fn with_tick_bytes(self, tick_bytes: u64) -> Ticker {
+    pub fn with_tick_bytes(self, tick_bytes: u8) -> Ticker {
         Ticker { tick_bytes, ..self }
     }
 
@@ -125,6 +127,24 @@ impl Ticker {
     #[must_use]
     pub const fn due(&self) -> Instant {
         self.due
+    }
+
+    /// Intervals in a row, up to now, in which nothing came.
+    #[must_use]
+    pub const fn silent_intervals(&self) -> u32 {
+        self.silent_intervals
+    }
+
+    /// All intervals so far in which nothing came.
+    #[must_use]
+    pub const fn missed_intervals(&self) -> u32 {
+        self.missed_intervals
+    }
+
+    /// Whether the connection is given up when nothing comes in the next interval either.
+    #[must_use]
+    pub const fn is_at_its_last_interval(&self) -> bool {
+        self.silent_intervals + 1 == self.config.intensity
     }
 
     /// The settings in force.
@@ -165,6 +185,7 @@ impl Ticker {
         self.received_bytes_seen = received_bytes;
         if nothing_received {
             self.silent_intervals += 1;
+            self.missed_intervals = self.missed_intervals.saturating_add(1);
             if self.silent_intervals >= self.config.intensity {
                 return TickAction::Dead;
             }
@@ -182,18 +203,16 @@ impl Ticker {
 
     /// The extra tick of a change of the tick time: whether it is to be sent now.
     ///
-    /// OTP: `net_kernel`, `aux_tick`: always, except to a visible peer with a queue to write.
-    pub fn look_auxiliary(&mut self, pending: bool) -> TickAction {
-        if pending && !self.hidden {
-            return TickAction::None;
-        }
-        self.tick_sent();
-        TickAction::Send
+    /// OTP: `dist_util.erl`, `send_aux_tick`: always, except to a visible peer with a queue to write.
+    /// It counts as traffic: the next look sends no other.
+    #[must_use]
+    pub const fn look_auxiliary(&self, pending: bool) -> TickAction {
+        if pending && !self.hidden { TickAction::None } else { TickAction::Send }
     }
 
     /// A tick's own bytes are no traffic: otherwise it would keep the next one from being sent.
     fn tick_sent(&mut self) {
-        self.written_bytes_seen = self.written_bytes_seen.wrapping_add(self.tick_bytes);
+        self.written_bytes_seen = self.written_bytes_seen.wrapping_add(self.tick_bytes.into());
     }
 }
 

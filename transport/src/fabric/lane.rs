@@ -351,6 +351,12 @@ impl Lane {
         action
     }
 
+    /// What is known of its peer's silence.
+    #[must_use]
+    pub const fn ticker(&self) -> &Ticker {
+        &self.ticker
+    }
+
     /// Puts another tick time in force.
     pub fn set_tick_config(&mut self, config: TickConfig, now: Instant) {
         self.ticker.reconfigure(config.halved(), now);
@@ -381,7 +387,7 @@ impl Lane {
 }
 
 fn new_ticker(layout: Layout, config: TickConfig, now: Instant, phase: Duration) -> Ticker {
-    let tick_bytes = layout.header_bytes() as u64;
+    let tick_bytes = layout.header_bytes() as u8;
     Ticker::new(config.halved(), false, now, phase).with_tick_bytes(tick_bytes)
 }
 

@@ -453,6 +453,12 @@ impl Link {
         action
     }
 
+    /// What is known of its peer's silence.
+    #[must_use]
+    pub const fn ticker(&self) -> &Ticker {
+        &self.ticker
+    }
+
     /// Puts another tick time in force.
     pub fn set_tick_config(&mut self, config: TickConfig, now: Instant) {
         self.ticker.reconfigure(config, now);

@@ -10,6 +10,7 @@ mod krarup;
 mod membership;
 mod net_adm;
 mod net_kernel;
+mod ticks;
 
 use krarup_transport::term::Term;
 
@@ -24,6 +25,7 @@ pub(super) fn register(node: &Node) {
     erlang::register(node);
     membership::register(node);
     net_kernel::register(node);
+    ticks::register(node);
     net_adm::register(node);
     absent::register(node);
     krarup::register(node);

@@ -24,9 +24,6 @@ pub(super) fn register(node: &Node) {
             _ => Ok(false),
         }
     });
-    node.register_function(m, "get_net_ticktime", |me, ()| async move {
-        Ok(me.node().config().net_ticktime.as_secs())
-    });
     node.register_function(m, "longnames", |me, ()| async move {
         Ok(me.node().config().name_type == NameType::Long)
     });

@@ -119,8 +119,18 @@ impl KernelShard {
         self.config.socket_options.clone()
     }
 
-    pub(in crate::shard) fn fixed_peer_port(&self) -> Option<u16> {
-        self.config.peer_port
+    /// The port that is known of a node without its epmd.
+    pub(in crate::shard) fn stated_port(&self, node: &str) -> Option<u16> {
+        self.peer_ports.borrow().get(node).copied().or(self.config.peer_port)
+    }
+
+    /// States the port of a node, or that its epmd is to be asked again.
+    pub(crate) fn state_port(&self, node: String, port: Option<u16>) {
+        let mut ports = self.peer_ports.borrow_mut();
+        match port {
+            Some(port) => ports.insert(node, port),
+            None => ports.remove(&node),
+        };
     }
 
     pub(in crate::shard) fn epmd_port(&self) -> u16 {

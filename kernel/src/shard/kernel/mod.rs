@@ -5,6 +5,7 @@
 
 mod handshakes;
 mod names;
+mod ticks;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -29,7 +30,7 @@ use super::throttle::Throttle;
 use super::{KernelEvent, Shard, ShardMessage};
 use crate::net_kernel::{
     Action, AttemptId, BarrierId, ConnectError, ConnectionId, Cookies, NetKernel, NodeDownReason,
-    NodeInfo, NodeType, Order, PeerLink, SystemError, WaiterId,
+    NodeInfo, NodeType, Order, PeerLink, SystemError, Ticktime, WaiterId,
 };
 use crate::node::{AutoConnect, NodeConfig};
 use crate::process::ProcessId;
@@ -79,8 +80,11 @@ pub(crate) struct KernelShard {
     names: RefCell<HashMap<Atom, ProcessId>>,
     name_barriers: RefCell<HashMap<BarrierId, NameBarrier>>,
     next_name_barrier: Cell<u64>,
+    /// Ports of nodes that no epmd is asked for.
+    peer_ports: RefCell<HashMap<String, u16>>,
     /// Nodes that were up once, for [`AutoConnect::Once`].
     barred: RefCell<HashSet<Atom>>,
+    pub(in crate::shard) ticktime: RefCell<Ticktime>,
     carrying_out: Cell<bool>,
     expiry_armed: Cell<bool>,
 }
@@ -104,7 +108,9 @@ impl KernelShard {
     pub(crate) fn new(config: NodeConfig, shard_count: usize) -> Self {
         KernelShard {
             shard: RefCell::default(),
+            peer_ports: RefCell::new(config.peer_ports.iter().cloned().collect()),
             machine: RefCell::new(NetKernel::new(shard_count, config.setup_time)),
+            ticktime: RefCell::new(Ticktime::new(config.tick())),
             config,
             life: RefCell::default(),
             accepting: RefCell::default(),

@@ -1,9 +1,10 @@
-//! Erlang's `net_adm`: ping and names.
+//! `ping`: whether a node accepts us.
 
 use std::time::{Duration, Instant};
 
 use krarup_transport::term::Atom;
 
+use crate::gen_server::CallError;
 use crate::node::{Node, Reply};
 use crate::process::Process;
 use crate::rpc;
@@ -20,21 +21,26 @@ pub(crate) fn ping(local: &Node, node: &str, timeout: Duration) -> Reply<bool> {
     let (Some(own), Ok(node)) = (local.name(), Atom::new(node)) else {
         return Reply::known(false);
     };
-    let (done, reply) = Reply::pair(|| false);
-    let started = local.spawn_on(0, None, move |me| async move {
-        let answer = ask(&me, &own, &node, Instant::now() + timeout).await;
-        let _ = done.send(answer.unwrap_or(false));
-        Ok(())
-    });
-    // A node without a free process slot drops the sender, and the answer is false.
-    drop(started);
-    reply
+    local.ask(
+        || false,
+        move |me| async move { ask(&me, &own, &node, Instant::now() + timeout).await },
+    )
 }
 
-async fn ask(me: &Process, own: &Atom, node: &Atom, deadline: Instant) -> Option<bool> {
+async fn ask(me: &Process, own: &Atom, node: &Atom, deadline: Instant) -> bool {
     let left = || deadline.saturating_duration_since(Instant::now());
-    rpc::within(left(), me.node().auto_connect(node, Approach::Active)).await?.ok()?;
+    let connected = rpc::within(left(), me.node().auto_connect(node, Approach::Active)).await;
+    if !matches!(connected, Some(Ok(()))) {
+        return false;
+    }
     let question = (Atom::from_static("is_auth"), own);
-    let answer = me.call::<Atom>(("net_kernel", node.as_str()), &question, left()).await;
-    Some(answer.ok()?.as_str() == "yes")
+    match me.call::<Atom>(("net_kernel", node.as_str()), &question, left()).await {
+        Ok(answer) if answer.as_str() == "yes" => true,
+        // OTP waits for an answer as long as the connection is there.
+        Err(CallError::Timeout) => false,
+        _ => {
+            me.node().disconnect(node.as_str()).await;
+            false
+        }
+    }
 }
