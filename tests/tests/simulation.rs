@@ -63,6 +63,8 @@ fn explore(weather: Weather) {
         total.ends += report.ends;
         total.answers.0 += report.answers.0;
         total.answers.1 += report.answers.1;
+        total.ticks.0 += report.ticks.0;
+        total.ticks.1 += report.ticks.1;
         total.longest_wait = total.longest_wait.max(report.longest_wait);
     }
     println!("{seeds} seeds from {first}: {total}");

@@ -43,9 +43,9 @@ impl World {
             65..=72 => self.break_connection(false),
             73..=76 => self.break_connection(true),
             77..=80 => {
-                let most = self.plan.tick.ticktime().as_millis() as u64 * 3;
+                let most = self.env.longest_ticktime().as_millis() as u64 * 3;
                 let until = self.env.now + Duration::from_millis(self.env.rng.within(1..=most));
-                self.env.part(node, other, until);
+                self.part(node, other, until);
             }
             81..=83 => {
                 let until = self.env.now + Duration::from_millis(self.env.rng.within(1..=10_000));
@@ -59,6 +59,7 @@ impl World {
                     self.end(node);
                 }
             }
+            93 | 94 => self.change_ticktime(),
             _ => {
                 if self.nodes[node].life.is_none() {
                     self.start(node);

@@ -8,9 +8,10 @@ use krarup_transport::fabric::{Refusal, SessionEnd};
 use super::mesh::LaneKey;
 use super::net::{ConnId, DialId, Network, Owner};
 use super::oracle::Oracle;
-use super::plan::Weather;
+use super::plan::{Plan, Weather};
 use super::policy::Claims;
 use super::rng::Rng;
+use super::silence::{ClusterChange, ClusterTicks};
 use super::waiters::Waiters;
 
 /// Bytes that payloads are cut from.
@@ -33,6 +34,8 @@ pub(super) enum Event {
     Retry(u32),
     /// Somebody at a node wants it to be connected to another one.
     Connect { node: usize, other: usize, hidden: bool },
+    /// Two nodes were parted, and should have found out if they still are.
+    Parted(usize, usize),
     /// Nobody sends anything new.
     Quiet,
 }
@@ -46,6 +49,8 @@ pub(super) enum Wake {
     Accepted(ConnId),
     /// A dial ended: with a connection, or refused.
     Dialled(DialId, Option<ConnId>),
+    /// Somebody changes the tick time.
+    Ticktime(ClusterChange),
     /// The kernel shard looks at the time.
     Kernel,
     /// A shard looks at the time.
@@ -66,6 +71,7 @@ pub(super) struct Env {
     pub(super) oracle: Oracle,
     pub(super) claims: Claims,
     pub(super) waiters: Waiters,
+    pub(super) ticks: ClusterTicks,
     queue: BTreeMap<(Duration, u64), Event>,
     scheduled: u64,
     /// Node whose process does not run, until when.
@@ -94,7 +100,7 @@ pub(super) struct Env {
 }
 
 impl Env {
-    pub(super) fn new(mut rng: Rng, weather: Weather) -> Env {
+    pub(super) fn new(mut rng: Rng, plan: &Plan) -> Env {
         let noise = (0..NOISE_BYTES / 8).flat_map(|_| rng.any().to_le_bytes()).collect();
         Env {
             start: Instant::now(),
@@ -104,6 +110,7 @@ impl Env {
             oracle: Oracle::default(),
             claims: Claims::default(),
             waiters: Waiters::default(),
+            ticks: ClusterTicks::new(plan.tick),
             queue: BTreeMap::new(),
             scheduled: 0,
             stopped: BTreeMap::new(),
@@ -112,7 +119,7 @@ impl Env {
             quiet: false,
             budget: 0,
             break_next_join: false,
-            weather,
+            weather: plan.weather,
             noise,
             ends: BTreeMap::new(),
             tells: std::env::var_os("KRARUP_SIM_TRACE").is_some(),

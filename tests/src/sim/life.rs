@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use krarup::net_kernel::{Action, AttemptId, ConnectionId, NetKernel, NodeDownReason, Order};
+use krarup::net_kernel::{
+    Action, AttemptId, ConnectionId, NetKernel, NodeDownReason, Order, Ticktime,
+};
 use krarup_transport::dist::TickConfig;
 use krarup_transport::fabric::{Epoch, LaneConfig, LaneId, Session};
 use krarup_transport::handshake::Challenge;
@@ -31,6 +33,7 @@ pub(super) struct Life {
     pub(super) plan: Rc<Plan>,
     pub(super) kernel: NetKernel,
     pub(super) policy: Policy,
+    pub(super) ticktime: Ticktime,
     pub(super) challenges: Vec<Challenge>,
     /// Sockets on the kernel's shard.
     pub(super) sockets: BTreeMap<ConnId, Socket>,
@@ -59,6 +62,7 @@ impl Life {
             plan: Rc::clone(plan),
             kernel,
             policy: Policy::new(&plan.cookie),
+            ticktime: env.ticktime_of_new(owner),
             challenges: Vec::new(),
             sockets: BTreeMap::new(),
             dials: BTreeMap::new(),
@@ -94,6 +98,7 @@ impl Life {
             }
             // An earlier alarm was set meanwhile, and came.
             Wake::Kernel => {}
+            Wake::Ticktime(change) => self.set_ticktime(env, change),
             Wake::Clock(shard) => self.clock(env, shard),
             Wake::Mesh(from, to) => {
                 while let Some(item) = self.mesh.pop(env.now, from, to) {
@@ -145,6 +150,7 @@ impl Life {
             Item::Flush(connection) => {
                 self.tell_kernel(env, shard, Item::Drained(connection));
             }
+            Item::Ticks(order) => self.order_ticks(env, shard, order),
             Item::Attach(new) => self.shards[shard].attach(env, *new),
             Item::StartReading(connection) => self.start_reading(env, shard, connection),
             Item::Resume { lane, epoch, socket, peer_received, leftover } => {
@@ -182,6 +188,9 @@ impl Life {
         loop {
             if let Some(action) = self.kernel.next_action() {
                 self.act(env, action);
+                continue;
+            }
+            if self.obey_ticktime(env) {
                 continue;
             }
             let next = self.bundles.iter_mut().find_map(|(connection, bundle)| {
@@ -244,7 +253,7 @@ impl Life {
             panic!("an attempt that is established is ready");
         };
         let Ready { settled, credentials, peer, sockets } = ready;
-        let session = Session::new(&settled, self.plan.tick.ticktime(), env.instant());
+        let session = Session::new(&settled, self.ticktime.config().ticktime(), env.instant());
         env.oracle.raised(session.id(), self.owner);
         let count = self.shards.len();
         let lanes: Vec<(LaneId, usize)> =
@@ -260,7 +269,7 @@ impl Life {
             let key = (connection, *lane);
             self.lane_sockets.insert(conn, (*shard, key));
             let first_link = lane.0 == 0 && settled.lane0_on_first_link;
-            let tick = self.plan.tick;
+            let tick = self.ticktime.config();
             let new = NewLane {
                 lane: key,
                 epoch: Epoch(if first_link { 0 } else { 1 }),
@@ -313,7 +322,8 @@ impl Life {
         let sockets = self.sockets.values().filter_map(Socket::deadline);
         let dials = self.dials.values().filter_map(Dialling::deadline);
         let bundles = self.bundles.values().filter_map(Bundle::deadline);
-        let due = sockets.chain(dials).chain(bundles).chain(self.kernel.deadline()).min();
+        let due = sockets.chain(dials).chain(bundles).chain(self.kernel.deadline());
+        let due = due.chain(self.ticktime.deadline()).min();
         let Some(due) = due.map(|due| env.time_of(due)) else { return };
         if self.alarm.is_none_or(|alarm| due < alarm) {
             self.alarm = Some(due);
@@ -324,6 +334,7 @@ impl Life {
     fn expire(&mut self, env: &mut Env) {
         let now = env.instant();
         self.kernel.expire(now);
+        self.ticktime.expire(now);
         self.expire_setups(env);
         let due: Vec<ConnectionId> = self
             .bundles

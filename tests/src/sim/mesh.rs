@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use krarup::net_kernel::{BarrierId, ConnectionId, Order};
+use krarup::net_kernel::{BarrierId, ConnectionId, Order, TickOrder};
 use krarup_transport::dist::Control;
 use krarup_transport::fabric::{
     Broken, Epoch, Form, LaneConfig, LaneId, ProcessNumber, SessionId, SharedRun,
@@ -41,6 +41,7 @@ pub(super) enum Item {
         order: Order,
         route: Option<Route>,
     },
+    Ticks(TickOrder),
     Attach(Box<NewLane>),
     StartReading(ConnectionId),
     Resume {

@@ -32,6 +32,7 @@ mod rng;
 mod sessions;
 mod setup;
 mod shard;
+mod silence;
 mod table;
 mod traffic;
 mod waiters;
@@ -83,6 +84,8 @@ pub struct Report {
     pub ends: u64,
     /// Those who waited for a connection or its end and got it, and those who did not.
     pub answers: (u64, u64),
+    /// Changes of the tick time of all nodes, and lanes that were given up for silence.
+    pub ticks: (u64, u64),
     /// The longest that any of them waited, with a process that ran.
     pub longest_wait: Duration,
     /// A hash of all that happened: the same for every run of one seed.
@@ -98,8 +101,8 @@ impl fmt::Display for Report {
             formatter,
             "{nodes} nodes, {time:.1?}, {events} events, {arrived} of {sent} signals, {bytes} \
              bytes, {resumes} resumes, {ends} ends, {granted} wishes granted and {denied} not, \
-             {:.1?} at most",
-            self.longest_wait
+             {:.1?} at most, {} changes of the tick time, {} silent lanes",
+            self.longest_wait, self.ticks.0, self.ticks.1
         )
     }
 }
@@ -114,7 +117,7 @@ pub fn run(seed: u64, weather: Weather) -> Report {
     let mut rng = Rng::new(seed);
     let plan = Rc::new(Plan::new(&mut rng, weather));
     let nodes = plan.specs.iter().map(|_| Node::default()).collect();
-    let env = Env::new(rng, weather);
+    let env = Env::new(rng, &plan);
     let mut world = World {
         env,
         plan,
@@ -135,6 +138,7 @@ pub fn run(seed: u64, weather: Weather) -> Report {
         resumes: env.oracle.resumes,
         ends: env.ends.values().sum(),
         answers: env.waiters.answered,
+        ticks: (env.ticks.changes, env.ticks.deaths),
         longest_wait: env.waiters.longest,
         fingerprint: env.fingerprint,
     }
@@ -198,10 +202,11 @@ impl World {
                 }
                 Event::Retry(_) => {}
                 Event::Connect { node, other, hidden } => self.connect_now(node, other, hidden, 1),
+                Event::Parted(a, b) => self.look_at_parted(a, b),
                 Event::Quiet => self.env.quiet = true,
                 Event::Phase => {
                     if self.part == Part::Storm {
-                        let calm = self.plan.calm();
+                        let calm = self.calm();
                         self.begin_calm(calm);
                         continue;
                     }
@@ -213,6 +218,11 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The time after which everything has settled when nothing goes wrong any more.
+    fn calm(&self) -> Duration {
+        self.env.longest_ticktime() * 2 + Duration::from_secs(30)
     }
 
     fn begin_calm(&mut self, length: Duration) {
@@ -234,7 +244,7 @@ impl World {
         let start = self.env.now.max(self.env.heals_at());
         // Who asks in vain has to be told before all is looked at.
         self.retries_end = match self.plan.weather {
-            Weather::Fickle => start + self.plan.tick.ticktime() * 2 + RETRY_TIME,
+            Weather::Fickle => start + self.env.longest_ticktime() * 2 + RETRY_TIME,
             Weather::Gentle | Weather::Wild => Duration::MAX,
         };
         self.env.after(Duration::ZERO, Event::Retry(self.rounds));

@@ -174,11 +174,6 @@ impl Plan {
     pub(super) fn index_of(&self, node: &Atom) -> usize {
         self.specs.iter().position(|spec| spec.atom == *node).expect("a node of the run")
     }
-
-    /// The time after which everything has settled when nothing goes wrong any more.
-    pub(super) fn calm(&self) -> Duration {
-        self.tick.ticktime() * 2 + Duration::from_secs(30)
-    }
 }
 
 impl Spec {

@@ -151,7 +151,7 @@ impl Shard {
     }
 
     /// Makes sure that the shard looks at the time when something is due.
-    fn arm(&mut self, env: &mut Env) {
+    pub(super) fn arm(&mut self, env: &mut Env) {
         let attached = self.lanes.values().filter(|slot| slot.socket.is_some());
         let due = attached.map(|slot| {
             let tick = env.time_of(slot.lane.tick_due());
@@ -226,6 +226,10 @@ impl Slot {
         self.lane.replay_counters().retained_bytes
     }
 
+    pub(super) fn last_byte(&self) -> Instant {
+        self.last_byte
+    }
+
     pub(super) fn is_attached(&self) -> bool {
         self.socket.is_some()
     }
@@ -233,13 +237,10 @@ impl Slot {
 
 impl Life {
     pub(super) fn start_reading(&mut self, env: &mut Env, shard: usize, connection: ConnectionId) {
-        let mut all_shards = self.shards.iter();
-        assert!(
-            all_shards.all(|shard| shard.table.has_up(connection)),
-            "{connection:?} is read before every shard has seen its nodeup"
-        );
+        let seen = self.shards.iter().all(|shard| shard.table.has_up(connection));
         for key in self.lanes_of(shard, connection) {
             if let Some(slot) = self.shards[shard].lanes.get_mut(&key) {
+                assert!(seen, "{connection:?} is read before every shard has seen its nodeup");
                 slot.reading = true;
             }
             self.lane_turn(env, shard, key);
@@ -504,6 +505,12 @@ impl Life {
                 }
                 let dead = now >= slot.lane.tick_due() && slot.lane.tick(now) == TickAction::Dead;
                 slot.flush(env);
+                match (dead, slot.socket) {
+                    (true, Some((conn, _))) => {
+                        env.judge_death(self.owner, slot.peer, conn, self.judges_silence());
+                    }
+                    _ => slot.check_silence(env, self.owner),
+                }
                 if dead {
                     self.break_lane(env, shard, key, &mut slot);
                 }

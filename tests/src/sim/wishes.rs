@@ -114,6 +114,7 @@ impl Life {
         self.alarm = None;
         self.stopping = false;
         self.policy = Policy::new(&self.plan.cookie);
+        self.ticktime = env.ticktime_of_new(owner);
         self.mesh.wake_all(env, owner);
         for shard in &mut self.shards {
             shard.begin_again(owner);
