@@ -212,6 +212,7 @@ impl NetKernel {
                     self.actions.push_back(Action::Abort { attempt });
                 }
                 efforts.held.clear();
+                efforts.replacing = None;
                 efforts.awaits_peer = None;
                 waiters.append(&mut efforts.waiters);
             }

@@ -411,6 +411,21 @@ fn stopping_ends_every_link_and_refuses_newcomers() {
 }
 
 #[test]
+fn nothing_replaces_a_link_that_ends_with_the_life() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let id = bring_up(&mut kernel, &node);
+    let (attempt, _) = kernel.inbound(&node);
+    kernel.verified(attempt);
+    kernel.stop();
+    let actions = drain(&mut kernel);
+    assert!(matches!(actions[..], [Action::CloseLink { .. }, Action::Abort { .. }]), "{actions:?}");
+    kernel.link_down(id, NodeDownReason::NetKernelTerminated);
+    assert!(settle_down(&mut kernel).is_empty());
+    assert!(kernel.is_at_rest(), "{kernel:?}");
+}
+
+#[test]
 fn whoever_was_allowed_is_forgotten_with_the_life() {
     let mut kernel = machine(1);
     kernel.allow(["x@h".into()]);
