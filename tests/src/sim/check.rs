@@ -1,7 +1,6 @@
 //! What has to be true when all has been well for long enough: whatever still is not never will be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::World;
 use super::life::Life;
@@ -61,7 +60,7 @@ impl World {
             assert!(life.dials.is_empty() && life.ready.is_empty() && life.challenges.is_empty());
             self.check_kernel(life);
         }
-        self.env.check_waiters(Duration::ZERO);
+        self.env.check_waiters();
         self.env.forget_claims();
         self.env.oracle.keep(&sessions);
     }

@@ -1,6 +1,8 @@
 //! What all simulated nodes share: the time, the network, the randomness and the truth.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use krarup_transport::fabric::{Refusal, SessionEnd};
@@ -16,6 +18,12 @@ use super::waiters::Waiters;
 
 /// Bytes that payloads are cut from.
 const NOISE_BYTES: usize = 64 << 10;
+
+/// Lines of a story that are kept.
+const STORY_LINES_MAX: usize = 40;
+
+/// The last of what happened in a run, for whoever holds it when that fails.
+pub(super) type Story = Rc<RefCell<VecDeque<String>>>;
 
 /// Something that happens at its time.
 #[derive(Clone, Debug)]
@@ -93,6 +101,8 @@ pub(super) struct Env {
     pub(super) ends: BTreeMap<String, u64>,
     /// Whether to print what sessions and faults do.
     tells: bool,
+    /// The last of what would be printed.
+    story: Option<Story>,
     /// A hash of all that happened, in order: two runs of one seed must agree.
     pub(super) fingerprint: u64,
     pub(super) events: u64,
@@ -100,7 +110,7 @@ pub(super) struct Env {
 }
 
 impl Env {
-    pub(super) fn new(mut rng: Rng, plan: &Plan) -> Env {
+    pub(super) fn new(mut rng: Rng, plan: &Plan, story: Option<Story>) -> Env {
         let noise = (0..NOISE_BYTES / 8).flat_map(|_| rng.any().to_le_bytes()).collect();
         Env {
             start: Instant::now(),
@@ -123,6 +133,7 @@ impl Env {
             noise,
             ends: BTreeMap::new(),
             tells: std::env::var_os("KRARUP_SIM_TRACE").is_some(),
+            story,
             fingerprint: 0,
             events: 0,
             number: 0,
@@ -219,10 +230,21 @@ impl Env {
         }
     }
 
-    /// Prints a line of the run's story, if that is wished for.
+    /// Prints a line of the run's story, or keeps it, if that is wished for.
     pub(super) fn tell(&self, line: impl FnOnce() -> String) {
+        if !self.tells && self.story.is_none() {
+            return;
+        }
+        let line = format!("{:>14.6} {}", self.now.as_secs_f64(), line());
         if self.tells {
-            println!("{:>14.6} {}", self.now.as_secs_f64(), line());
+            println!("{line}");
+        }
+        if let Some(story) = &self.story {
+            let mut story = story.borrow_mut();
+            if story.len() == STORY_LINES_MAX {
+                story.pop_front();
+            }
+            story.push_back(line);
         }
     }
 

@@ -39,16 +39,17 @@ mod waiters;
 mod wishes;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use env::{Env, Event};
+use env::{Env, Event, Story};
 use life::Life;
 use net::Owner;
 use plan::Plan;
 pub use plan::Weather;
 use rng::Rng;
-use waiters::ANSWER_TIME_MAX;
+use waiters::{ANSWER_TIME_MAX, SETUP_TIME};
 
 /// How often nodes try to connect to those they are not connected to.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
@@ -114,10 +115,22 @@ impl fmt::Display for Report {
 /// When something is not as it has to be.
 #[must_use]
 pub fn run(seed: u64, weather: Weather) -> Report {
+    run_telling(seed, weather, None)
+}
+
+/// The last of what happens in a run that fails, oldest first. It says again why it fails.
+pub fn story(seed: u64, weather: Weather) -> Vec<String> {
+    let story = Story::default();
+    let kept = Rc::clone(&story);
+    let _ = catch_unwind(AssertUnwindSafe(|| run_telling(seed, weather, Some(kept))));
+    story.take().into()
+}
+
+fn run_telling(seed: u64, weather: Weather, story: Option<Story>) -> Report {
     let mut rng = Rng::new(seed);
     let plan = Rc::new(Plan::new(&mut rng, weather));
     let nodes = plan.specs.iter().map(|_| Node::default()).collect();
-    let env = Env::new(rng, &plan);
+    let env = Env::new(rng, &plan, story);
     let mut world = World {
         env,
         plan,
@@ -210,6 +223,11 @@ impl World {
                         self.begin_calm(calm);
                         continue;
                     }
+                    // As long as somebody may still be answered.
+                    if self.env.waits(ANSWER_TIME_MAX) {
+                        self.env.after(Duration::from_secs(1), Event::Phase);
+                        continue;
+                    }
                     self.check();
                     if self.rounds > self.plan.rounds {
                         return;
@@ -222,7 +240,11 @@ impl World {
 
     /// The time after which everything has settled when nothing goes wrong any more.
     fn calm(&self) -> Duration {
-        self.env.longest_ticktime() * 2 + Duration::from_secs(30)
+        let settles = match self.plan.weather {
+            Weather::Fickle => RETRY_TIME + SETUP_TIME * 3,
+            Weather::Gentle | Weather::Wild => Duration::from_secs(30),
+        };
+        self.env.longest_ticktime() * 2 + settles
     }
 
     fn begin_calm(&mut self, length: Duration) {
@@ -249,9 +271,7 @@ impl World {
         };
         self.env.after(Duration::ZERO, Event::Retry(self.rounds));
         self.env.at(start + AFTERMATH.min(length / 2), Event::Quiet);
-        let answers =
-            if self.plan.weather == Weather::Fickle { ANSWER_TIME_MAX } else { Duration::ZERO };
-        self.env.at(start + length + answers, Event::Phase);
+        self.env.at(start + length, Event::Phase);
     }
 
     fn begin_storm(&mut self) {

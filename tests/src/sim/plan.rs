@@ -154,6 +154,7 @@ impl Plan {
         self.fault_gap = Duration::from_millis(*rng.pick(&[1, 10, 50, 300]));
         self.storm = self.fault_gap * rng.within(30..=150) as u32;
         self.is_narrow = rng.chance(1, 3);
+        self.rounds = self.rounds.min(2);
     }
 
     pub(super) fn hello(&self, rng: &mut Rng, node: usize, port: u16) -> Hello {
