@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use krarup_tests::sim::{Report, Weather, run, story};
 
 /// Seeds of [`Weather::Fickle`] that run every time.
-const FICKLE: std::ops::Range<u64> = 0..300;
+const FICKLE: std::ops::Range<u64> = 0..250;
 
 /// Seeds that once found something, with what it was.
 const FOUND: &[(u64, Weather, &str)] = &[(

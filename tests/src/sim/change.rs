@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    fn connect_later(&mut self, node: usize, other: usize, delay: Duration) {
+    pub(super) fn connect_later(&mut self, node: usize, other: usize, delay: Duration) {
         let hidden = self.env.rng.chance(1, 8);
         self.env.after(delay, super::env::Event::Connect { node, other, hidden });
     }

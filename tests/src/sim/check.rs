@@ -82,16 +82,19 @@ impl World {
         }
     }
 
+    /// Whether a node may call another one, and is let in.
+    pub(super) fn may_call(&self, from: &Life, to: &Life) -> bool {
+        let name = |life: &Life| self.plan.specs[life.owner.node].name.as_str();
+        from.policy.may_call(name(to)) && to.policy.may_come(name(from))
+    }
+
     /// Whether one of two nodes may call the other, with a cookie that both have for each other.
-    fn can_connect(&self, one: &Life, two: &Life) -> bool {
+    pub(super) fn can_connect(&self, one: &Life, two: &Life) -> bool {
         if self.plan.weather != Weather::Fickle {
             return true;
         }
         let name = |life: &Life| self.plan.specs[life.owner.node].name.as_str();
-        let may_call = |from: &Life, to: &Life| {
-            from.policy.may_call(name(to)) && to.policy.may_come(name(from))
-        };
         one.policy.cookie_of(name(two)) == two.policy.cookie_of(name(one))
-            && (may_call(one, two) || may_call(two, one))
+            && (self.may_call(one, two) || self.may_call(two, one))
     }
 }

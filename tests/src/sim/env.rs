@@ -44,6 +44,8 @@ pub(super) enum Event {
     Connect { node: usize, other: usize, hidden: bool },
     /// Two nodes were parted, and should have found out if they still are.
     Parted(usize, usize),
+    /// All have settled: those who may connect to each other do so at once.
+    Duel,
     /// Nobody sends anything new.
     Quiet,
 }

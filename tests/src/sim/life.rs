@@ -47,6 +47,8 @@ pub(super) struct Life {
     pub(super) port: u16,
     pub(super) alarm: Option<Duration>,
     pub(super) stopping: bool,
+    /// The last connect was to be hidden.
+    pub(super) wants_hidden: bool,
 }
 
 impl Life {
@@ -74,6 +76,7 @@ impl Life {
             port,
             alarm: None,
             stopping: false,
+            wants_hidden: false,
         };
         life.listen(env);
         life
@@ -205,7 +208,10 @@ impl Life {
 
     pub(super) fn act(&mut self, env: &mut Env, action: Action) {
         match action {
-            Action::Dial { attempt, node, hidden } => self.dial_node(env, attempt, &node, hidden),
+            Action::Dial { attempt, node, hidden } => {
+                assert_eq!(hidden, self.wants_hidden, "as whoever began it wants");
+                self.dial_node(env, attempt, &node, hidden);
+            }
             Action::Abort { attempt } => self.abort(env, attempt),
             Action::Attach { attempt, connection, node } => {
                 self.attach(env, attempt, connection, &node);

@@ -21,6 +21,7 @@
 
 mod change;
 mod check;
+mod duel;
 mod env;
 mod life;
 mod mesh;
@@ -43,6 +44,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use duel::Before;
 use env::{Env, Event, Story};
 use life::Life;
 use net::Owner;
@@ -139,6 +141,7 @@ fn run_telling(seed: u64, weather: Weather, story: Option<Story>) -> Report {
         rounds: 0,
         retries_end: Duration::MAX,
         turn: 0,
+        before_duel: None,
     };
     world.run();
     let World { env, plan, .. } = world;
@@ -167,6 +170,7 @@ struct World {
     retries_end: Duration,
     /// Counts the rounds of connects.
     turn: u32,
+    before_duel: Option<Before>,
 }
 
 /// A node, whether or not it lives.
@@ -181,6 +185,8 @@ struct Node {
 enum Part {
     /// Nothing goes wrong; nodes connect, and in the end all must be well.
     Calm,
+    /// Nothing goes wrong; those who may connect to each other do so at once.
+    Duel,
     /// Faults, and signals all the time.
     Storm,
 }
@@ -216,6 +222,7 @@ impl World {
                 Event::Retry(_) => {}
                 Event::Connect { node, other, hidden } => self.connect_now(node, other, hidden, 1),
                 Event::Parted(a, b) => self.look_at_parted(a, b),
+                Event::Duel => self.begin_duel(),
                 Event::Quiet => self.env.quiet = true,
                 Event::Phase => {
                     if self.part == Part::Storm {
@@ -229,6 +236,12 @@ impl World {
                         continue;
                     }
                     self.check();
+                    self.check_duel();
+                    if self.part == Part::Calm && self.plan.weather == Weather::Fickle {
+                        self.part = Part::Duel;
+                        self.prepare_duel();
+                        continue;
+                    }
                     if self.rounds > self.plan.rounds {
                         return;
                     }

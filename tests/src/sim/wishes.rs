@@ -22,6 +22,7 @@ impl Life {
     /// Connects to a node, unless it is connected.
     pub(super) fn connect(&mut self, env: &mut Env, node: usize, hidden: bool, waiters: u64) {
         let name = self.name_of(node);
+        self.wants_hidden = hidden;
         if waiters == 0 {
             self.kernel.connect(&name, hidden, None);
         }
