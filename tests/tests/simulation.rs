@@ -13,11 +13,18 @@ use krarup_tests::sim::{Report, Weather, run, story};
 const FICKLE: std::ops::Range<u64> = 0..250;
 
 /// Seeds that once found something, with what it was.
-const FOUND: &[(u64, Weather, &str)] = &[(
-    1_795_815_367_071_804,
-    Weather::Gentle,
-    "a lane with nothing to say was given up because none of its connections brought a byte",
-)];
+const FOUND: &[(u64, Weather, &str)] = &[
+    (
+        1_795_815_367_071_804,
+        Weather::Gentle,
+        "a lane with nothing to say was given up because none of its connections brought a byte",
+    ),
+    (
+        356,
+        Weather::Fickle,
+        "an attempt that a stop had aborted was acknowledged when the link it was to replace was gone",
+    ),
+];
 
 fn number(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;

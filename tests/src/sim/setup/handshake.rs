@@ -89,6 +89,14 @@ impl Life {
         let published = !self.plan.specs[self.owner.node].hidden;
         let may_come = !self.is_stopping() && self.policy.may_come(node.as_str());
         assert_eq!(decision != Decision::NotAllowed, may_come, "{node} at {}", self.owner);
+        let ours = self.plan.specs[self.owner.node].name.as_str();
+        match decision {
+            Decision::Nok => assert!(ours > node.as_str(), "the greater name goes first"),
+            Decision::OkSimultaneous => {
+                assert!(ours < node.as_str(), "the greater name goes first")
+            }
+            Decision::Ok | Decision::Alive | Decision::NotAllowed => {}
+        }
         env.claim(conn, ACCEPTOR, self.policy.claim(self.owner, node.as_str(), false, published));
         let accept = match decision {
             Decision::Ok => Accept::Ok,
