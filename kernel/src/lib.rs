@@ -4,6 +4,7 @@
 //! [`Node::spawn`]; Erlang and Elixir nodes see one more node of their cluster.
 
 mod atoms;
+pub mod child;
 pub mod cookie;
 pub mod discovery;
 pub mod epmd;
@@ -26,9 +27,9 @@ pub use net_kernel::{
     BadNodeMonitorOptions, ConnectError, NetTicktime, NodeMonitorOptions, NodeTypes, TicktimeChange,
 };
 pub use node::{
-    AddressFamily, AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LinkStats,
-    NameType, Node, NodeConfig, NotAlive, Output, Reply, SendError, ShardStats, SpawnError,
-    StartError, Stopped,
+    AddressFamily, AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LifeState,
+    LinkStats, NameType, Node, NodeConfig, NotAlive, Output, Reply, SendError, ShardStats,
+    SpawnError, StartError, StartOptions, Started, StopError, Stopped,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,

@@ -205,7 +205,8 @@ fn a_node_without_a_name_works_alone_and_comes_alive_later() {
     // The pid from before names the same process.
     mailbox.send_blocking("echo", &(before, 2)).expect("sent");
     assert_eq!(message(&mut mailbox).message::<u8>().expect("a number"), 2);
-    assert!(matches!(node.start("x@127.0.0.1").wait(), Err(StartError::State(_))));
+    let again = node.start("x@127.0.0.1").wait();
+    assert!(matches!(again, Err(StartError::AlreadyStarted { net_kernel: Some(_) })), "{again:?}");
     drop(mailbox);
     node.stop().wait();
 }

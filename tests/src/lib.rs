@@ -37,7 +37,7 @@ pub use dns::NameServer;
 pub use elixir::ElixirNode;
 pub use krarup::{KrarupNode, KrarupNodeBuilder, Ready, krarup_command};
 pub use lab::Lab;
-pub use otp::{OtpNode, OtpNodeBuilder, Release, otp_command};
+pub use otp::{Guest, OtpNode, OtpNodeBuilder, Release, otp_command};
 pub use peer::{PeerIdentity, RawPeer, flags, terms};
 pub use process::Process;
 pub use proxy::Proxy;

@@ -1,7 +1,8 @@
 //! Real Erlang nodes of the releases that Krarup supports.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::evaluator::{Evaluator, base64};
@@ -86,12 +87,57 @@ pub fn otp_command(command: &str, release: Release) -> PathBuf {
     path
 }
 
+/// A program of this machine where the nodes of a release can start it: some releases live in a
+/// root of their own.
+pub struct Guest {
+    path: PathBuf,
+    /// Where it was put for that.
+    link: Option<PathBuf>,
+}
+
+impl Guest {
+    /// Brings a program in.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be put there.
+    pub fn new(release: Release, program: &Path) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let script = std::fs::read_to_string(otp_command("erl", release)).unwrap_or_default();
+        let Some((_, root)) = script.split_once("chroot' '") else {
+            return Guest { path: program.to_owned(), link: None };
+        };
+        let root = Path::new(root.split('\'').next().unwrap_or_default());
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = format!("usr/local/bin/krarup-{}-{number}", std::process::id());
+        let link = root.join(&path);
+        if std::fs::hard_link(program, &link).is_err() {
+            std::fs::copy(program, &link).expect("a copy of the program");
+        }
+        Guest { path: Path::new("/").join(path), link: Some(link) }
+    }
+
+    /// Its path there.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if let Some(link) = &self.link {
+            let _ = std::fs::remove_file(link);
+        }
+    }
+}
+
 /// Describes an Erlang node that is about to start.
 pub struct OtpNodeBuilder {
     release: Release,
     name: String,
     host: String,
     short: bool,
+    anonymous: bool,
     cookie: String,
     hidden: bool,
     home: String,
@@ -108,6 +154,7 @@ impl OtpNodeBuilder {
             name: name.to_owned(),
             host: "127.0.0.1".to_owned(),
             short: false,
+            anonymous: false,
             cookie: "c".to_owned(),
             hidden: false,
             // The node may live in a root of its own, where the lab's home is not.
@@ -138,6 +185,13 @@ impl OtpNodeBuilder {
     pub fn short_name(mut self) -> Self {
         self.short = true;
         "localhost".clone_into(&mut self.host);
+        self
+    }
+
+    /// Starts without a name, or with what the arguments say of one that others give.
+    #[must_use]
+    pub fn anonymous(mut self) -> Self {
+        self.anonymous = true;
         self
     }
 
@@ -183,18 +237,25 @@ impl OtpNodeBuilder {
     ///
     /// When the release is not installed or the node does not come up.
     pub fn start(self) -> OtpNode {
-        let full_name = format!("{}@{}", self.name, self.host);
+        let full_name = if self.anonymous {
+            "nonode@nohost".to_owned()
+        } else {
+            format!("{}@{}", self.name, self.host)
+        };
         let mut command = command_in(self.namespace.as_ref(), &otp_command("erl", self.release));
         command
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
             .env("ERL_CRASH_DUMP", "/dev/null")
             .env("HOME", &self.home)
-            .args(["-noshell", if self.short { "-sname" } else { "-name" }, &full_name])
+            .arg("-noshell")
             .args(["-setcookie", &self.cookie, "-start_epmd", "false"])
             // Two cores are shared with the other tests: no scheduler may spin.
             .args(["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]);
         if self.host == "localhost" || self.host.starts_with("127.") {
             command.args(["-kernel", "inet_dist_use_interface", "{127,0,0,1}"]);
+        }
+        if !self.anonymous {
+            command.args([if self.short { "-sname" } else { "-name" }, &full_name]);
         }
         if self.hidden {
             command.arg("-hidden");

@@ -240,8 +240,8 @@ fn a_node_tells_of_itself(release: Release) {
     let links =
         "[{maps:get(node, Link) =:= node(), maps:get(lane, Link), lists:sort(maps:keys(Link))}
         || Link <- maps:get(links, Metrics)].";
-    let keys =
-        "[lane,node,queued_bytes,received_bytes,received_signals,sent_bytes,sent_signals,shard]";
+    let keys = "[lane,last_received,missed_tick_intervals,node,queued_bytes,received_bytes,\
+        received_signals,sent_bytes,sent_signals,shard,silent_intervals]";
     assert_eq!(otp.eval(links), format!("[{{true,none,{keys}}}]"));
     let counted = "Before = hd(maps:get(links, rpc:call(Node, krarup, metrics, []))),
         [{sink, Node} ! binary:copy(<<1>>, 1000) || _ <- lists:seq(1, 100)],

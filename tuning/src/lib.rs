@@ -4,8 +4,10 @@
 //!   few more of Linux, typed, with their text forms.
 //! * [`profile`]: named sets of options (`latency`, `throughput`, `balanced`, `wan`).
 //! * [`host`]: what this host grants: cores, the cgroup quota, locked memory, io_uring.
+//! * [`advice`]: what of this host could be better, why, and how to change it and back.
 //! * [`nearest`]: "did you mean": the known word closest to a mistyped one.
 
+pub mod advice;
 pub mod host;
 pub mod nearest;
 pub mod option;

@@ -77,6 +77,11 @@ pub(super) struct Layer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) discover_server: Vec<SocketAddr>,
 
+    /// Whether other nodes can connect; one that does not listen is hidden
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dist_listen: Option<bool>,
+
     /// Lowest port to listen on; alone it is the only one
     #[arg(long, value_name = "PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -257,6 +262,7 @@ const KEYS: &[&str] = &[
     "discover",
     "discover-interval",
     "discover-server",
+    "dist-listen",
     "listen-min",
     "listen-max",
     "listen-address",
@@ -351,6 +357,7 @@ impl Layer {
             discover: first(self.discover, lower.discover),
             discover_interval: self.discover_interval.or(lower.discover_interval),
             discover_server: first(self.discover_server, lower.discover_server),
+            dist_listen: self.dist_listen.or(lower.dist_listen),
             listen_min: self.listen_min.or(lower.listen_min.filter(|_| unless(ports))),
             listen_max: self.listen_max.or(lower.listen_max.filter(|_| unless(ports))),
             listen_address: self.listen_address.or(lower.listen_address),
@@ -381,6 +388,7 @@ impl Layer {
             hidden: Some(false),
             connect_all: Some(true),
             dist_auto_connect: Some(AutoConnect::True),
+            dist_listen: Some(true),
             discover_interval: Some(10),
             address_family: Some(AddressFamily::Any),
             net_ticktime: Some(60),
@@ -650,7 +658,7 @@ mod tests {
         // A key the table forgets would be refused as unknown; one too many would be accepted.
         let all = "name=''\nsname=''\ncookie=''\ncookie-file=''\ncookie-for=[]\nhidden=true\n\
                    connect-all=true\ndist-auto-connect='once'\nconnect=[]\ndiscover=[]\n\
-                   discover-interval=1\ndiscover-server=[]\nlisten-min=1\n\
+                   discover-interval=1\ndiscover-server=[]\ndist-listen=true\nlisten-min=1\n\
                    address-family='inet6'\npeer-port=[]\nlisten-max=1\nlisten-address='::'\ndist-port=1\nnet-ticktime=1\n\
                    net-tickintensity=4\nnet-setuptime=1\nshards=1\nfabric=true\nlanes=2\n\
                    checksum='on'\nunix-lanes=true\nprofile='wan'\nsetopt=[]\n\

@@ -27,9 +27,12 @@ pub(super) fn start() -> Result<String, Failure> {
     let failed =
         |error: std::io::Error| Failure::Failed(format!("going into the background: {error}"));
     let mut arguments = std::env::args_os();
-    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    let name = arguments.next();
+    // The kernel knows the path, but may not be asked for it in a root without /proc.
+    let path = std::env::current_exe().or_else(|error| name.clone().map(Into::into).ok_or(error));
+    let mut command = Command::new(path.map_err(failed)?);
     // Under another name it is another command: epmd.
-    if let Some(name) = arguments.next() {
+    if let Some(name) = name {
         command.arg0(name);
     }
     let mut child = command

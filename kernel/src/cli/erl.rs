@@ -35,10 +35,13 @@ enum Special {
     Extra,
     Kernel,
     Name,
+    Origin,
     ProtoDist,
     SetCookie,
     ShortName,
+    Start,
     StartEpmd,
+    User,
 }
 
 /// Every flag of erl that is accepted.
@@ -48,6 +51,7 @@ const FLAGS: &[(&str, Meaning)] = &[
     ("code_path_cache", Meaning::Ignored),
     ("connect_all", Meaning::Special(Special::ConnectAll)),
     ("detached", Meaning::Switch(&["--detached"])),
+    ("dist_listen", Meaning::Value("--dist-listen")),
     ("emu_flavor", Meaning::Ignored),
     ("emu_type", Meaning::Ignored),
     ("env", Meaning::Special(Special::Environment)),
@@ -58,21 +62,26 @@ const FLAGS: &[(&str, Meaning)] = &[
     ("hidden", Meaning::Switch(&["--hidden"])),
     ("home", Meaning::Ignored),
     ("kernel", Meaning::Special(Special::Kernel)),
+    ("master", Meaning::Ignored),
     ("mode", Meaning::Ignored),
     ("name", Meaning::Special(Special::Name)),
     ("no_epmd", Meaning::Switch(&["--epmd", "none"])),
     ("noinput", Meaning::Ignored),
     ("noshell", Meaning::Ignored),
+    ("origin", Meaning::Special(Special::Origin)),
     ("pa", Meaning::Ignored),
     ("path", Meaning::Ignored),
+    ("peer_detached", Meaning::Ignored),
     ("pz", Meaning::Ignored),
     ("proto_dist", Meaning::Special(Special::ProtoDist)),
     ("rsh", Meaning::Ignored),
+    ("s", Meaning::Special(Special::Start)),
     ("setcookie", Meaning::Special(Special::SetCookie)),
     ("shutdown_time", Meaning::Ignored),
     ("smp", Meaning::Ignored),
     ("sname", Meaning::Special(Special::ShortName)),
     ("start_epmd", Meaning::Special(Special::StartEpmd)),
+    ("user", Meaning::Special(Special::User)),
 ];
 
 /// Parameters of `-kernel`, and the flag each becomes; without one it is accepted without effect.
@@ -164,6 +173,23 @@ pub(super) fn translate(arguments: &[String]) -> Result<Translation, String> {
                         ));
                     }
                 },
+                Special::Start => match values {
+                    [module, function, master, waiter, ..]
+                        if module == "slave" && function == "slave_start" =>
+                    {
+                        let slave = ["--slave", master.as_str(), waiter.as_str()];
+                        result.arguments.extend(slave.map(str::to_owned));
+                    }
+                    _ => result.notes.push(format!("-s {} is for the BEAM", values.join(" "))),
+                },
+                Special::User => match single(flag, values)? {
+                    "peer" => result.arguments.push("--peer".into()),
+                    other => result.notes.push(format!("-user {other} is for the BEAM")),
+                },
+                Special::Origin => {
+                    result.arguments.push("--origin".into());
+                    result.arguments.extend_from_slice(values);
+                }
                 Special::Environment => match values {
                     [name, ..] => {
                         result.notes.push(format!("-env {name} sets nothing here and is ignored"));
@@ -185,7 +211,9 @@ pub(super) fn translate(arguments: &[String]) -> Result<Translation, String> {
 /// Whether `argument` looks like a flag of erl: one dash, and more than one letter, so that
 /// `-h` stays what it is everywhere.
 pub(super) fn erl_flag(argument: &str) -> Option<&str> {
-    argument.strip_prefix('-').filter(|flag| flag.len() > 1 && !flag.starts_with('-'))
+    let flag = argument.strip_prefix('-')?;
+    // `-s` has one letter, as flags of ours have, and no other meaning.
+    (flag == "s" || flag.len() > 1 && !flag.starts_with('-')).then_some(flag)
 }
 
 /// Takes the values of a flag: everything up to the next flag. A negative number is a value.

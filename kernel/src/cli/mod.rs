@@ -2,10 +2,12 @@
 //! failed, 2 for wrong usage.
 
 mod call;
+mod child;
 mod client;
 mod config;
 mod demo;
 mod detach;
+mod doctor;
 mod epmd;
 mod erl;
 mod metrics;
@@ -67,6 +69,8 @@ enum Verb {
     Monitor(monitor::Arguments),
     /// Call a function on a node and print its value
     Call(call::Arguments),
+    /// Say what this host gives a node, and what could be better
+    Doctor(doctor::Arguments),
     /// The peer of the demo's bare sockets
     #[command(hide = true)]
     DemoFloor,
@@ -132,6 +136,7 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
             Verb::Nodes(arguments) => nodes::run(&arguments),
             Verb::Monitor(arguments) => monitor::run(&arguments),
             Verb::Call(arguments) => call::run(&arguments),
+            Verb::Doctor(arguments) => doctor::run(&arguments),
             Verb::DemoFloor => demo::serve_floor(),
         },
         Err(error) => {

@@ -1,11 +1,12 @@
 //! `krarup node`: runs a node until a signal ends it.
 
+use super::child::{self, Parent};
 use super::config::{AutoConnect, Checksum, Epmd, Layer};
 use super::{Failure, detach, metrics, output};
 use krarup::discovery::Discovery;
 use krarup::epmd::EpmdMode;
 use krarup::term::{Atom, Term};
-use krarup::{Builder, Node, Raise};
+use krarup::{Builder, Node, Raise, StartError};
 use krarup_transport::handshake::Cookie;
 use krarup_tuning::option::SocketOption;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -21,6 +22,9 @@ use std::time::Duration;
 pub(super) struct Arguments {
     #[command(flatten)]
     settings: Layer,
+
+    #[command(flatten)]
+    child: child::Flags,
 
     /// Settings in TOML, with the names of these flags as keys
     #[arg(long, value_name = "FILE")]
@@ -41,17 +45,23 @@ pub(super) struct Arguments {
 
 /// Runs the verb. `notes` are what erl's flags said and nothing here heeds.
 pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure> {
-    let Arguments { settings, config, print_config, detached, end_with_stdin } = arguments;
+    let Arguments { settings, child, config, print_config, detached, end_with_stdin } = arguments;
+    let parent = Parent::of(&child)?;
+    let needs_name = !parent.as_ref().is_some_and(Parent::needs_no_name);
     let settings = settle(settings, config, |name| std::env::var(name).ok())?;
     if print_config {
         output::line(settings.to_toml().map_err(Failure::Failed)?.trim_end());
         return Ok(());
     }
-    if settings.name.is_none() && settings.sname.is_none() {
+    if needs_name && settings.name.is_none() && settings.sname.is_none() {
         return Err(Failure::Usage("a node needs a name: give --name or --sname".into()));
     }
     if detached && !detach::is_detached() {
-        output::line(&detach::start()?);
+        let ready = detach::start()?;
+        // Whoever started it as a child is told in another way, and reads nothing here.
+        if parent.is_none() {
+            output::line(&ready);
+        }
         return Ok(());
     }
     if detached {
@@ -63,8 +73,8 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     }
     let (tell, ended) = mpsc::channel();
     let is_ready = listen_for_signals(end_with_stdin, &tell)?;
-    let node = builder(&settings)?.start().map_err(Failure::of)?;
-    if settings.allow_halt == Some(true) {
+    let node = builder(&settings)?.start().map_err(not_started)?;
+    if settings.allow_halt == Some(true) || parent.is_some() {
         let_others_halt(&node, &tell);
     }
     is_ready.store(true, Ordering::SeqCst);
@@ -77,8 +87,11 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     let ready = ready_line(&node);
     if detached {
         detach::announce(&ready);
-    } else {
+    } else if !parent.as_ref().is_some_and(Parent::has_stdout) {
         output::line(&ready);
+    }
+    if let Some(parent) = parent {
+        parent.attend(&node, &tell)?;
     }
     keep_connected(&node, &settings)?;
     // The sender lives as long as the process.
@@ -105,11 +118,20 @@ fn keep_connected(node: &Node, settings: &Layer) -> Result<(), Failure> {
     node.discover(discovery).wait().map(drop).map_err(Failure::of)
 }
 
+fn not_started(error: StartError) -> Failure {
+    match error {
+        StartError::IoUring(_) => {
+            Failure::Failed(format!("{error}\nkrarup doctor says what this host lacks"))
+        }
+        error => Failure::of(error),
+    }
+}
+
 /// Why the node is to end, and what the process exits with.
 #[derive(Clone, Copy, Debug)]
-struct End {
-    cause: &'static str,
-    status: i32,
+pub(super) struct End {
+    pub(super) cause: &'static str,
+    pub(super) status: i32,
 }
 
 /// Offers what `slave`, `peer` and administrators stop a node with.
@@ -199,12 +221,16 @@ fn settle(
 }
 
 fn builder(settings: &Layer) -> Result<Builder, Failure> {
-    let (name, is_short) = full_name(settings)?;
-    let mut config = krarup::NodeConfig { name: Some(name), ..krarup::NodeConfig::default() };
-    if is_short {
-        config.name_type = krarup::NameType::Short;
+    let mut config = krarup::NodeConfig::default();
+    (config.name, config.name_type) = match (&settings.sname, &settings.name) {
+        (Some(name), _) => (Some(name.clone()), krarup::NameType::Short),
+        (None, name) => (name.clone(), krarup::NameType::Long),
+    };
+    // A child that is spoken to in another way may have no name, and needs no cookie then.
+    if config.name.is_some() {
+        let (text, file) = (settings.cookie.as_deref(), settings.cookie_file.as_deref());
+        config.cookie = Some(cookie(text, file)?);
     }
-    config.cookie = Some(cookie(settings.cookie.as_deref(), settings.cookie_file.as_deref())?);
     for (peer, text) in settings.peer_cookies().map_err(Failure::Usage)? {
         config.peer_cookies.push((peer, Cookie::new(&text).map_err(Failure::of)?));
     }
@@ -225,6 +251,7 @@ fn builder(settings: &Layer) -> Result<Builder, Failure> {
         },
         unix: settings.unix_lanes.unwrap_or(true),
     };
+    config.listen = settings.dist_listen.unwrap_or(true);
     config.listen_address = settings.listen_address;
     config.address_family = settings.address_family.map_or_else(Default::default, Into::into);
     config.peer_ports = settings.peer_ports().map_err(Failure::Usage)?.into_iter().collect();
@@ -286,24 +313,6 @@ fn try_out(options: &[SocketOption]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The name with a host part, and whether it is a short one.
-fn full_name(settings: &Layer) -> Result<(String, bool), Failure> {
-    match (&settings.sname, &settings.name) {
-        (Some(name), _) if name.contains('@') => Ok((name.clone(), true)),
-        (Some(name), _) => {
-            let host = krarup_tuning::host::name().map_err(Failure::of)?;
-            Ok((format!("{name}@{}", host.split('.').next().unwrap_or(&host)), true))
-        }
-        (None, Some(name)) if name.contains('@') => Ok((name.clone(), false)),
-        (None, Some(name)) => {
-            let host = krarup_tuning::host::full_name()
-                .map_err(|error| Failure::Failed(format!("--name {name}: {error}")))?;
-            Ok((format!("{name}@{host}"), false))
-        }
-        (None, None) => Err(Failure::Usage("a node needs a name: give --name or --sname".into())),
-    }
-}
-
 /// The cookie as given, else of the file as given, else of the user's own file.
 pub(super) fn cookie(
     text: Option<&str>,
@@ -317,7 +326,8 @@ pub(super) fn cookie(
 }
 
 fn ready_line(node: &Node) -> String {
-    let name = node.name().map(|name| name.as_str().to_owned()).unwrap_or_default();
+    // Another node gives the name of one without.
+    let name = node.name().map_or_else(|| "undefined".to_owned(), |name| name.as_str().to_owned());
     let epmd = node.epmd().map_or_else(|| "none".to_owned(), |address| address.to_string());
     format!(
         "ready name={name} port={} shards={} epmd={epmd} pid={}",

@@ -37,6 +37,7 @@ pub(super) fn start_logging(level: &str) {
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-fn is_colourful(stream: &impl IsTerminal) -> bool {
+/// Whether colours are seen and wanted there.
+pub(super) fn is_colourful(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -7,7 +7,7 @@ use krarup_transport::term::Creation;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Why a request to epmd failed.
@@ -94,6 +94,21 @@ pub struct Registration {
     pub creation: Creation,
     /// Never write to it: any byte ends the registration. It becomes readable when epmd is gone.
     pub stream: TcpStream,
+}
+
+impl Registration {
+    /// Gives the name up and waits until epmd has noticed, so that the next one who wants it gets
+    /// it; at most for `limit`.
+    pub fn give_up(mut self, limit: Duration) {
+        let mut noticed = || -> io::Result<usize> {
+            self.stream.shutdown(Shutdown::Write)?;
+            self.stream.set_read_timeout(Some(limit))?;
+            self.stream.read(&mut [0])
+        };
+        if let Err(error) = noticed() {
+            tracing::debug!(%error, "whether epmd has noticed that a name is free is not known");
+        }
+    }
 }
 
 /// Registers a node.

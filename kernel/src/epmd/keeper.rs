@@ -81,6 +81,9 @@ const START_POLL: Duration = Duration::from_millis(20);
 /// Between two attempts to register again. OTP waits 2 s; a node has to be back within that.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// How long epmd may take to notice that a name is given up.
+const GIVE_UP_MAX: Duration = Duration::from_millis(500);
+
 /// An epmd may stay away for hours: then it is said once a minute.
 const ATTEMPTS_PER_WARNING: u32 = 120;
 
@@ -197,7 +200,7 @@ impl Watch {
     fn run(mut self, mut registration: Registration) {
         loop {
             if self.wait(Some(&registration.stream), None) {
-                return;
+                return registration.give_up(GIVE_UP_MAX);
             }
             tracing::warn!(epmd = %self.config.epmd(), "epmd went away, registering again");
             drop(registration);

@@ -171,7 +171,7 @@ fn asked_to_end(request: &Term) -> Option<&Term> {
 }
 
 fn is_parent(me: &Process, exit: &Exit) -> bool {
-    me.parent().is_some_and(|parent| parent == exit.from)
+    me.parent().is_some_and(|parent| parent == me.present(&exit.from))
 }
 
 async fn tell<S: GenServer>(

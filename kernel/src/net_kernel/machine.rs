@@ -31,6 +31,8 @@ use super::types::{
 #[derive(Debug)]
 pub struct NetKernel {
     local: Option<Atom>,
+    /// Alive, and to be named by the first node that it connects to.
+    is_unnamed: bool,
     shard_count: usize,
     setup_time: Duration,
     allowed: Vec<String>,
@@ -57,6 +59,7 @@ impl NetKernel {
     pub fn new(shard_count: usize, setup_time: Duration) -> Self {
         NetKernel {
             local: None,
+            is_unnamed: false,
             shard_count,
             setup_time,
             allowed: Vec::new(),
@@ -73,6 +76,13 @@ impl NetKernel {
     /// Makes the node alive under `name`.
     pub fn start(&mut self, name: Atom) {
         self.local = Some(name);
+        self.is_unnamed = false;
+    }
+
+    /// Makes the node alive without a name: it can connect, and nobody can connect to it. Once it
+    /// is named, [`NetKernel::start`] follows.
+    pub fn start_unnamed(&mut self) {
+        self.is_unnamed = true;
     }
 
     /// The node's name while it is alive.
@@ -130,7 +140,7 @@ impl NetKernel {
             self.tell_connected(waiter, Ok(()));
             return;
         }
-        if self.local.is_none() {
+        if self.local.is_none() && !self.is_unnamed {
             self.tell_connected(waiter, Err(ConnectError::NotAlive));
             return;
         }
@@ -162,7 +172,7 @@ impl NetKernel {
     /// Waits for `node` to connect, as long as a step of a handshake may take (OTP:
     /// `passive_cnct`, for nodes that `dist_auto_connect` bars).
     pub fn await_peer(&mut self, node: &Atom, waiter: WaiterId, now: Instant) {
-        if self.local.is_none() {
+        if self.local.is_none() && !self.is_unnamed {
             self.tell_connected(Some(waiter), Err(ConnectError::NotAlive));
             return;
         }
@@ -200,6 +210,7 @@ impl NetKernel {
     /// forgotten. The links report [`NetKernel::link_down`] as always.
     pub fn stop(&mut self) {
         self.local = None;
+        self.is_unnamed = false;
         self.allowed.clear();
         for peer in self.peers.values_mut() {
             let mut waiters = Vec::new();
@@ -225,6 +236,11 @@ impl NetKernel {
             }
         }
         self.peers.retain(|_, peer| peer.connection.is_some());
+    }
+
+    /// Whether `node` is connected, or something of it is under way.
+    pub fn knows(&self, node: &Atom) -> bool {
+        self.peers.contains_key(node)
     }
 
     /// True when no connection is left, on its way up or going down.

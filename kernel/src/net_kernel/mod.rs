@@ -6,6 +6,8 @@
 
 mod connect_error;
 mod cookies;
+mod dynamic_name;
+mod given_names;
 mod known;
 mod machine;
 mod node_monitor;
@@ -19,6 +21,8 @@ mod types;
 
 pub use connect_error::{ConnectError, EpmdFailure, SystemError};
 pub use cookies::Cookies;
+pub(crate) use dynamic_name::{DynamicName, Turn};
+pub(crate) use given_names::GivenNames;
 pub use machine::NetKernel;
 pub use node_monitor::{BadNodeMonitorOptions, NodeMonitorOptions, NodeTypes};
 pub use ticktime::{NetTicktime, TickOrder, Ticktime, TicktimeChange};

@@ -116,6 +116,13 @@ impl Builder {
         self
     }
 
+    /// Whether others can connect, which is so unless set to false (OTP: `-dist_listen`). A node
+    /// that does not listen is not registered with epmd, and hidden.
+    pub fn listen(mut self, listen: bool) -> Self {
+        self.config.listen = listen;
+        self
+    }
+
     /// Ports to listen on; the first that is free is taken (OTP: `inet_dist_listen_min`, `_max`).
     pub fn listen_ports(mut self, ports: RangeInclusive<u16>) -> Self {
         self.config.listen_ports = ports;
@@ -187,6 +194,6 @@ impl Builder {
     /// # Panics
     /// On a shard's own thread.
     pub fn start(self) -> Result<Node, StartError> {
-        Node::start_with(self.config)
+        Node::start_configured(self.config)
     }
 }

@@ -102,7 +102,7 @@ impl Default for FabricConfig {
 /// Everything a node is started with. [`Builder`](super::Builder) fills it.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
-    /// `name@host`; `None` for a node that is not alive.
+    /// `name@host`; `None` for a node that is not alive, `undefined` for one that others name.
     pub name: Option<String>,
     /// Long or short names.
     pub name_type: NameType,
@@ -127,6 +127,8 @@ pub struct NodeConfig {
     pub epmd_addresses: Vec<IpAddr>,
     /// Start an epmd that outlives this node with this command, in [`EpmdMode::Auto`].
     pub epmd_daemon: Option<Vec<String>>,
+    /// Let others connect (OTP: `-dist_listen`).
+    pub listen: bool,
     /// Ports to listen on: the first that is free.
     pub listen_ports: RangeInclusive<u16>,
     /// Address to listen on. By default loopback for a name on a loopback host, else all: those of
@@ -191,6 +193,7 @@ impl Default for NodeConfig {
             epmd_port: epmd_port(),
             epmd_addresses: Vec::new(),
             epmd_daemon: None,
+            listen: true,
             listen_ports: 0..=0,
             listen_address: None,
             address_family: AddressFamily::Any,

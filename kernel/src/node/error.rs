@@ -6,7 +6,7 @@ use std::fmt;
 use krarup_transport::io::ListenError;
 use krarup_transport::io::probe::IoUringUnavailable;
 use krarup_transport::shard::StartError as ShardStartError;
-use krarup_transport::term::{Atom, ConvertError};
+use krarup_transport::term::{Atom, ConvertError, Pid};
 
 use crate::net_kernel::ConnectError;
 
@@ -153,7 +153,28 @@ pub enum StartError {
     Listen(ListenError),
     /// The name could not be registered with epmd.
     Epmd(String),
-    /// The node is alive already, or has stopped.
+    /// Another node has the name.
+    NameInUse {
+        /// The name.
+        name: String,
+        /// What epmd says.
+        why: String,
+    },
+    /// The node is alive already (OTP: `{already_started, Pid}`).
+    AlreadyStarted {
+        /// The process registered as `net_kernel`.
+        net_kernel: Option<Pid>,
+    },
+    /// A start option has a value that it cannot have (OTP: `{invalid_option, Option, Value}`).
+    InvalidOption {
+        /// Its name.
+        option: &'static str,
+        /// What came.
+        value: String,
+        /// What it can have.
+        expected: &'static str,
+    },
+    /// The node has stopped.
     State(&'static str),
 }
 
@@ -169,12 +190,41 @@ impl fmt::Display for StartError {
                 "no port to listen on: {error}; free one or widen --listen-min and --listen-max"
             ),
             StartError::Epmd(why) => write!(f, "epmd: {why}"),
+            StartError::NameInUse { name, why } => write!(f, "name {name}: {why}"),
+            StartError::AlreadyStarted { .. } => {
+                f.write_str("the node is alive already; stop its distribution first")
+            }
+            StartError::InvalidOption { option, value, expected } => {
+                write!(f, "start option {option}: expected {expected}, got {value}")
+            }
             StartError::State(why) => f.write_str(why),
         }
     }
 }
 
 impl std::error::Error for StartError {}
+
+/// Why a node's distribution was not stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopError {
+    /// The node was started with its name, and keeps it as long as it runs (OTP: `not_allowed`).
+    NotAllowed,
+    /// The node is not alive (OTP: `not_found`).
+    NotFound,
+}
+
+impl fmt::Display for StopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StopError::NotAllowed => {
+                "the node was configured with its name and keeps it; stop the node instead"
+            }
+            StopError::NotFound => "the node is not alive",
+        })
+    }
+}
+
+impl std::error::Error for StopError {}
 
 impl From<ShardStartError> for StartError {
     fn from(error: ShardStartError) -> Self {

@@ -9,7 +9,9 @@ mod cookies;
 mod encoded;
 mod error;
 mod life;
+mod naming;
 mod reply;
+mod start_options;
 mod stats;
 mod ticks;
 
@@ -24,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use krarup_transport::shard::{Full, Remote};
-use krarup_transport::term::{Atom, Creation, Pid};
+use krarup_transport::term::{Atom, Pid};
 use serde::Serialize;
 
 pub use builder::Builder;
@@ -33,10 +35,12 @@ pub use config::{
 };
 pub(crate) use encoded::BY_REFERENCE_BYTES_MIN;
 pub use encoded::Encoded;
-pub use error::{NotAlive, SendError, SpawnError, StartError, Stopped};
-pub(crate) use life::Alive;
+pub use error::{NotAlive, SendError, SpawnError, StartError, StopError, Stopped};
+use life::Alive;
+pub use life::{LifeState, Started};
 pub use reply::Reply;
 pub(crate) use reply::block_on;
+pub use start_options::StartOptions;
 pub use stats::{LaneStats, LinkStats, ShardStats};
 
 use crate::process::{
@@ -86,11 +90,11 @@ impl Node {
         Builder::new(None)
     }
 
-    fn start_with(config: NodeConfig) -> Result<Node, StartError> {
+    fn start_configured(config: NodeConfig) -> Result<Node, StartError> {
         let name = config.name.clone();
         let node = shard::start(config)?;
         if let Some(name) = name
-            && let Err(error) = node.start(name).wait()
+            && let Err(error) = node.come_alive(name, StartOptions::new(), Started::Static).wait()
         {
             node.stop().wait();
             return Err(error);
@@ -120,15 +124,64 @@ impl Node {
         *self.0.executors.lock().unwrap_or_else(PoisonError::into_inner) = Some(executors);
     }
 
-    /// Makes a node alive that has no name yet: listens, registers with epmd, accepts
+    /// Makes a node alive that has no name: listens, registers with epmd, accepts
     /// (OTP: `net_kernel:start/1`).
+    ///
+    /// Without a host part the name gets that of this host. With the name `undefined` the node
+    /// accepts nobody, and the first node that it connects to names it, for as long as it is
+    /// connected to that one.
+    ///
+    /// # Errors
+    /// [`StartError::AlreadyStarted`], [`StartError::Name`], [`StartError::NameInUse`] and those of
+    /// the other steps.
     pub fn start(&self, name: impl Into<String>) -> Reply<Result<(), StartError>> {
+        self.start_with(name, StartOptions::new())
+    }
+
+    /// [`Node::start`] with options for this life (OTP: `net_kernel:start/2`).
+    ///
+    /// # Errors
+    /// As [`Node::start`], and [`StartError::InvalidOption`].
+    pub fn start_with(
+        &self,
+        name: impl Into<String>,
+        options: StartOptions,
+    ) -> Reply<Result<(), StartError>> {
+        self.come_alive(name.into(), options, Started::Dynamic)
+    }
+
+    fn come_alive(
+        &self,
+        name: String,
+        options: StartOptions,
+        started: Started,
+    ) -> Reply<Result<(), StartError>> {
         let (done, reply) = Reply::pair(|| Err(StartError::State("the node has stopped")));
-        let (node, name) = (self.clone(), name.into());
+        let node = self.clone();
         self.on_kernel(move |shard| {
             let shard = Rc::clone(shard);
             glommio::spawn_local(async move {
-                let outcome = life::start(&shard, &node, &name).await;
+                let outcome = life::start(&shard, &node, &name, &options, started).await;
+                let _ = done.send(outcome);
+            })
+            .detach();
+        });
+        reply
+    }
+
+    /// Ends what [`Node::start`] began (OTP: `net_kernel:stop/0`): peers see `connection_closed`,
+    /// subscribers here `net_kernel_terminated`, the name is given up. The processes go on, with
+    /// their registered names, links and monitors, and the node can be started again.
+    ///
+    /// # Errors
+    /// [`StopError`].
+    pub fn stop_distribution(&self) -> Reply<Result<(), StopError>> {
+        let (done, reply) = Reply::pair(|| Err(StopError::NotFound));
+        let node = self.clone();
+        self.on_kernel(move |shard| {
+            let shard = Rc::clone(shard);
+            glommio::spawn_local(async move {
+                let outcome = life::stop_distribution(&shard, &node).await;
                 let _ = done.send(outcome);
             })
             .detach();
@@ -158,7 +211,7 @@ impl Node {
                 .detach();
             });
             gone.wait();
-            *node.0.alive.write().unwrap_or_else(PoisonError::into_inner) = None;
+            node.change_alive(|alive| *alive = None);
             let executors = node.0.executors.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(executors) = executors {
                 executors.stop(&node);
@@ -172,24 +225,19 @@ impl Node {
         reply
     }
 
-    /// Whether the node has a name and can talk to others.
+    /// Whether the node can talk to others. One that others name is alive before it has a name.
     pub fn is_alive(&self) -> bool {
         self.with_alive(|_| ()).is_some()
     }
 
     /// The node's name while it is alive (Erlang: `node()`).
     pub fn name(&self) -> Option<Atom> {
-        self.with_alive(|alive| alive.name.clone())
+        self.with_alive(|alive| alive.identity.as_ref().map(|identity| identity.name.clone()))?
     }
 
     /// The port that the node accepts connections on.
     pub fn port(&self) -> Option<u16> {
-        self.with_alive(|alive| alive.port)
-    }
-
-    /// The node's creation while it is alive.
-    pub fn creation(&self) -> Option<Creation> {
-        self.with_alive(|alive| alive.creation)
+        self.with_alive(|alive| alive.port)?
     }
 
     /// The epmd that the node is registered with.
@@ -273,13 +321,13 @@ impl Node {
         self.0.alive.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(look)
     }
 
-    pub(crate) fn set_alive(&self, alive: Alive) {
-        *self.0.alive.write().unwrap_or_else(PoisonError::into_inner) = Some(alive);
+    fn change_alive(&self, change: impl FnOnce(&mut Option<Alive>)) {
+        change(&mut self.0.alive.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Takes what keeps the name registered, so that it can be given up off the shard.
-    pub(crate) fn take_alive(&self) -> Option<Alive> {
-        self.0.alive.write().unwrap_or_else(PoisonError::into_inner).take()
+    /// Whether [`Node::stop`] was called.
+    fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::SeqCst)
     }
 }
 
@@ -478,7 +526,8 @@ impl Node {
 
     pub(crate) fn pid_of(&self, id: ProcessId) -> Pid {
         let identity = self
-            .with_alive(|alive| Identity { name: alive.name.clone(), creation: alive.creation })
+            .with_alive(|alive| alive.identity.clone())
+            .flatten()
             .unwrap_or_else(Identity::nobody);
         id.pid(identity.name, identity.creation)
     }

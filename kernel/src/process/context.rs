@@ -291,6 +291,13 @@ impl Process {
         self.shard.reference()
     }
 
+    /// A pid as all nodes know it now: that of a process of this node under the node's present
+    /// name, any other as it is. Two pids of which one may be from a former life of the node name
+    /// the same process if they are equal then.
+    pub fn present(&self, pid: &Pid) -> Pid {
+        self.shard.presented(pid)
+    }
+
     /// The registered process of this node.
     pub fn whereis(&self, name: &Atom) -> Option<Pid> {
         self.shard.whereis(name)

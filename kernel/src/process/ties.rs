@@ -181,15 +181,16 @@ impl Process {
 
     /// Removes the [`Signal::Exit`] of a process that has ended from the mailbox.
     pub(crate) fn flush_exit(&mut self, of: &Pid) {
-        self.cell()
-            .mailbox
-            .borrow_mut()
-            .remove_signals(|signal| matches!(signal, Signal::Exit(exit) if exit.from == *of));
+        let (of, shard) = (self.present(of), self.shard());
+        self.cell().mailbox.borrow_mut().remove_signals(
+            |signal| matches!(signal, Signal::Exit(exit) if shard.presented(&exit.from) == of),
+        );
     }
 
     /// Who started this process, if it was another one (OTP: the parent of `proc_lib`).
     pub fn parent(&self) -> Option<Pid> {
-        self.cell().origin.borrow().as_ref().and_then(|origin| origin.parent.clone())
+        let parent = self.cell().origin.borrow().as_ref()?.parent.clone()?;
+        Some(self.present(&parent))
     }
 
     /// Who gets what this process prints (Erlang: `group_leader/0`).

@@ -33,11 +33,9 @@ async fn answer(me: &Process, request: &Term) -> Option<Term> {
             _ => None,
         },
         Term::Atom(question) => match question.as_str() {
-            "longnames" => match node.config().name_type {
-                NameType::Long => atom("true"),
-                NameType::Short => atom("false"),
-            },
-            "nodename" => node.name().map(Term::Atom),
+            "longnames" => Some(Term::from(node.life()?.name_type == NameType::Long)),
+            "nodename" => Some(Term::Atom(Atom::new(&node.stated_name()?).ok()?)),
+            "get_state" => Some(super::functions::life::state(&node)),
             "ticktime" => {
                 let milliseconds = |time: Duration| Term::from(time.as_millis() as u64);
                 Some(match node.net_ticktime().await.ok()? {

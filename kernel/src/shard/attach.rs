@@ -55,7 +55,8 @@ impl KernelShard {
     pub(super) fn credentials(&self, peer: &Established, role: Role) -> Option<Credentials> {
         let life = self.life.borrow();
         let life = life.as_ref()?;
-        let ours = (life.name.clone(), life.creation);
+        // Of a node that the peer has just named, that name.
+        let ours = peer.assigned.clone().or_else(|| life.own.clone())?;
         let theirs = (peer.peer.clone(), peer.peer_creation);
         let (initiator, acceptor) = match role {
             Role::Initiator => (ours, theirs),
@@ -160,7 +161,9 @@ impl KernelShard {
     fn identity(&self) -> (Atom, Creation) {
         let nobody = Identity::nobody();
         let name = self.machine.borrow().local().cloned().unwrap_or(nobody.name);
-        let creation = self.life.borrow().as_ref().map_or(nobody.creation, |life| life.creation);
+        let life = self.life.borrow();
+        let own = life.as_ref().and_then(|life| life.own.as_ref());
+        let creation = own.map_or(nobody.creation, |(_, creation)| *creation);
         (name, creation)
     }
 }

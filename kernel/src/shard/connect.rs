@@ -367,13 +367,20 @@ pub(super) async fn dial(
         }
     };
     match outcome {
-        Ok(finished) => kernel.finished(attempt, finished),
+        Ok(finished) => {
+            if let Some((name, creation)) = finished.established.assigned.clone() {
+                kernel.take_name(&node, name, creation).await;
+            }
+            kernel.finished(attempt, finished);
+        }
         Err(Unconnected::PeersGoesFirst) => {
             tracing::debug!(%node, "the peer's own attempt goes first");
+            kernel.not_named_by(&node);
             kernel.attempt_gave_way(attempt);
         }
         Err(Unconnected::Failed(why)) => {
             tracing::info!(%node, %why, "a connection could not be set up");
+            kernel.not_named_by(&node);
             kernel.attempt_failed(attempt, why);
         }
     }

@@ -12,6 +12,7 @@ mod content;
 mod gauge;
 mod hold;
 mod host;
+mod identity;
 mod join;
 mod kept;
 mod kernel;
@@ -49,7 +50,7 @@ use std::sync::Arc;
 
 use krarup_transport::dist::TickConfig;
 use krarup_transport::shard::LinkKey;
-use krarup_transport::term::{Atom, Creation, Pid, Reference};
+use krarup_transport::term::{Atom, Reference};
 use rustc_hash::FxHashMap;
 
 use self::turn::Turn;
@@ -111,6 +112,8 @@ pub(crate) struct Shard {
     kernel_shard: usize,
     node: Node,
     identity: RefCell<Rc<Identity>>,
+    /// What it was in the node's former lives, the last at the end.
+    former: RefCell<Vec<Rc<Identity>>>,
     processes: RefCell<ProcessTable>,
     names: RefCell<FxHashMap<Atom, ProcessId>>,
     aliases: RefCell<FxHashMap<Reference, Alias>>,
@@ -167,6 +170,7 @@ impl Shard {
             kernel_shard,
             node,
             identity: RefCell::new(Rc::new(Identity::nobody())),
+            former: RefCell::default(),
             processes: RefCell::new(ProcessTable::new(number)),
             names: RefCell::default(),
             aliases: RefCell::default(),
@@ -211,22 +215,6 @@ impl Shard {
     #[inline]
     pub(crate) fn io(&self) -> &host::ShardIo {
         self.io.get().expect("the driver is there before anything runs on the shard")
-    }
-
-    /// The pid of a process of this node, under the node's present name.
-    pub(crate) fn pid(&self, id: ProcessId) -> Pid {
-        let identity = self.identity.borrow();
-        id.pid(identity.name.clone(), identity.creation)
-    }
-
-    /// The process behind a pid, if it is one of this node in its present life.
-    #[inline]
-    pub(crate) fn own(&self, pid: &Pid) -> Option<ProcessId> {
-        let identity = self.identity.borrow();
-        let present = pid.creation == identity.creation && pid.node == identity.name;
-        // A pid from before the node was alive still names the same process.
-        let before = || pid.creation == Creation(0) && pid.node.as_str() == Identity::NOBODY;
-        (present || before()).then(|| ProcessId::from(pid))
     }
 
     /// A reference that names this shard, unique within the node's life.

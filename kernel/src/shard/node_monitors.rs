@@ -73,7 +73,8 @@ impl Shard {
         if own == *node {
             return Ok(());
         }
-        if own.as_str() == Identity::NOBODY {
+        // One that is alive without a name gets one when it connects.
+        if own.as_str() == Identity::NOBODY && !self.node.is_alive() {
             return Err(ConnectError::NotAlive);
         }
         if !on {

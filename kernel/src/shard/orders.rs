@@ -268,9 +268,7 @@ impl Shard {
     pub(crate) async fn set_identity_everywhere(self: &Rc<Self>, identity: Identity) {
         self.everywhere(|| {
             let identity = identity.clone();
-            move |shard: &Rc<Shard>| {
-                shard.identity.replace(Rc::new(identity));
-            }
+            move |shard: &Rc<Shard>| shard.take_identity(identity)
         })
         .await;
     }

@@ -129,7 +129,9 @@ impl Shard {
             DestinationRef::Name(name) => named(name),
             DestinationRef::Remote { name, node } if self.is_here(node) => named(name),
             DestinationRef::Remote { node, .. } => Target::Node(name_atom(node)),
-            DestinationRef::Alias(alias) if self.is_here(alias.node.as_str()) => {
+            DestinationRef::Alias(alias)
+                if self.is_own_reference(alias) || self.is_here(alias.node.as_str()) =>
+            {
                 let known = self.aliases.borrow().get(alias).map(|alias| alias.process);
                 known.map_or_else(|| Target::Alias(alias.clone()), Target::Process)
             }

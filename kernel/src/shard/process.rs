@@ -38,7 +38,8 @@ impl Shard {
 
     /// Who gets what a process prints: its own group leader, or the node's.
     pub(crate) fn group_leader_of(&self, process: &ProcessCell) -> Pid {
-        process.group_leader().unwrap_or_else(|| {
+        let set = process.group_leader().map(|leader| self.presented(&leader));
+        set.unwrap_or_else(|| {
             let user = self.names.borrow().get("user").copied();
             // `<0.0.0>` is every node's `init`.
             self.pid(user.unwrap_or(NODE_PROCESS))

@@ -64,6 +64,7 @@ impl Shard {
 
     /// Links a process to another one (Erlang: `link/1`).
     pub(crate) fn link(self: &Rc<Self>, process: &ProcessCell, to: &Pid) {
+        let to = &self.presented(to);
         let party = self.party(to);
         if party == Party::Own(process.id()) {
             return;
@@ -78,6 +79,7 @@ impl Shard {
 
     /// Removes a link (Erlang: `unlink/1`).
     pub(crate) fn unlink(self: &Rc<Self>, process: &ProcessCell, to: &Pid) {
+        let to = &self.presented(to);
         let removal = process.relations.borrow_mut().unlink(&self.party(to));
         if let Some((id, via)) = removal {
             let from = self.pid(process.id());
@@ -90,7 +92,10 @@ impl Shard {
     pub(crate) fn exit(self: &Rc<Self>, from: ProcessId, to: DestinationRef<'_>, reason: &Term) {
         let own_node = || self.identity.borrow().name.clone();
         let (node, to) = match to {
-            DestinationRef::Pid(pid) => (pid.node.clone(), WireDestination::Process(pid.clone())),
+            DestinationRef::Pid(pid) => {
+                let pid = self.presented(pid);
+                (pid.node.clone(), WireDestination::Process(pid))
+            }
             DestinationRef::Name(name) => (own_node(), WireDestination::Name(name_atom(name))),
             DestinationRef::Remote { name, node } => {
                 (name_atom(node), WireDestination::Name(name_atom(name)))
@@ -129,8 +134,9 @@ impl Shard {
         let own_node = || self.identity.borrow().name.clone();
         let (node, target, to) = match target {
             DestinationRef::Pid(pid) => {
+                let pid = self.presented(pid);
                 let target = Destination::Pid(pid.clone());
-                (pid.node.clone(), target, ProcessOrName::Process(pid.clone()))
+                (pid.node.clone(), target, ProcessOrName::Process(pid))
             }
             DestinationRef::Name(name) => {
                 let (name, node) = (name_atom(name), own_node());

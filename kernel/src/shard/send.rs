@@ -106,6 +106,9 @@ impl Shard {
                 Some(id) => return self.send_to_own(from, id, content),
                 None => pid.node.as_str(),
             },
+            DestinationRef::Alias(alias) if self.is_own_reference(alias) => {
+                return self.send_here(from, to, content);
+            }
             DestinationRef::Alias(alias) => alias.node.as_str(),
             DestinationRef::Remote { node, .. } => node,
             DestinationRef::Name(_) => return self.send_here(from, to, content),

@@ -29,7 +29,7 @@ impl Shard {
         control: Control,
         payload: Option<Payload>,
     ) {
-        let subject = self.subject(&control);
+        let subject = self.subject(via, &control);
         match subject.map(|id| usize::from(id.shard)) {
             Some(shard) if shard != self.id && shard < self.count => {
                 let payload = payload.map(Into::into);
@@ -41,7 +41,8 @@ impl Shard {
     }
 
     /// The process of this node that a signal concerns.
-    fn subject(&self, control: &Control) -> Option<ProcessId> {
+    fn subject(&self, via: Via, control: &Control) -> Option<ProcessId> {
+        let own = |pid| if via == Via::Own { self.own(pid) } else { self.present(pid) };
         match control {
             Control::Link { to, .. }
             | Control::Unlink { to, .. }
@@ -49,9 +50,9 @@ impl Shard {
             | Control::Exit { to, .. }
             | Control::Exit2 { to: Destination::Process(to), .. }
             | Control::MonitorExit { to, .. }
-            | Control::GroupLeader { to, .. } => self.own(to),
+            | Control::GroupLeader { to, .. } => own(to),
             Control::Monitor { to, .. } | Control::Demonitor { to, .. } => match to {
-                ProcessOrName::Process(pid) => self.own(pid),
+                ProcessOrName::Process(pid) => own(pid),
                 ProcessOrName::Name(name) => self.names.borrow().get(name).copied(),
             },
             Control::Exit2 { to: Destination::Name(name), .. } => {

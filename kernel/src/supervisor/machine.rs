@@ -161,9 +161,9 @@ impl Machine {
         }
     }
 
-    /// The child that is this process.
-    pub(super) fn find(&self, pid: &Pid) -> Option<Place> {
-        self.places().find(|place| self.pid(*place) == Some(pid))
+    /// The child whose process it is.
+    pub(super) fn find(&self, is: impl Fn(&Pid) -> bool) -> Option<Place> {
+        self.places().find(|place| self.pid(*place).is_some_and(&is))
     }
 
     /// The children whose specifications are there, in the order of starting.

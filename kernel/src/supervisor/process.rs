@@ -79,7 +79,7 @@ impl GenServer for Supervising {
         _: &Caller,
     ) -> Result<Answer<Term>, Box<dyn std::error::Error>> {
         let answer = match question {
-            Question::WhichChildren => Ok(self.which_children()),
+            Question::WhichChildren => Ok(self.which_children(me)),
             Question::CountChildren => Ok(self.count_children()),
             Question::TerminateChild(id) => self.terminate_child(me, &id).await,
             Question::RestartChild(id) => self.restart_child(me, &id).await,
@@ -94,7 +94,9 @@ impl GenServer for Supervising {
             tracing::warn!(%pid, ?signal, "a supervisor dropped what it does not handle");
             return Ok(());
         };
-        let Some(place) = self.machine.find(&exited.from) else {
+        // The node may have got another name since the child was started.
+        let from = me.present(&exited.from);
+        let Some(place) = self.machine.find(|child| me.present(child) == from) else {
             // Somebody has to be able to end a supervisor that no process has started.
             let ends = me.parent().is_none() && is(&exited.reason, "shutdown");
             return if ends { exit(exited.reason) } else { Ok(()) };
@@ -166,10 +168,11 @@ impl Supervising {
     /// `[{Id, Pid | undefined, worker | supervisor, Modules}]`, as OTP the last one first. A child
     /// that is being restarted shows with its new pid: nobody is answered before. What it runs is
     /// no module.
-    fn which_children(&self) -> Term {
+    fn which_children(&self, me: &Process) -> Term {
         let describe = |place: Place| {
             let spec = &self.specs[place.0];
-            let pid = self.machine.pid(place).map_or_else(|| atom("undefined"), Term::from);
+            let pid = self.machine.pid(place).map(|pid| Term::Pid(me.present(pid)));
+            let pid = pid.unwrap_or_else(|| atom("undefined"));
             let kind = match spec.kind {
                 Kind::Worker => atom("worker"),
                 Kind::Supervisor => atom("supervisor"),

@@ -86,8 +86,8 @@ fn pid(id: u32) -> Pid {
 fn children_start_in_order_and_end_in_reverse() {
     let mut rig = Rig::new(Strategy::OneForOne, 1, &[Permanent, Temporary, Transient]);
     assert_eq!(rig.carry_out(), "+0 +1 +2");
-    assert_eq!(rig.machine.find(&pid(2)), Some(Place(1)));
-    assert_eq!(rig.machine.find(&pid(9)), None);
+    assert_eq!(rig.machine.find(|child| *child == pid(2)), Some(Place(1)));
+    assert_eq!(rig.machine.find(|child| *child == pid(9)), None);
     rig.machine.stop_all();
     assert_eq!(rig.carry_out(), "-2 -1 -0");
     rig.machine.stop_all();

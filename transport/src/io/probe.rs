@@ -142,7 +142,8 @@ impl fmt::Display for IoUringUnavailable {
                 "io_uring_setup is refused (EPERM) and kernel.io_uring_disabled is not the cause: \
                  a seccomp filter or a security module forbids it; remedy: allow io_uring_setup, \
                  io_uring_enter and io_uring_register in the container's seccomp profile (docker: \
-                 --security-opt seccomp=PROFILE.json, podman and Kubernetes alike)",
+                 --security-opt seccomp=PROFILE.json, podman and Kubernetes alike); a profile is \
+                 docs/operations/seccomp-io-uring.json",
             ),
             IoUringUnavailable::NotInKernel => f.write_str(
                 "this kernel does not know io_uring_setup (ENOSYS); remedy: Linux 5.8 or newer \

@@ -6,7 +6,7 @@ use std::future::ready;
 use krarup_transport::handshake::Cookie;
 use krarup_transport::term::{Atom, Map, Term};
 
-use super::{Value, own_name};
+use super::{Value, ignored, own_name};
 use crate::atoms::atom;
 use crate::net_kernel::{NodeInfo, NodeType};
 use crate::node::{Node, NotAlive};
@@ -30,6 +30,7 @@ pub(super) fn register(node: &Node) {
     });
     node.register_function(m, "disconnect_node", |me, (name,): (Term,)| async move {
         match name {
+            Term::Atom(_) if ignored(&me.node()).is_some() => Ok(atom("ignored")),
             Term::Atom(name) => Ok(Term::from(me.node().disconnect(name.as_str()).await)),
             // As OTP has it.
             _ => Ok(atom("false")),

@@ -7,6 +7,7 @@
 mod absent;
 mod erlang;
 mod krarup;
+pub(super) mod life;
 mod membership;
 mod net_adm;
 mod net_kernel;
@@ -25,10 +26,16 @@ pub(super) fn register(node: &Node) {
     erlang::register(node);
     membership::register(node);
     net_kernel::register(node);
+    life::register(node);
     ticks::register(node);
     net_adm::register(node);
     absent::register(node);
     krarup::register(node);
+}
+
+/// What `net_kernel` of OTP answers while there is none, because the node is not alive.
+fn ignored(node: &Node) -> Option<Term> {
+    (!node.is_alive()).then(|| atom("ignored"))
 }
 
 fn own_name(node: &Node) -> Term {

@@ -2,10 +2,10 @@
 
 use krarup_transport::term::{Atom, Term};
 
-use super::{Value, own_name};
+use super::{Value, ignored};
 use crate::atoms::atom;
 use crate::net_kernel::NodeMonitorOptions;
-use crate::node::{NameType, Node};
+use crate::node::Node;
 use crate::process::Process;
 use crate::rpc::Raise;
 
@@ -19,16 +19,18 @@ pub(super) fn register(node: &Node) {
     });
     // What `erlang:disconnect_node/1` is made of; Elixir and older programs call it by itself.
     node.register_function(m, "disconnect", |me, (name,): (Term,)| async move {
-        match name {
-            Term::Atom(name) => Ok(me.node().disconnect(name.as_str()).await),
-            _ => Ok(false),
+        if let Some(ignored) = ignored(&me.node()) {
+            return Ok(ignored);
         }
+        Ok(match name {
+            Term::Atom(name) => Term::from(me.node().disconnect(name.as_str()).await),
+            _ => Term::from(false),
+        })
     });
-    node.register_function(m, "longnames", |me, ()| async move {
-        Ok(me.node().config().name_type == NameType::Long)
-    });
-    node.register_function(m, "nodename", |me, ()| async move { Ok(own_name(&me.node())) });
     node.register_function(m, "allow", |me, (nodes,): (Term,)| async move {
+        if let Some(ignored) = ignored(&me.node()) {
+            return Ok(ignored);
+        }
         let names = nodes.as_list().and_then(|nodes| {
             nodes.iter().map(|node| Some(node.as_atom()?.as_str().to_owned())).collect()
         });
@@ -37,6 +39,9 @@ pub(super) fn register(node: &Node) {
         Ok(atom("ok"))
     });
     node.register_function(m, "allowed", |me, ()| async move {
+        if let Some(ignored) = ignored(&me.node()) {
+            return Ok(ignored);
+        }
         let names = me.node().allowed().await;
         let names: Result<Vec<Term>, Raise> =
             names.iter().map(|name| Ok(Term::Atom(Atom::new(name)?))).collect();
@@ -69,6 +74,9 @@ fn monitor_nodes(me: &Process, flag: &Term, options: &Term) -> Term {
 
 async fn connect(me: &Process, name: &Atom, hidden: bool) -> Value {
     let node = me.node();
+    if let Some(ignored) = ignored(&node) {
+        return Ok(ignored);
+    }
     if node.name().as_ref() == Some(name) {
         return Ok(atom("true"));
     }

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use krarup_transport::handshake::{
     Accept, AcceptorConfig, Challenge, Cookie, Decision as Verdict, Flags, InitiatorConfig,
-    LengthPrefix, LocalName, NameError, NameMode, NodeName, Timeouts,
+    LengthPrefix, LocalName, NameError, NodeName, Timeouts,
 };
 use krarup_transport::io::SocketOptions;
 use krarup_transport::term::Atom;
 
 use super::KernelShard;
 use crate::net_kernel::{AttemptId, ConnectError, Decision};
-use crate::node::NameType;
 use crate::shard::connect::{self, Leash};
 
 impl KernelShard {
@@ -50,13 +49,23 @@ impl KernelShard {
         leash: &Rc<Leash>,
         attempt: &mut Option<AttemptId>,
     ) -> Verdict {
-        let Ok((name, creation)) = connect::fresh_name(host) else { return Verdict::NotAllowed };
-        match self.decide(&name, leash, attempt) {
-            Verdict::Accept(Accept::Ok, cookie) => {
+        let known = self.naming.given.borrow_mut().take(host);
+        let is_known = known.is_some();
+        let fresh = || connect::fresh_name(host).ok();
+        let Some((name, creation)) = known.or_else(fresh) else { return Verdict::NotAllowed };
+        match (self.decide(&name, leash, attempt), *attempt) {
+            (Verdict::Accept(Accept::Ok, cookie), Some(id)) => {
+                let mut given = self.naming.given.borrow_mut();
+                given.offer(id, name.clone(), creation, is_known);
                 Verdict::Accept(Accept::Named { name, creation }, cookie)
             }
             // A name of 64 random bits is not taken; whoever has it keeps it.
-            _ => Verdict::NotAllowed,
+            _ => {
+                if is_known {
+                    self.naming.given.borrow_mut().give_back(name, creation);
+                }
+                Verdict::NotAllowed
+            }
         }
     }
 
@@ -67,10 +76,11 @@ impl KernelShard {
     pub(in crate::shard) fn acceptor_config(&self) -> Option<AcceptorConfig> {
         let life = self.life.borrow();
         let life = life.as_ref()?;
+        let (name, creation) = life.own.as_ref()?;
         Some(AcceptorConfig {
-            local: life.name.clone(),
-            creation: life.creation,
-            flags: self.flags(!self.config.hidden),
+            local: name.clone(),
+            creation: *creation,
+            flags: self.flags(!life.hidden),
             challenge: connect::fresh_challenge().ok()?,
             timeouts: self.timeouts(),
             prefix: LengthPrefix::Two,
@@ -86,10 +96,15 @@ impl KernelShard {
         let cookie = self.cookie_for(peer.as_str())?;
         let life = self.life.borrow();
         let life = life.as_ref()?;
+        let local = match (&life.own, &life.host_to_be_named_on) {
+            (Some((name, creation)), _) => LocalName::Named(name.clone(), *creation),
+            (None, Some(host)) => LocalName::AskFor { host: host.clone() },
+            (None, None) => return None,
+        };
         Some(InitiatorConfig {
-            local: LocalName::Named(life.name.clone(), life.creation),
+            local,
             peer,
-            flags: self.flags(!self.config.hidden && !hidden),
+            flags: self.flags(!life.hidden && !hidden),
             cookie,
             challenge: connect::fresh_challenge().ok()?,
             timeouts: self.timeouts(),
@@ -141,11 +156,8 @@ impl KernelShard {
     pub(in crate::shard) fn check_peer_name(&self, node: &Atom) -> Result<NodeName, ConnectError> {
         let wrong = |error: NameError| ConnectError::Name(error.to_string());
         let name = NodeName::parse(node.as_str()).map_err(wrong)?;
-        let mode = match self.config.name_type {
-            NameType::Long => NameMode::Long,
-            NameType::Short => NameMode::Short,
-        };
-        name.check_mode(mode).map_err(wrong)?;
+        let mode = self.life.borrow().as_ref().map(|life| life.mode);
+        name.check_mode(mode.ok_or(ConnectError::NotAlive)?).map_err(wrong)?;
         Ok(name)
     }
 }

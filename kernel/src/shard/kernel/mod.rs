@@ -4,6 +4,7 @@
 //! node's handle. It never sits on the data path.
 
 mod handshakes;
+mod life;
 mod names;
 mod ticks;
 
@@ -15,10 +16,11 @@ use std::time::Instant;
 
 use futures_channel::oneshot;
 use krarup_transport::fabric::SessionId;
-use krarup_transport::handshake::{Challenge, NodeName};
-use krarup_transport::io::{Listener, PeerAddress, sleep};
-use krarup_transport::term::{Atom, Creation};
+use krarup_transport::handshake::Challenge;
+use krarup_transport::io::{PeerAddress, sleep};
+use krarup_transport::term::Atom;
 
+use self::life::Naming;
 use self::names::{NameBarrier, Spread};
 use super::bundle::{Bundle, LinkId};
 use super::connect::{self, Leash};
@@ -33,7 +35,7 @@ use crate::net_kernel::{
     NodeInfo, NodeType, Order, PeerLink, SystemError, Ticktime, WaiterId,
 };
 use crate::node::{AutoConnect, NodeConfig};
-use crate::process::ProcessId;
+use crate::process::{Identity, ProcessId};
 
 /// Sockets that have not proven the cookie; beyond it the oldest is closed. It lets in a cluster
 /// whose nodes all start at once, each with a first link and a lane.
@@ -42,16 +44,7 @@ const STRANGERS_MAX: usize = 1024;
 /// Lines a second about connections that were refused, each for a reason of its own.
 const REFUSAL_LINES_MAX: u32 = 100;
 
-/// What a node is while it is alive.
-pub(crate) struct Life {
-    pub(crate) name: NodeName,
-    pub(crate) creation: Creation,
-    pub(crate) cookies: Cookies,
-    /// The port it accepts connections on.
-    pub(crate) port: u16,
-    /// The Unix socket it accepts joins on, by its name without the leading NUL; empty for none.
-    pub(crate) unix_name: Vec<u8>,
-}
+pub(crate) use self::life::Life;
 
 pub(crate) struct KernelShard {
     shard: RefCell<std::rc::Weak<Shard>>,
@@ -84,6 +77,7 @@ pub(crate) struct KernelShard {
     peer_ports: RefCell<HashMap<String, u16>>,
     /// Nodes that were up once, for [`AutoConnect::Once`].
     barred: RefCell<HashSet<Atom>>,
+    naming: Naming,
     pub(in crate::shard) ticktime: RefCell<Ticktime>,
     carrying_out: Cell<bool>,
     expiry_armed: Cell<bool>,
@@ -130,6 +124,7 @@ impl KernelShard {
             name_barriers: RefCell::default(),
             next_name_barrier: Cell::new(0),
             barred: RefCell::default(),
+            naming: Naming::default(),
             carrying_out: Cell::new(false),
             expiry_armed: Cell::new(false),
         }
@@ -138,44 +133,6 @@ impl KernelShard {
     /// Tells the kernel which shard it runs on.
     pub(in crate::shard) fn attach(&self, shard: &Rc<Shard>) {
         self.shard.replace(Rc::downgrade(shard));
-    }
-
-    /// Lets others connect from now on.
-    pub(crate) fn begin_life(
-        self: &Rc<Self>,
-        life: Life,
-        listeners: impl IntoIterator<Item = Listener>,
-    ) {
-        if let Ok(name) = Atom::new(life.name.as_str()) {
-            self.with(|machine| machine.start(name));
-        }
-        self.life.replace(Some(life));
-        for listener in listeners {
-            let leash = Rc::<Leash>::default();
-            self.accepting.borrow_mut().push(Rc::clone(&leash));
-            glommio::spawn_local(connect::accept(Rc::clone(self), listener, leash)).detach();
-        }
-    }
-
-    /// Accepts nobody any more and closes every link; [`KernelShard::is_quiet`] says when the last
-    /// is gone.
-    pub(crate) fn end_life(self: &Rc<Self>) {
-        for accepting in self.accepting.take() {
-            accepting.pull();
-        }
-        for stranger in self.strangers.take() {
-            stranger.pull();
-        }
-        self.life.replace(None);
-        self.with(NetKernel::stop);
-    }
-
-    pub(crate) fn is_alive(&self) -> bool {
-        self.life.borrow().is_some()
-    }
-
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.machine.borrow().is_quiet()
     }
 
     /// Calls the machine and carries out what follows.
@@ -211,6 +168,7 @@ impl KernelShard {
                 glommio::spawn_local(dial).detach();
             }
             Action::Abort { attempt } => {
+                self.naming.given.borrow_mut().failed(attempt);
                 self.finished.borrow_mut().remove(&attempt);
                 let leash = self.attempts.borrow_mut().remove(&attempt);
                 if let Some(leash) = leash {
@@ -219,6 +177,7 @@ impl KernelShard {
             }
             Action::Attach { attempt, connection, node } => {
                 self.attempts.borrow_mut().remove(&attempt);
+                self.naming.given.borrow_mut().accepted(attempt, &node);
                 let finished = self.finished.borrow_mut().remove(&attempt);
                 if let Some(finished) = finished {
                     self.attach_links(&shard, connection, &node, finished);
@@ -270,7 +229,7 @@ impl KernelShard {
     }
 
     /// One line per change of state.
-    fn log(&self, order: &Order) {
+    fn log(self: &Rc<Self>, order: &Order) {
         match order {
             Order::NodeUp { node, node_type, .. } => {
                 tracing::info!(%node, ?node_type, "nodeup");
@@ -280,6 +239,7 @@ impl KernelShard {
                     self.barred.borrow_mut().insert(node.clone());
                 }
                 tracing::info!(%node, %reason, "nodedown");
+                self.names_after(node);
             }
             Order::RouteUp { .. } | Order::RouteDown { .. } => {}
         }
@@ -390,8 +350,12 @@ impl KernelShard {
         hidden: bool,
         done: oneshot::Sender<Result<(), ConnectError>>,
     ) {
+        let Some(done) = self.in_turn(node, hidden, done) else { return };
         let waiter = self.waiter(Waiter::Connect(done));
         self.with(|machine| machine.connect(node, hidden, Some(waiter)));
+        if !self.machine.borrow().knows(node) {
+            self.not_named_by(node);
+        }
     }
 
     /// As [`KernelShard::connect`], for whoever first uses a node that is not connected.
@@ -432,8 +396,9 @@ impl KernelShard {
     /// Looks at the cookies, or changes them, while the node is alive.
     pub(crate) fn with_cookies<T>(&self, call: impl FnOnce(&str, &mut Cookies) -> T) -> Option<T> {
         let mut life = self.life.borrow_mut();
-        let Life { name, cookies, .. } = life.as_mut()?;
-        Some(call(name.as_str(), cookies))
+        let Life { own, cookies, .. } = life.as_mut()?;
+        let name = own.as_ref().map_or(Identity::NOBODY, |(name, _)| name.as_str());
+        Some(call(name, cookies))
     }
 
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
@@ -483,6 +448,7 @@ impl KernelShard {
     }
 
     pub(in crate::shard) fn attempt_failed(self: &Rc<Self>, attempt: AttemptId, why: ConnectError) {
+        self.naming.given.borrow_mut().failed(attempt);
         self.attempts.borrow_mut().remove(&attempt);
         self.with(|machine| machine.failed(attempt, why));
     }

@@ -3,13 +3,24 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use krarup_transport::dist::TickConfig;
 use krarup_transport::io::sleep;
 
 use super::KernelShard;
-use crate::net_kernel::{NetTicktime, TickOrder, TicktimeChange};
+use crate::net_kernel::{NetTicktime, TickOrder, Ticktime, TicktimeChange};
 use crate::shard::{Shard, ShardMessage};
 
 impl KernelShard {
+    /// Another life begins, with this tick time.
+    pub(super) fn begin_ticks(self: &Rc<Self>, config: TickConfig) {
+        self.ticktime.replace(Ticktime::new(config));
+        let Some(shard) = self.shard.borrow().upgrade() else { return };
+        for other in 0..shard.count {
+            let obey = move |shard: &Rc<Shard>| shard.obey_ticktime(TickOrder::Install(config));
+            shard.tell(other, ShardMessage::Run(Box::new(obey)));
+        }
+    }
+
     /// The tick time, or the one it changes to.
     pub(crate) fn net_ticktime(&self) -> NetTicktime {
         self.ticktime.borrow().get()
