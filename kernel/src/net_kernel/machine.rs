@@ -229,6 +229,7 @@ impl NetKernel {
                     self.actions.push_back(Action::Abort { attempt });
                 }
                 efforts.held.clear();
+                efforts.replacing = None;
                 efforts.awaits_peer = None;
                 waiters.append(&mut efforts.waiters);
             }
@@ -355,17 +356,18 @@ impl NetKernel {
     /// An `alive` attempt proved the cookie: the old link gives way now, the acknowledgement waits
     /// for [`Action::Acknowledge`].
     pub fn verified(&mut self, attempt: AttemptId) {
-        let Some(node) = self.attempts.get(&attempt) else { return };
-        let Some(peer) = self.peers.get_mut(node) else { return };
+        let Some(node) = self.attempts.get(&attempt).cloned() else { return };
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        // Whoever starts anew has given up what it had begun before.
         let efforts = peer.efforts.get_or_insert_default();
-        if let Some(settling) = efforts.settling.take() {
-            self.attempts.remove(&settling);
-            self.actions.push_back(Action::Abort { attempt: settling });
+        let ready = efforts.ready.as_ref().map(|(ready, _)| *ready);
+        let previous = efforts.replacing.filter(|previous| *previous != attempt);
+        for given_up in efforts.settling.into_iter().chain(ready).chain(previous) {
+            self.abort(given_up);
         }
+        let Some(peer) = self.peers.get_mut(&node) else { return };
         if let Some(connection) = &mut peer.connection {
-            if let Some(previous) = efforts.replacing.replace(attempt) {
-                self.actions.push_back(Action::Abort { attempt: previous });
-            }
+            peer.efforts.get_or_insert_default().replacing = Some(attempt);
             Self::close(&mut self.actions, connection, NodeDownReason::WaitPending);
         } else {
             self.actions.push_back(Action::Acknowledge { attempt });
@@ -386,22 +388,22 @@ impl NetKernel {
         let is_late =
             peer.is_settling() || peer.connection.as_ref().is_some_and(Connection::is_coming);
         if is_late {
-            self.forget_attempt(attempt);
-            self.actions.push_back(Action::Abort { attempt });
+            self.abort(attempt);
             return;
         }
         let efforts = peer.efforts.get_or_insert_default();
         efforts.awaits_peer = None;
+        // One that is ready is of the past as well: the peer has begun another one since.
+        let ready = efforts.ready.as_ref().map(|(ready, _)| *ready);
         let others: Vec<AttemptId> = efforts
             .outbound
-            .iter()
-            .chain(&efforts.inbound)
-            .filter(|id| **id != attempt)
-            .copied()
+            .into_iter()
+            .chain(efforts.inbound.iter().copied())
+            .chain(ready)
+            .filter(|id| *id != attempt)
             .collect();
         for other in others {
-            self.forget_attempt(other);
-            self.actions.push_back(Action::Abort { attempt: other });
+            self.abort(other);
         }
         self.forget_attempt(attempt);
         self.attempts.insert(attempt, node.clone());
@@ -427,11 +429,7 @@ impl NetKernel {
         efforts.settling = None;
         match &peer.connection {
             None => self.raise(&node, attempt, link),
-            Some(_) => {
-                if let Some((previous, _)) = efforts.ready.replace((attempt, link)) {
-                    self.actions.push_back(Action::Abort { attempt: previous });
-                }
-            }
+            Some(_) => efforts.ready = Some((attempt, link)),
         }
     }
 
@@ -649,6 +647,12 @@ impl NetKernel {
         if peer.connection.is_none() && peer.efforts.is_none() {
             self.peers.remove(node);
         }
+    }
+
+    /// Ends an attempt.
+    fn abort(&mut self, attempt: AttemptId) {
+        self.forget_attempt(attempt);
+        self.actions.push_back(Action::Abort { attempt });
     }
 
     /// Drops an attempt from the tables; true when it was ours.

@@ -411,6 +411,21 @@ fn stopping_ends_every_link_and_refuses_newcomers() {
 }
 
 #[test]
+fn nothing_replaces_a_link_that_ends_with_the_life() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let id = bring_up(&mut kernel, &node);
+    let (attempt, _) = kernel.inbound(&node);
+    kernel.verified(attempt);
+    kernel.stop(&NodeDownReason::NetKernelTerminated);
+    let actions = drain(&mut kernel);
+    assert!(matches!(actions[..], [Action::CloseLink { .. }, Action::Abort { .. }]), "{actions:?}");
+    kernel.link_down(id, NodeDownReason::NetKernelTerminated);
+    assert!(settle_down(&mut kernel).is_empty());
+    assert!(kernel.is_at_rest(), "{kernel:?}");
+}
+
+#[test]
 fn whoever_was_allowed_is_forgotten_with_the_life() {
     let mut kernel = machine(1);
     kernel.allow(["x@h".into()]);
@@ -491,4 +506,45 @@ fn what_settles_while_the_last_connection_goes_down_comes_up_after_it() {
     settle_down(&mut kernel);
     kernel.failed(attempt, ConnectError::GivenUp);
     assert_eq!(drain(&mut kernel), [not_connected(3, ConnectError::GivenUp)]);
+}
+
+#[test]
+fn of_several_that_settle_while_a_connection_goes_down_the_last_one_comes_up() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let first = bring_up(&mut kernel, &node);
+    kernel.link_down(first, NodeDownReason::ConnectionClosed);
+    let (given_up, _) = kernel.inbound(&node);
+    kernel.established(given_up, peer());
+    let (last, _) = kernel.inbound(&node);
+    kernel.asks(last);
+    let unrouting = drain(&mut kernel);
+    let won = [Action::Abort { attempt: given_up }, Action::Acknowledge { attempt: last }];
+    assert_eq!(unrouting[1..], won);
+    kernel.established(last, peer());
+    let mourning = acknowledge(&mut kernel, &unrouting, 1);
+    let after = acknowledge(&mut kernel, &mourning, 1);
+    assert!(matches!(after[0], Action::Attach { attempt, .. } if attempt == last), "{after:?}");
+    let announcing = acknowledge(&mut kernel, &after, 1);
+    acknowledge(&mut kernel, &announcing, 1);
+    assert!(kernel.is_at_rest(), "{kernel:?}");
+}
+
+#[test]
+fn of_several_that_replace_a_link_the_last_one_does() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let first = bring_up(&mut kernel, &node);
+    let (given_up, _) = kernel.inbound(&node);
+    let (last, _) = kernel.inbound(&node);
+    kernel.verified(given_up);
+    kernel.verified(last);
+    let actions = drain(&mut kernel);
+    assert!(matches!(actions[..], [Action::CloseLink { .. }, Action::Abort { attempt }]
+        if attempt == given_up));
+    kernel.link_down(first, NodeDownReason::WaitPending);
+    assert_eq!(settle_down(&mut kernel), [Action::Acknowledge { attempt: last }]);
+    kernel.established(last, peer());
+    settle_up(&mut kernel);
+    assert!(kernel.is_at_rest(), "{kernel:?}");
 }

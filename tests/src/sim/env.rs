@@ -1,6 +1,8 @@
 //! What all simulated nodes share: the time, the network, the randomness and the truth.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use krarup_transport::fabric::{Refusal, SessionEnd};
@@ -8,11 +10,20 @@ use krarup_transport::fabric::{Refusal, SessionEnd};
 use super::mesh::LaneKey;
 use super::net::{ConnId, DialId, Network, Owner};
 use super::oracle::Oracle;
-use super::plan::Weather;
+use super::plan::{Plan, Weather};
+use super::policy::Claims;
 use super::rng::Rng;
+use super::silence::{ClusterChange, ClusterTicks};
+use super::waiters::Waiters;
 
 /// Bytes that payloads are cut from.
 const NOISE_BYTES: usize = 64 << 10;
+
+/// Lines of a story that are kept.
+const STORY_LINES_MAX: usize = 40;
+
+/// The last of what happened in a run, for whoever holds it when that fails.
+pub(super) type Story = Rc<RefCell<VecDeque<String>>>;
 
 /// Something that happens at its time.
 #[derive(Clone, Debug)]
@@ -29,6 +40,12 @@ pub(super) enum Event {
     Phase,
     /// Nodes connect to those that they are not connected to, in this round.
     Retry(u32),
+    /// Somebody at a node wants it to be connected to another one.
+    Connect { node: usize, other: usize, hidden: bool },
+    /// Two nodes were parted, and should have found out if they still are.
+    Parted(usize, usize),
+    /// All have settled: those who may connect to each other do so at once.
+    Duel,
     /// Nobody sends anything new.
     Quiet,
 }
@@ -42,6 +59,8 @@ pub(super) enum Wake {
     Accepted(ConnId),
     /// A dial ended: with a connection, or refused.
     Dialled(DialId, Option<ConnId>),
+    /// Somebody changes the tick time.
+    Ticktime(ClusterChange),
     /// The kernel shard looks at the time.
     Kernel,
     /// A shard looks at the time.
@@ -60,6 +79,9 @@ pub(super) struct Env {
     pub(super) rng: Rng,
     pub(super) net: Network,
     pub(super) oracle: Oracle,
+    pub(super) claims: Claims,
+    pub(super) waiters: Waiters,
+    pub(super) ticks: ClusterTicks,
     queue: BTreeMap<(Duration, u64), Event>,
     scheduled: u64,
     /// Node whose process does not run, until when.
@@ -81,6 +103,8 @@ pub(super) struct Env {
     pub(super) ends: BTreeMap<String, u64>,
     /// Whether to print what sessions and faults do.
     tells: bool,
+    /// The last of what would be printed.
+    story: Option<Story>,
     /// A hash of all that happened, in order: two runs of one seed must agree.
     pub(super) fingerprint: u64,
     pub(super) events: u64,
@@ -88,7 +112,7 @@ pub(super) struct Env {
 }
 
 impl Env {
-    pub(super) fn new(mut rng: Rng, weather: Weather) -> Env {
+    pub(super) fn new(mut rng: Rng, plan: &Plan, story: Option<Story>) -> Env {
         let noise = (0..NOISE_BYTES / 8).flat_map(|_| rng.any().to_le_bytes()).collect();
         Env {
             start: Instant::now(),
@@ -96,6 +120,9 @@ impl Env {
             rng,
             net: Network::default(),
             oracle: Oracle::default(),
+            claims: Claims::default(),
+            waiters: Waiters::default(),
+            ticks: ClusterTicks::new(plan.tick),
             queue: BTreeMap::new(),
             scheduled: 0,
             stopped: BTreeMap::new(),
@@ -104,10 +131,11 @@ impl Env {
             quiet: false,
             budget: 0,
             break_next_join: false,
-            weather,
+            weather: plan.weather,
             noise,
             ends: BTreeMap::new(),
             tells: std::env::var_os("KRARUP_SIM_TRACE").is_some(),
+            story,
             fingerprint: 0,
             events: 0,
             number: 0,
@@ -204,10 +232,21 @@ impl Env {
         }
     }
 
-    /// Prints a line of the run's story, if that is wished for.
+    /// Prints a line of the run's story, or keeps it, if that is wished for.
     pub(super) fn tell(&self, line: impl FnOnce() -> String) {
+        if !self.tells && self.story.is_none() {
+            return;
+        }
+        let line = format!("{:>14.6} {}", self.now.as_secs_f64(), line());
         if self.tells {
-            println!("{:>14.6} {}", self.now.as_secs_f64(), line());
+            println!("{line}");
+        }
+        if let Some(story) = &self.story {
+            let mut story = story.borrow_mut();
+            if story.len() == STORY_LINES_MAX {
+                story.pop_front();
+            }
+            story.push_back(line);
         }
     }
 

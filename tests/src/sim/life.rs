@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use krarup::net_kernel::{Action, AttemptId, ConnectionId, NetKernel, NodeDownReason, Order};
+use krarup::net_kernel::{
+    Action, AttemptId, ConnectionId, NetKernel, NodeDownReason, Order, Ticktime,
+};
 use krarup_transport::dist::TickConfig;
 use krarup_transport::fabric::{Epoch, LaneConfig, LaneId, Session};
 use krarup_transport::handshake::Challenge;
@@ -15,11 +17,13 @@ use krarup_transport::term::{Atom, Creation};
 
 use super::env::{Env, Event, Wake};
 use super::mesh::{Item, LaneKey, Mesh, NewLane, Route};
-use super::net::{Address, ConnId, DialId, Owner};
+use super::net::{ConnId, DialId, Owner};
 use super::plan::Plan;
+use super::policy::Policy;
 use super::sessions::Bundle;
 use super::setup::{Dialling, Ready, Setup, Socket};
 use super::shard::Shard;
+use super::waiters::SETUP_TIME;
 
 /// A life's creation says which it is.
 const CREATION_FIRST: u32 = 100;
@@ -28,6 +32,8 @@ pub(super) struct Life {
     pub(super) owner: Owner,
     pub(super) plan: Rc<Plan>,
     pub(super) kernel: NetKernel,
+    pub(super) policy: Policy,
+    pub(super) ticktime: Ticktime,
     pub(super) challenges: Vec<Challenge>,
     /// Sockets on the kernel's shard.
     pub(super) sockets: BTreeMap<ConnId, Socket>,
@@ -39,8 +45,10 @@ pub(super) struct Life {
     /// Sockets that lanes have.
     pub(super) lane_sockets: BTreeMap<ConnId, (usize, LaneKey)>,
     pub(super) port: u16,
-    alarm: Option<Duration>,
-    stopping: bool,
+    pub(super) alarm: Option<Duration>,
+    pub(super) stopping: bool,
+    /// The last connect was to be hidden.
+    pub(super) wants_hidden: bool,
 }
 
 impl Life {
@@ -48,34 +56,30 @@ impl Life {
         let spec = &plan.specs[owner.node];
         // A node's next life may get the port of the last one.
         let port = 4000 + owner.node as u16 * 10 + (env.rng.below(2) as u16);
-        env.net.listeners.insert(Address::Tcp { node: owner.node, port }, owner);
-        if spec.unix {
-            let address = Address::Unix { host: spec.host, name: spec.unix_name() };
-            env.net.listeners.insert(address, owner);
-        }
-        env.ports.insert(owner.node, port);
-        let mut kernel = NetKernel::new(spec.shards, Duration::from_secs(7));
+        let mut kernel = NetKernel::new(spec.shards, SETUP_TIME);
         kernel.start(spec.atom.clone());
         let shards = (0..spec.shards).map(|shard| Shard::new(plan, owner, shard)).collect();
-        for shard in 0..spec.shards {
-            env.wake(owner, Wake::Send(shard));
-        }
-        Life {
+        let mut life = Life {
             owner,
             plan: Rc::clone(plan),
             kernel,
+            policy: Policy::new(&plan.cookie),
+            ticktime: env.ticktime_of_new(owner),
             challenges: Vec::new(),
             sockets: BTreeMap::new(),
             dials: BTreeMap::new(),
             ready: BTreeMap::new(),
             bundles: BTreeMap::new(),
             shards,
-            mesh: Mesh::new(spec.shards),
+            mesh: Mesh::new(spec.shards, plan.mesh_delays),
             lane_sockets: BTreeMap::new(),
             port,
             alarm: None,
             stopping: false,
-        }
+            wants_hidden: false,
+        };
+        life.listen(env);
+        life
     }
 
     pub(super) fn creation(&self) -> Creation {
@@ -97,6 +101,7 @@ impl Life {
             }
             // An earlier alarm was set meanwhile, and came.
             Wake::Kernel => {}
+            Wake::Ticktime(change) => self.set_ticktime(env, change),
             Wake::Clock(shard) => self.clock(env, shard),
             Wake::Mesh(from, to) => {
                 while let Some(item) = self.mesh.pop(env.now, from, to) {
@@ -141,12 +146,14 @@ impl Life {
                 self.look_whether_over(connection);
             }
             Item::Order { barrier, order, route } => {
+                self.compare_nodes(&order);
                 self.shards[shard].order(env, &self.plan, order, route);
                 self.tell_kernel(env, shard, Item::Acknowledged(barrier));
             }
             Item::Flush(connection) => {
                 self.tell_kernel(env, shard, Item::Drained(connection));
             }
+            Item::Ticks(order) => self.order_ticks(env, shard, order),
             Item::Attach(new) => self.shards[shard].attach(env, *new),
             Item::StartReading(connection) => self.start_reading(env, shard, connection),
             Item::Resume { lane, epoch, socket, peer_received, leftover } => {
@@ -162,11 +169,31 @@ impl Life {
         }
     }
 
+    /// A shard that is told of a node finds it in `nodes()` from `nodeup` on, and does not find it
+    /// any more at `nodedown`.
+    fn compare_nodes(&self, order: &Order) {
+        let nodes = self.kernel.nodes();
+        let row = |id: &ConnectionId| nodes.iter().find(|row| row.connection == *id);
+        match order {
+            Order::NodeUp { node, connection, node_type, connection_id } => {
+                let found = row(connection);
+                let shown = found.map(|row| (&row.name, row.node_type, row.connection_id));
+                assert_eq!(shown, Some((node, *node_type, *connection_id)), "{:?}", self.kernel);
+            }
+            Order::RouteUp { connection, .. }
+            | Order::RouteDown { connection, .. }
+            | Order::NodeDown { connection, .. } => assert_eq!(row(connection), None, "{order:?}"),
+        }
+    }
+
     /// Carries out what the machines have decided.
     pub(super) fn obey(&mut self, env: &mut Env) {
         loop {
             if let Some(action) = self.kernel.next_action() {
                 self.act(env, action);
+                continue;
+            }
+            if self.obey_ticktime(env) {
                 continue;
             }
             let next = self.bundles.iter_mut().find_map(|(connection, bundle)| {
@@ -179,9 +206,12 @@ impl Life {
         }
     }
 
-    fn act(&mut self, env: &mut Env, action: Action) {
+    pub(super) fn act(&mut self, env: &mut Env, action: Action) {
         match action {
-            Action::Dial { attempt, node, .. } => self.dial_node(env, attempt, &node),
+            Action::Dial { attempt, node, hidden } => {
+                assert_eq!(hidden, self.wants_hidden, "as whoever began it wants");
+                self.dial_node(env, attempt, &node, hidden);
+            }
             Action::Abort { attempt } => self.abort(env, attempt),
             Action::Attach { attempt, connection, node } => {
                 self.attach(env, attempt, connection, &node);
@@ -212,7 +242,8 @@ impl Life {
                 }
             }
             Action::Acknowledge { attempt } => self.acknowledge(env, attempt),
-            Action::Connected { .. } | Action::Disconnected { .. } => {}
+            Action::Connected { waiter, result } => self.tell_connected(env, waiter, &result),
+            Action::Disconnected { waiter, was_up } => self.tell_disconnected(env, waiter, was_up),
         }
     }
 
@@ -228,7 +259,7 @@ impl Life {
             panic!("an attempt that is established is ready");
         };
         let Ready { settled, credentials, peer, sockets } = ready;
-        let session = Session::new(&settled, self.plan.tick.ticktime(), env.instant());
+        let session = Session::new(&settled, self.ticktime.config().ticktime(), env.instant());
         env.oracle.raised(session.id(), self.owner);
         let count = self.shards.len();
         let lanes: Vec<(LaneId, usize)> =
@@ -244,7 +275,7 @@ impl Life {
             let key = (connection, *lane);
             self.lane_sockets.insert(conn, (*shard, key));
             let first_link = lane.0 == 0 && settled.lane0_on_first_link;
-            let tick = self.plan.tick;
+            let tick = self.ticktime.config();
             let new = NewLane {
                 lane: key,
                 epoch: Epoch(if first_link { 0 } else { 1 }),
@@ -292,51 +323,13 @@ impl Life {
         self.kernel.link_down(connection, reason);
     }
 
-    /// Connects to a node, unless it is connected.
-    pub(super) fn connect(&mut self, env: &mut Env, node: usize) {
-        let atom = self.plan.specs[node].atom.clone();
-        self.kernel.connect(&atom, false, None);
-        self.obey(env);
-        self.arm(env);
-    }
-
-    pub(super) fn disconnect(&mut self, env: &mut Env, node: usize) {
-        let atom = self.plan.specs[node].atom.clone();
-        self.kernel.disconnect(&atom, None);
-        self.obey(env);
-        self.arm(env);
-    }
-
-    /// Ends all connections; the life is over when [`Life::is_quiet`].
-    pub(super) fn stop(&mut self, env: &mut Env) {
-        if std::mem::replace(&mut self.stopping, true) {
-            return;
-        }
-        self.kernel.stop(&NodeDownReason::NetKernelTerminated);
-        // The order in which it goes through its nodes is not the same in every run.
-        let mut actions: Vec<Action> = std::iter::from_fn(|| self.kernel.next_action()).collect();
-        actions.sort_by_key(|action| format!("{action:?}"));
-        for action in actions {
-            self.act(env, action);
-        }
-        self.obey(env);
-        self.arm(env);
-    }
-
-    pub(super) fn has_stopped(&self) -> bool {
-        self.stopping && self.kernel.is_quiet()
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping
-    }
-
     /// Makes sure that the kernel looks at the time when something is due.
-    fn arm(&mut self, env: &mut Env) {
+    pub(super) fn arm(&mut self, env: &mut Env) {
         let sockets = self.sockets.values().filter_map(Socket::deadline);
         let dials = self.dials.values().filter_map(Dialling::deadline);
         let bundles = self.bundles.values().filter_map(Bundle::deadline);
-        let due = sockets.chain(dials).chain(bundles).chain(self.kernel.deadline()).min();
+        let due = sockets.chain(dials).chain(bundles).chain(self.kernel.deadline());
+        let due = due.chain(self.ticktime.deadline()).min();
         let Some(due) = due.map(|due| env.time_of(due)) else { return };
         if self.alarm.is_none_or(|alarm| due < alarm) {
             self.alarm = Some(due);
@@ -347,6 +340,7 @@ impl Life {
     fn expire(&mut self, env: &mut Env) {
         let now = env.instant();
         self.kernel.expire(now);
+        self.ticktime.expire(now);
         self.expire_setups(env);
         let due: Vec<ConnectionId> = self
             .bundles

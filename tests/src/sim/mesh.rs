@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use krarup::net_kernel::{BarrierId, ConnectionId, Order};
+use krarup::net_kernel::{BarrierId, ConnectionId, Order, TickOrder};
 use krarup_transport::dist::Control;
 use krarup_transport::fabric::{
     Broken, Epoch, Form, LaneConfig, LaneId, ProcessNumber, SessionId, SharedRun,
@@ -41,6 +41,7 @@ pub(super) enum Item {
         order: Order,
         route: Option<Route>,
     },
+    Ticks(TickOrder),
     Attach(Box<NewLane>),
     StartReading(ConnectionId),
     Resume {
@@ -131,6 +132,8 @@ pub(super) enum OutgoingForm {
 #[derive(Default)]
 pub(super) struct Mesh {
     shards: usize,
+    /// How long an item takes as a rule, and now and then, in µs.
+    delays: (u64, u64),
     queues: Vec<Queue>,
 }
 
@@ -141,15 +144,16 @@ struct Queue {
 }
 
 impl Mesh {
-    pub(super) fn new(shards: usize) -> Mesh {
+    pub(super) fn new(shards: usize, delays: (u64, u64)) -> Mesh {
         let queues = (0..shards * shards).map(|_| Queue::default()).collect();
-        Mesh { shards, queues }
+        Mesh { shards, delays, queues }
     }
 
     pub(super) fn push(&mut self, env: &mut Env, owner: Owner, from: usize, to: usize, item: Item) {
         let queue = &mut self.queues[from * self.shards + to];
         let slow = env.rng.chance(1, 50);
-        let delay = Duration::from_micros(env.rng.within(0..=if slow { 2000 } else { 30 }));
+        let (often, rarely) = self.delays;
+        let delay = Duration::from_micros(env.rng.within(0..=if slow { rarely } else { often }));
         queue.last = queue.last.max(env.now + delay);
         queue.items.push_back((queue.last, item));
         let at = queue.last;
@@ -161,6 +165,16 @@ impl Mesh {
         let queue = &mut self.queues[from * self.shards + to];
         let due = queue.items.front().is_some_and(|(at, _)| *at <= now);
         if due { queue.items.pop_front().map(|(_, item)| item) } else { None }
+    }
+
+    /// Wakes an owner for all that is under way, which was sent for another one.
+    pub(super) fn wake_all(&self, env: &mut Env, owner: Owner) {
+        for (index, queue) in self.queues.iter().enumerate() {
+            let (from, to) = (index / self.shards, index % self.shards);
+            for (at, _) in &queue.items {
+                env.at(*at, super::env::Event::Wake(owner, Wake::Mesh(from, to)));
+            }
+        }
     }
 
     /// Whether a shard has to stop reading its lanes.

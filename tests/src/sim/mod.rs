@@ -9,38 +9,55 @@
 //! * a process is told `nodeup` before the first and `nodedown` after the last signal of a node;
 //! * both ends of a lane agree on where its streams go on, and positions only grow;
 //! * no budget of memory is exceeded;
-//! * once nothing goes wrong any more every two nodes are connected again, and everything that was
-//!   accepted in a session that is up has arrived.
+//! * once nothing goes wrong any more every two nodes that may are connected again, and everything
+//!   that was accepted in a session that is up has arrived;
+//! * whoever waits for a connection or its end is answered once, in time, and truthfully;
+//! * no connection comes up that its two nodes do not allow, or with two cookies.
 //!
-//! In [`Weather::Gentle`] only connections break, and no session may end. A run that fails says its
+//! In [`Weather::Gentle`] only connections break, and no session may end. In [`Weather::Fickle`]
+//! there are few signals, and nodes connect, disconnect, stop, and change whom they allow and their
+//! cookies all the time. A run that fails says its
 //! seed; [`run`] with it does the same again.
 
+mod change;
+mod check;
+mod duel;
 mod env;
 mod life;
 mod mesh;
 mod net;
 mod oracle;
 mod plan;
+mod policy;
 mod rng;
 mod sessions;
 mod setup;
 mod shard;
+mod silence;
+mod table;
 mod traffic;
+mod waiters;
+mod wishes;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use env::{Env, Event};
+use duel::Before;
+use env::{Env, Event, Story};
 use life::Life;
 use net::Owner;
 use plan::Plan;
 pub use plan::Weather;
 use rng::Rng;
+use waiters::{ANSWER_TIME_MAX, SETUP_TIME};
 
 /// How often nodes try to connect to those they are not connected to.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long nodes try again, beside the time after which silence is noticed.
+const RETRY_TIME: Duration = Duration::from_secs(10);
 
 /// For how long signals are still sent after the last fault.
 const AFTERMATH: Duration = Duration::from_secs(3);
@@ -68,6 +85,12 @@ pub struct Report {
     pub resumes: u64,
     /// Sessions that ended, seen from either side.
     pub ends: u64,
+    /// Those who waited for a connection or its end and got it, and those who did not.
+    pub answers: (u64, u64),
+    /// Changes of the tick time of all nodes, and lanes that were given up for silence.
+    pub ticks: (u64, u64),
+    /// The longest that any of them waited, with a process that ran.
+    pub longest_wait: Duration,
     /// A hash of all that happened: the same for every run of one seed.
     pub fingerprint: u64,
 }
@@ -76,10 +99,13 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { nodes, time, events, signals: (sent, arrived), bytes, resumes, ends, .. } =
             self;
+        let (granted, denied) = self.answers;
         write!(
             formatter,
             "{nodes} nodes, {time:.1?}, {events} events, {arrived} of {sent} signals, {bytes} \
-             bytes, {resumes} resumes, {ends} ends"
+             bytes, {resumes} resumes, {ends} ends, {granted} wishes granted and {denied} not, \
+             {:.1?} at most, {} changes of the tick time, {} silent lanes",
+            self.longest_wait, self.ticks.0, self.ticks.1
         )
     }
 }
@@ -91,11 +117,32 @@ impl fmt::Display for Report {
 /// When something is not as it has to be.
 #[must_use]
 pub fn run(seed: u64, weather: Weather) -> Report {
+    run_telling(seed, weather, None)
+}
+
+/// The last of what happens in a run that fails, oldest first. It says again why it fails.
+pub fn story(seed: u64, weather: Weather) -> Vec<String> {
+    let story = Story::default();
+    let kept = Rc::clone(&story);
+    let _ = catch_unwind(AssertUnwindSafe(|| run_telling(seed, weather, Some(kept))));
+    story.take().into()
+}
+
+fn run_telling(seed: u64, weather: Weather, story: Option<Story>) -> Report {
     let mut rng = Rng::new(seed);
     let plan = Rc::new(Plan::new(&mut rng, weather));
     let nodes = plan.specs.iter().map(|_| Node::default()).collect();
-    let env = Env::new(rng, weather);
-    let mut world = World { env, plan, nodes, part: Part::Calm, rounds: 0 };
+    let env = Env::new(rng, &plan, story);
+    let mut world = World {
+        env,
+        plan,
+        nodes,
+        part: Part::Calm,
+        rounds: 0,
+        retries_end: Duration::MAX,
+        turn: 0,
+        before_duel: None,
+    };
     world.run();
     let World { env, plan, .. } = world;
     Report {
@@ -106,6 +153,9 @@ pub fn run(seed: u64, weather: Weather) -> Report {
         bytes: env.oracle.delivered_bytes,
         resumes: env.oracle.resumes,
         ends: env.ends.values().sum(),
+        answers: env.waiters.answered,
+        ticks: (env.ticks.changes, env.ticks.deaths),
+        longest_wait: env.waiters.longest,
         fingerprint: env.fingerprint,
     }
 }
@@ -116,6 +166,11 @@ struct World {
     nodes: Vec<Node>,
     part: Part,
     rounds: u32,
+    /// Nodes are not connected again from then on.
+    retries_end: Duration,
+    /// Counts the rounds of connects.
+    turn: u32,
+    before_duel: Option<Before>,
 }
 
 /// A node, whether or not it lives.
@@ -130,6 +185,8 @@ struct Node {
 enum Part {
     /// Nothing goes wrong; nodes connect, and in the end all must be well.
     Calm,
+    /// Nothing goes wrong; those who may connect to each other do so at once.
+    Duel,
     /// Faults, and signals all the time.
     Storm,
 }
@@ -149,26 +206,42 @@ impl World {
                     let life = self.nodes[owner.node].life.as_mut();
                     if let Some(life) = life.filter(|life| life.owner == owner) {
                         life.wake(&mut self.env, wake);
-                        let stopped = life.has_stopped();
-                        if stopped {
-                            self.end(owner.node);
-                        }
+                        self.look_whether_stopped(owner.node);
                     }
                 }
                 Event::Fault => self.fault(),
                 Event::Retry(round) if round == self.rounds && self.part == Part::Calm => {
-                    self.connect_all();
-                    self.env.after(RETRY_INTERVAL, Event::Retry(round));
+                    match self.plan.weather {
+                        Weather::Fickle => self.connect_in_turn(),
+                        Weather::Gentle | Weather::Wild => self.connect_all(),
+                    }
+                    if self.env.now < self.retries_end {
+                        self.env.after(RETRY_INTERVAL, Event::Retry(round));
+                    }
                 }
                 Event::Retry(_) => {}
+                Event::Connect { node, other, hidden } => self.connect_now(node, other, hidden, 1),
+                Event::Parted(a, b) => self.look_at_parted(a, b),
+                Event::Duel => self.begin_duel(),
                 Event::Quiet => self.env.quiet = true,
                 Event::Phase => {
                     if self.part == Part::Storm {
-                        let calm = self.plan.calm();
+                        let calm = self.calm();
                         self.begin_calm(calm);
                         continue;
                     }
+                    // As long as somebody may still be answered.
+                    if self.env.waits(ANSWER_TIME_MAX) {
+                        self.env.after(Duration::from_secs(1), Event::Phase);
+                        continue;
+                    }
                     self.check();
+                    self.check_duel();
+                    if self.part == Part::Calm && self.plan.weather == Weather::Fickle {
+                        self.part = Part::Duel;
+                        self.prepare_duel();
+                        continue;
+                    }
                     if self.rounds > self.plan.rounds {
                         return;
                     }
@@ -176,6 +249,15 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The time after which everything has settled when nothing goes wrong any more.
+    fn calm(&self) -> Duration {
+        let settles = match self.plan.weather {
+            Weather::Fickle => RETRY_TIME + SETUP_TIME * 3,
+            Weather::Gentle | Weather::Wild => Duration::from_secs(30),
+        };
+        self.env.longest_ticktime() * 2 + settles
     }
 
     fn begin_calm(&mut self, length: Duration) {
@@ -191,7 +273,15 @@ impl World {
                 None => self.start(node),
             }
         }
+        if self.plan.weather == Weather::Fickle && self.env.rng.chance(1, 2) {
+            self.reconcile();
+        }
         let start = self.env.now.max(self.env.heals_at());
+        // Who asks in vain has to be told before all is looked at.
+        self.retries_end = match self.plan.weather {
+            Weather::Fickle => start + self.env.longest_ticktime() * 2 + RETRY_TIME,
+            Weather::Gentle | Weather::Wild => Duration::MAX,
+        };
         self.env.after(Duration::ZERO, Event::Retry(self.rounds));
         self.env.at(start + AFTERMATH.min(length / 2), Event::Quiet);
         self.env.at(start + length, Event::Phase);
@@ -221,6 +311,7 @@ impl World {
         if let Some(life) = self.nodes[node].life.take() {
             self.env.tell(|| format!("{} is dead", life.owner));
             self.env.end_process(life.owner);
+            self.env.forget_waiters(life.owner);
             self.env.alive.remove(&life.owner);
             self.env.ports.remove(&node);
         }
@@ -233,9 +324,27 @@ impl World {
                     continue;
                 }
                 match &mut self.nodes[node].life {
-                    Some(life) if !life.is_stopping() => life.connect(&mut self.env, other),
+                    Some(life) if !life.is_stopping() => {
+                        life.connect(&mut self.env, other, false, 1)
+                    }
                     Some(_) => {}
                     None => self.start(node),
+                }
+            }
+        }
+    }
+
+    /// Every two nodes, one of them in one round and the other one in the next: two that call at
+    /// once may each wait for the other, of whom only one is allowed.
+    fn connect_in_turn(&mut self) {
+        self.turn += 1;
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].life.is_none() {
+                self.start(node);
+            }
+            for other in (0..self.nodes.len()).filter(|other| *other != node) {
+                if (node < other) == self.turn.is_multiple_of(2) {
+                    self.connect_now(node, other, false, 1);
                 }
             }
         }
@@ -249,6 +358,9 @@ impl World {
         let gap = self.env.rng.within(mean / 2..=mean * 3 / 2);
         self.env.after(Duration::from_micros(gap), Event::Fault);
         let weather = self.plan.weather;
+        if weather == Weather::Fickle {
+            return self.change();
+        }
         let kinds = if weather == Weather::Gentle { 10 } else { 20 };
         let node = self.env.rng.below(self.nodes.len());
         let other = self.env.rng.below(self.nodes.len());
@@ -264,8 +376,7 @@ impl World {
             9 | 10 => {
                 let most = if weather == Weather::Gentle { 300 } else { 10_000 };
                 let until = self.env.now + Duration::from_millis(self.env.rng.within(1..=most));
-                self.env.tell(|| format!("{node} is stopped until {until:?}"));
-                self.env.stopped.insert(node, until);
+                self.env.stop_process(node, until);
             }
             11 => self.end(node),
             12 => {
@@ -277,19 +388,17 @@ impl World {
             13 => {
                 if let Some(life) = &mut self.nodes[node].life {
                     life.stop(&mut self.env);
-                    if life.has_stopped() {
-                        self.end(node);
-                    }
+                    self.look_whether_stopped(node);
                 }
             }
             14 if node != other => {
                 if let Some(life) = &mut self.nodes[node].life {
-                    life.disconnect(&mut self.env, other);
+                    life.disconnect(&mut self.env, other, 1);
                 }
             }
             15..=19 => match &mut self.nodes[node].life {
                 Some(life) if node != other && !life.is_stopping() => {
-                    life.connect(&mut self.env, other);
+                    life.connect(&mut self.env, other, false, 1);
                 }
                 Some(_) => {}
                 None => self.start(node),
@@ -298,7 +407,7 @@ impl World {
         }
     }
 
-    fn break_connection(&mut self, silently: bool) {
+    pub(super) fn break_connection(&mut self, silently: bool) {
         let mut conns = self.env.live_conns();
         if silently && self.plan.weather == Weather::Gentle {
             // An initiator whose proof is lost without a word may find out later than its acceptor
@@ -314,54 +423,5 @@ impl World {
         } else {
             self.env.reset(conn);
         }
-    }
-
-    /// All has been well for long enough: whatever still is not will never be.
-    fn check(&mut self) {
-        let count = self.nodes.len();
-        let mut sessions = BTreeSet::new();
-        let lives: BTreeMap<usize, &Life> = self
-            .nodes
-            .iter()
-            .enumerate()
-            .filter_map(|(i, n)| Some((i, n.life.as_ref()?)))
-            .collect();
-        assert_eq!(lives.len(), count, "all nodes live");
-        for (node, life) in &lives {
-            for other in (0..count).filter(|other| other != node) {
-                let route = life.shards[0].routes.get(&other);
-                let back = lives[&other].shards[0].routes.get(node);
-                let (Some(route), Some(back)) = (route, back) else {
-                    panic!(
-                        "{node} and {other} are not connected: {}, {}",
-                        route.is_some(),
-                        back.is_some()
-                    );
-                };
-                assert_eq!(route.peer, lives[&other].owner, "{node} is connected to a life before");
-                assert_eq!(route.session, back.session, "{node} and {other} mean another session");
-                let left = self.env.oracle.left_in(route.session);
-                assert!(left.is_empty(), "{node} and {other} still miss {left:?}");
-                sessions.insert(route.session.0);
-            }
-            assert_eq!(life.bundles.len(), count - 1, "{node} keeps what is over");
-            for bundle in life.bundles.values() {
-                assert!(bundle.session.lanes().all(|(_, up)| up), "a lane of {node} is down");
-                assert_eq!(bundle.session.deadline(), None);
-            }
-            for shard in &life.shards {
-                for slot in shard.lanes.values() {
-                    assert!(slot.is_attached(), "a lane of {node} has no socket");
-                    assert_eq!(slot.retained_bytes(), 0, "{node} waits for an acknowledgement");
-                    assert!(slot.waiting.is_empty(), "{node} waits for room");
-                }
-                for process in &shard.processes {
-                    assert!(process.holds.is_empty() && process.held_by.is_empty());
-                }
-            }
-            assert!(life.sockets.is_empty(), "{node} keeps sockets that are nothing");
-            assert!(life.dials.is_empty() && life.ready.is_empty() && life.challenges.is_empty());
-        }
-        self.env.oracle.keep(&sessions);
     }
 }

@@ -68,6 +68,8 @@ pub(super) struct Network {
     pub(super) listeners: BTreeMap<Address, Owner>,
     /// Pairs of nodes, the smaller first, whose packets wait until then.
     partitions: BTreeMap<(usize, usize), Duration>,
+    /// Since when they have waited without a break.
+    parted_since: BTreeMap<(usize, usize), Duration>,
     /// Nodes whose host does not answer at all.
     pub(super) silent: BTreeSet<usize>,
     /// One in so many packets has a bit flipped, on connections that can take it.
@@ -477,7 +479,11 @@ impl Env {
     /// Packets between two nodes wait until then.
     pub(super) fn part(&mut self, a: usize, b: usize, until: Duration) {
         self.tell(|| format!("{a} and {b} are parted until {until:?}"));
-        self.net.partitions.insert((a.min(b), a.max(b)), until);
+        let pair = (a.min(b), a.max(b));
+        if self.partition(a, b).is_none() {
+            self.net.parted_since.insert(pair, self.now);
+        }
+        self.net.partitions.insert(pair, until);
         let between = |conn: &Conn| {
             let [one, two] = [conn.sides[0].owner.node, conn.sides[1].owner.node];
             !conn.over_unix && (one.min(two), one.max(two)) == (a.min(b), a.max(b))
@@ -502,6 +508,25 @@ impl Env {
     fn partition(&self, a: usize, b: usize) -> Option<Duration> {
         let until = self.net.partitions.get(&(a.min(b), a.max(b))).copied();
         until.filter(|until| *until > self.now)
+    }
+
+    /// Whether nothing has got from one node to the other since then.
+    pub(super) fn is_parted_since(&self, a: usize, b: usize, since: Duration) -> bool {
+        let begin = self.net.parted_since.get(&(a.min(b), a.max(b)));
+        self.partition(a, b).is_some() && begin.is_some_and(|begin| *begin <= since)
+    }
+
+    /// Whether nothing got from one node to the other at some time since then.
+    pub(super) fn was_parted(&self, a: usize, b: usize, since: Duration) -> bool {
+        let until = self.net.partitions.get(&(a.min(b), a.max(b)));
+        until.is_some_and(|until| *until >= since)
+    }
+
+    /// Whether something is in the way of what one side of a connection has to say.
+    pub(super) fn is_broken(&self, id: ConnId) -> bool {
+        let is_whole = |side: &Side| side.open && !side.deaf && side.ending.is_none();
+        let conn = self.net.conns.get(&id);
+        conn.is_none_or(|conn| conn.cut || !conn.sides.iter().all(is_whole))
     }
 
     /// Whether something is on its way.

@@ -17,6 +17,9 @@ pub enum Weather {
     Gentle,
     /// Everything: nodes die, hosts vanish, the network parts, bits flip.
     Wild,
+    /// Few signals; the nodes themselves are what changes: they connect and disconnect in every
+    /// way, allow each other and not, change cookies, stop, die, and vanish without a word.
+    Fickle,
 }
 
 /// A node, in all its lives.
@@ -29,6 +32,8 @@ pub(super) struct Spec {
     pub(super) lanes_max: u8,
     pub(super) asks_checksum: bool,
     pub(super) unix: bool,
+    /// Does not offer to be visible.
+    pub(super) hidden: bool,
     /// Processes on each shard.
     pub(super) processes: usize,
 }
@@ -50,6 +55,10 @@ pub(super) struct Plan {
     /// How long faults go on, each time.
     pub(super) storm: Duration,
     pub(super) rounds: u32,
+    /// How long an item between two shards takes as a rule, and now and then, in µs.
+    pub(super) mesh_delays: (u64, u64),
+    /// What happens, happens between two nodes.
+    pub(super) is_narrow: bool,
     pub(super) flip_one_in: Option<u64>,
 }
 
@@ -72,6 +81,7 @@ impl Plan {
                 lanes_max: *rng.pick(&[1, 2, 3, 8, 8, 8]),
                 asks_checksum: checksums == 2 || (checksums == 1 && rng.chance(1, 2)),
                 unix: rng.chance(3, 4),
+                hidden: weather == Weather::Fickle && rng.chance(1, 5),
                 processes: rng.within(1..=3) as usize,
             }
         });
@@ -97,8 +107,9 @@ impl Plan {
         let tick_s = match weather {
             Weather::Gentle => *rng.pick(&[8, 60]),
             Weather::Wild => *rng.pick(&[2, 8, 60]),
+            Weather::Fickle => *rng.pick(&[2, 4, 8]),
         };
-        Plan {
+        let mut plan = Plan {
             weather,
             specs,
             cookie: Cookie::new("simulated").expect("a good cookie"),
@@ -112,14 +123,38 @@ impl Plan {
             send_gap: Duration::from_micros(*rng.pick(&[200, 2000, 20_000])),
             fault_gap: Duration::from_millis(*rng.pick(match weather {
                 Weather::Gentle => &[150, 500],
-                Weather::Wild => &[20, 100, 1000],
+                Weather::Wild | Weather::Fickle => &[20, 100, 1000],
             })),
             storm: Duration::from_millis(rng.within(500..=6000)),
             rounds: rng.within(1..=3) as u32,
+            mesh_delays: (30, 2000),
+            is_narrow: false,
             // Where no checksum finds it, a flipped bit is the end of all order.
             flip_one_in: (weather == Weather::Wild && checksums == 2 && rng.chance(1, 2))
                 .then(|| *rng.pick(&[20, 200, 2000])),
+        };
+        if weather == Weather::Fickle {
+            plan.be_fickle(rng);
         }
+        plan
+    }
+
+    /// Few nodes, lanes and signals: what matters is how connections come up and go down.
+    fn be_fickle(&mut self, rng: &mut Rng) {
+        self.specs.truncate(4);
+        for spec in &mut self.specs {
+            spec.shards = spec.shards.min(3);
+            spec.lanes_max = spec.lanes_max.min(2);
+            spec.processes = 1;
+        }
+        self.message_bytes_max = 4 << 10;
+        self.send_gap = Duration::from_millis(200);
+        // Orders that take their time meet what happens next.
+        self.mesh_delays = *rng.pick(&[(30, 2000), (3000, 20_000), (30_000, 200_000)]);
+        self.fault_gap = Duration::from_millis(*rng.pick(&[1, 10, 50, 300]));
+        self.storm = self.fault_gap * rng.within(30..=150) as u32;
+        self.is_narrow = rng.chance(1, 3);
+        self.rounds = self.rounds.min(2);
     }
 
     pub(super) fn hello(&self, rng: &mut Rng, node: usize, port: u16) -> Hello {
@@ -139,11 +174,6 @@ impl Plan {
 
     pub(super) fn index_of(&self, node: &Atom) -> usize {
         self.specs.iter().position(|spec| spec.atom == *node).expect("a node of the run")
-    }
-
-    /// The time after which everything has settled when nothing goes wrong any more.
-    pub(super) fn calm(&self) -> Duration {
-        self.tick.ticktime() * 2 + Duration::from_secs(30)
     }
 }
 

@@ -19,6 +19,7 @@ use super::mesh::{Delivered, Delivery, Item, LaneKey, NewLane, Outgoing, Route};
 use super::net::{ConnId, Owner, Read};
 use super::oracle::{Class, Fingerprint, Who};
 use super::plan::{Plan, shard_of};
+use super::table::Table;
 use super::traffic::Process;
 
 /// How often a shard looks whether something is to be acknowledged.
@@ -27,6 +28,7 @@ const CLOCK_INTERVAL: Duration = Duration::from_millis(10);
 pub(super) struct Shard {
     owner: Owner,
     index: usize,
+    pub(super) table: Table,
     pool: SlabPool,
     pub(super) lanes: BTreeMap<LaneKey, Slot>,
     pub(super) routes: BTreeMap<usize, Route>,
@@ -72,6 +74,7 @@ impl Shard {
         Shard {
             owner,
             index,
+            table: Table::default(),
             pool: SlabPool::new(),
             lanes: BTreeMap::new(),
             routes: BTreeMap::new(),
@@ -85,6 +88,7 @@ impl Shard {
     /// Carries out an order of the kernel.
     pub(super) fn order(&mut self, env: &mut Env, plan: &Plan, order: Order, route: Option<Route>) {
         env.note(self.index as u64);
+        self.table.follow(plan, &order);
         match order {
             Order::RouteUp { node, .. } => {
                 let route = route.expect("a route to what comes up");
@@ -109,6 +113,13 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Goes on as a shard of another life of the same process.
+    pub(super) fn begin_again(&mut self, owner: Owner) {
+        assert!(self.lanes.is_empty() && self.routes.is_empty());
+        self.owner = owner;
+        self.alarm = None;
     }
 
     /// Takes a lane over; nothing is read from it yet.
@@ -140,7 +151,7 @@ impl Shard {
     }
 
     /// Makes sure that the shard looks at the time when something is due.
-    fn arm(&mut self, env: &mut Env) {
+    pub(super) fn arm(&mut self, env: &mut Env) {
         let attached = self.lanes.values().filter(|slot| slot.socket.is_some());
         let due = attached.map(|slot| {
             let tick = env.time_of(slot.lane.tick_due());
@@ -215,6 +226,10 @@ impl Slot {
         self.lane.replay_counters().retained_bytes
     }
 
+    pub(super) fn last_byte(&self) -> Instant {
+        self.last_byte
+    }
+
     pub(super) fn is_attached(&self) -> bool {
         self.socket.is_some()
     }
@@ -222,8 +237,10 @@ impl Slot {
 
 impl Life {
     pub(super) fn start_reading(&mut self, env: &mut Env, shard: usize, connection: ConnectionId) {
+        let seen = self.shards.iter().all(|shard| shard.table.has_up(connection));
         for key in self.lanes_of(shard, connection) {
             if let Some(slot) = self.shards[shard].lanes.get_mut(&key) {
+                assert!(seen, "{connection:?} is read before every shard has seen its nodeup");
                 slot.reading = true;
             }
             self.lane_turn(env, shard, key);
@@ -488,6 +505,12 @@ impl Life {
                 }
                 let dead = now >= slot.lane.tick_due() && slot.lane.tick(now) == TickAction::Dead;
                 slot.flush(env);
+                match (dead, slot.socket) {
+                    (true, Some((conn, _))) => {
+                        env.judge_death(self.owner, slot.peer, conn, self.judges_silence());
+                    }
+                    _ => slot.check_silence(env, self.owner),
+                }
                 if dead {
                     self.break_lane(env, shard, key, &mut slot);
                 }

@@ -16,6 +16,7 @@ use super::life::Life;
 use super::mesh::{Delivered, Delivery, Item, Outgoing, OutgoingForm, Route};
 use super::net::Owner;
 use super::oracle::{Class, Fingerprint, Who};
+use super::plan::Weather;
 use super::shard::who;
 
 /// Signals of one process that may wait for a lane on another shard.
@@ -145,7 +146,8 @@ impl Life {
         let mean = self.plan.send_gap.as_micros() as u64;
         let mut gap = Duration::from_micros(env.rng.within(0..=2 * mean));
         if !self.send_some(env, shard) {
-            gap += Duration::from_millis(if env.quiet || env.budget == 0 { 50 } else { 2 });
+            let idle = if self.plan.weather == Weather::Fickle { 1000 } else { 50 };
+            gap += Duration::from_millis(if env.quiet || env.budget == 0 { idle } else { 2 });
         }
         env.after(gap, Event::Wake(self.owner, Wake::Send(shard)));
     }
@@ -337,6 +339,8 @@ impl Life {
     pub(super) fn deliver(&mut self, env: &mut Env, shard: usize, delivery: Delivery) {
         let Delivery { connection, session, peer, what } = delivery;
         let owner = self.owner;
+        let up = self.shards[shard].table.up(peer.node).map(|up| up.connection);
+        assert_eq!(up, Some(connection), "the route to {peer:?} is not there");
         let processes = &mut self.shards[shard].processes;
         match what {
             Delivered::Run(run) => {

@@ -14,25 +14,34 @@ use crate::sim::net::{ACCEPTOR, Address, ConnId, DIALLER, DialId, Owner};
 
 impl Life {
     /// Dials a node's first link.
-    pub(in crate::sim) fn dial_node(&mut self, env: &mut Env, attempt: AttemptId, node: &Atom) {
-        let peer = self.plan.index_of(node);
-        let Some(port) = env.ports.get(&peer).copied() else {
+    pub(in crate::sim) fn dial_node(
+        &mut self,
+        env: &mut Env,
+        attempt: AttemptId,
+        node: &Atom,
+        hidden: bool,
+    ) {
+        let peer = self.plan.specs.iter().position(|spec| spec.atom == *node);
+        let found = peer.and_then(|peer| Some((peer, env.ports.get(&peer).copied()?)));
+        let Some((peer, port)) = found else {
             return self.kernel.failed(attempt, ConnectError::GivenUp);
         };
         let challenge = self.challenge(env);
         let spec = &self.plan.specs[self.owner.node];
+        let published = !spec.hidden && !hidden;
+        let claim = Box::new(self.policy.claim(self.owner, node.as_str(), true, published));
         let config = InitiatorConfig {
             local: LocalName::Named(spec.name.clone(), self.creation()),
             peer: self.plan.specs[peer].name.clone(),
-            flags: Life::flags(),
-            cookie: self.plan.cookie.clone(),
+            flags: Life::flags(published),
+            cookie: self.policy.cookies.of(node.as_str()).clone(),
             challenge,
             timeouts: Timeouts::default(),
             prefix: LengthPrefix::Two,
         };
         let machine = Initiator::new(config, env.instant()).expect("a good configuration");
         let dial = env.dial(self.owner, Address::Tcp { node: peer, port });
-        let dialling = Dialling::Link { machine: Box::new(machine), attempt, challenge };
+        let dialling = Dialling::Link { machine: Box::new(machine), attempt, challenge, claim };
         self.dials.insert(dial, dialling);
     }
 
@@ -104,7 +113,8 @@ impl Life {
             (Dialling::Join { door, lane, epoch, .. }, None) => {
                 return self.join_failed(env, door, lane, epoch, &DialFailure::ConnectionRefused);
             }
-            (Dialling::Link { machine, attempt, challenge }, Some(_)) => {
+            (Dialling::Link { machine, attempt, challenge, claim }, Some(conn)) => {
+                env.claim(conn, DIALLER, *claim);
                 Setup::Initiating { machine, attempt, challenge, greeting: None }
             }
             (Dialling::Join { machine, door, lane, epoch }, Some(conn)) => {

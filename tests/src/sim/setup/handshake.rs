@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use krarup::net_kernel::{AttemptId, ConnectError, Decision};
+use krarup::net_kernel::{AttemptId, ConnectError, Decision, NodeType};
 use krarup_transport::fabric::{Credentials, Role, SettleTimeouts, Settling};
 use krarup_transport::handshake::{
     Accept, AcceptorStep, Applicant, Challenge, Claim, Decision as Verdict, Established, Flags,
@@ -13,11 +13,11 @@ use krarup_transport::term::Atom;
 use super::{Dialling, Setup, Socket, Talk};
 use crate::sim::env::Env;
 use crate::sim::life::{Life, owner_of};
-use crate::sim::net::ConnId;
+use crate::sim::net::{ACCEPTOR, ConnId};
 
 impl Life {
-    pub(super) fn flags() -> Flags {
-        Flags::ours(true).with(Flags::FABRIC)
+    pub(super) fn flags(published: bool) -> Flags {
+        Flags::ours(published).with(Flags::FABRIC)
     }
 
     pub(super) fn challenge(&mut self, env: &mut Env) -> Challenge {
@@ -39,7 +39,7 @@ impl Life {
     ) -> bool {
         let now = env.instant();
         if let Some(AcceptorStep::Decide(applicant)) = &step {
-            let (verdict, id) = self.decide(applicant);
+            let (verdict, id) = self.decide(env, conn, applicant);
             let Setup::Accepting { machine, attempt, .. } = &mut socket.setup else { return false };
             *attempt = id;
             step = machine.decide(now, verdict).ok();
@@ -77,10 +77,27 @@ impl Life {
         false
     }
 
-    pub(super) fn decide(&mut self, applicant: &Applicant) -> (Verdict, Option<AttemptId>) {
+    pub(super) fn decide(
+        &mut self,
+        env: &mut Env,
+        conn: ConnId,
+        applicant: &Applicant,
+    ) -> (Verdict, Option<AttemptId>) {
         let Claim::Node(name) = &applicant.claim else { return (Verdict::NotAllowed, None) };
         let node = Atom::new(name.as_str()).expect("a good name");
         let (attempt, decision) = self.kernel.inbound(&node);
+        let published = !self.plan.specs[self.owner.node].hidden;
+        let may_come = !self.is_stopping() && self.policy.may_come(node.as_str());
+        assert_eq!(decision != Decision::NotAllowed, may_come, "{node} at {}", self.owner);
+        let ours = self.plan.specs[self.owner.node].name.as_str();
+        match decision {
+            Decision::Nok => assert!(ours > node.as_str(), "the greater name goes first"),
+            Decision::OkSimultaneous => {
+                assert!(ours < node.as_str(), "the greater name goes first")
+            }
+            Decision::Ok | Decision::Alive | Decision::NotAllowed => {}
+        }
+        env.claim(conn, ACCEPTOR, self.policy.claim(self.owner, node.as_str(), false, published));
         let accept = match decision {
             Decision::Ok => Accept::Ok,
             Decision::OkSimultaneous => Accept::OkSimultaneous,
@@ -88,7 +105,8 @@ impl Life {
             Decision::Nok => return (Verdict::Nok, None),
             Decision::NotAllowed => return (Verdict::NotAllowed, None),
         };
-        (Verdict::Accept(accept, self.plan.cookie.clone()), Some(attempt))
+        let cookie = self.policy.cookies.of(node.as_str()).clone();
+        (Verdict::Accept(accept, cookie), Some(attempt))
     }
 
     pub(super) fn initiator_step(
@@ -141,6 +159,8 @@ impl Life {
         established: Established,
     ) -> bool {
         assert!(established.flags.fabric());
+        let is_visible = env.judge_handshake(&self.plan, conn);
+        assert_eq!(established.visible(), is_visible);
         self.kernel.proven(attempt);
         let now = env.instant();
         let role = if greeting.is_some() { Role::Initiator } else { Role::Acceptor };
@@ -155,11 +175,13 @@ impl Life {
             Role::Initiator => (ours, theirs),
             Role::Acceptor => (theirs, ours),
         };
-        let cookie = self.plan.cookie.clone();
+        let cookie = established.cookie.clone();
+        let node_type = if is_visible { NodeType::Visible } else { NodeType::Hidden };
         let talk = Talk {
             machine,
             attempt,
             credentials: Credentials { cookie, initiator, acceptor, flags: established.flags },
+            node_type,
             peer: owner_of(node, established.peer_creation),
             session: None,
             joined: BTreeMap::new(),

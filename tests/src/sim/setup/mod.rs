@@ -8,7 +8,7 @@ mod talk;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use krarup::net_kernel::{AttemptId, ConnectError, ConnectionId};
+use krarup::net_kernel::{AttemptId, ConnectError, ConnectionId, NodeType};
 use krarup_transport::fabric::{
     AcceptStep, Credentials, DialFailure, Epoch, JOIN_TIMEOUT, JoinAcceptor, JoinInitiator,
     JoinStep, LaneId, Probed, SessionId, Settled, Settling, is_join,
@@ -21,6 +21,7 @@ use krarup_transport::handshake::{
 use super::env::Env;
 use super::life::Life;
 use super::net::{ConnId, DialId, Owner, Read};
+use super::policy::Claim;
 
 /// A socket of the kernel's shard.
 pub(super) struct Socket {
@@ -81,6 +82,7 @@ pub(super) struct Talk {
     machine: Settling,
     attempt: AttemptId,
     credentials: Credentials,
+    node_type: NodeType,
     peer: Owner,
     session: Option<SessionId>,
     joined: BTreeMap<LaneId, ConnId>,
@@ -96,7 +98,7 @@ pub(super) struct Ready {
 
 /// A connection that is being made.
 pub(super) enum Dialling {
-    Link { machine: Box<Initiator>, attempt: AttemptId, challenge: Challenge },
+    Link { machine: Box<Initiator>, attempt: AttemptId, challenge: Challenge, claim: Box<Claim> },
     Join { machine: Box<JoinInitiator>, door: Door, lane: LaneId, epoch: Epoch },
     Probe { connection: ConnectionId, ends: Instant },
 }
@@ -217,7 +219,7 @@ impl Life {
                         let config = AcceptorConfig {
                             local: self.plan.specs[self.owner.node].name.clone(),
                             creation: self.creation(),
-                            flags: Life::flags(),
+                            flags: Life::flags(!self.plan.specs[self.owner.node].hidden),
                             challenge,
                             timeouts: Timeouts::default(),
                             prefix: LengthPrefix::Two,

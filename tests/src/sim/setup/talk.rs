@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use krarup::net_kernel::{ConnectError, NodeType, PeerLink};
+use krarup::net_kernel::{ConnectError, PeerLink};
 use krarup_transport::fabric::{
     Agreement, Ask, Credentials, Epoch, FabricError, LaneId, Role, SettleStep,
 };
@@ -37,7 +37,7 @@ impl Life {
             }
             Ok(SettleStep::Settled(settled)) => {
                 self.end_joins(env, conn);
-                let attempt = talk.attempt;
+                let (attempt, node_type) = (talk.attempt, talk.node_type);
                 let mut sockets = std::mem::take(&mut talk.joined);
                 let (credentials, peer) = (talk.credentials.clone(), talk.peer);
                 sockets.retain(|lane, joined| {
@@ -56,7 +56,7 @@ impl Life {
                 let ready = Ready { settled: *settled, credentials, peer, sockets };
                 self.ready.insert(attempt, ready);
                 let creation = creation_of(peer);
-                let link = PeerLink { creation, node_type: NodeType::Visible };
+                let link = PeerLink { creation, node_type };
                 self.kernel.established(attempt, link);
                 stays
             }

@@ -1,0 +1,100 @@
+//! What has to be true when all has been well for long enough: whatever still is not never will be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::World;
+use super::life::Life;
+use super::plan::Weather;
+
+impl World {
+    pub(super) fn check(&mut self) {
+        let count = self.nodes.len();
+        let mut sessions = BTreeSet::new();
+        let lives: BTreeMap<usize, &Life> = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(i, n)| Some((i, n.life.as_ref()?)))
+            .collect();
+        assert_eq!(lives.len(), count, "all nodes live");
+        for (node, life) in &lives {
+            let mut connected = 0;
+            for other in (0..count).filter(|other| other != node) {
+                let route = life.shards[0].routes.get(&other);
+                let back = lives[&other].shards[0].routes.get(node);
+                let (Some(route), Some(back)) = (route, back) else {
+                    assert!(
+                        route.is_none() && back.is_none() && !self.can_connect(life, lives[&other]),
+                        "{node} and {other} are not connected: {}, {}",
+                        route.is_some(),
+                        back.is_some()
+                    );
+                    continue;
+                };
+                connected += 1;
+                assert_eq!(route.peer, lives[&other].owner, "{node} is connected to a life before");
+                assert_eq!(route.session, back.session, "{node} and {other} mean another session");
+                let left = self.env.oracle.left_in(route.session);
+                assert!(left.is_empty(), "{node} and {other} still miss {left:?}");
+                sessions.insert(route.session.0);
+                let type_at =
+                    |life: &Life, other| life.shards[0].table.up(other).map(|up| up.node_type);
+                assert_eq!(type_at(life, other), type_at(lives[&other], *node));
+            }
+            assert_eq!(life.bundles.len(), connected, "{node} keeps what is over");
+            for bundle in life.bundles.values() {
+                assert!(bundle.session.lanes().all(|(_, up)| up), "a lane of {node} is down");
+                assert_eq!(bundle.session.deadline(), None);
+            }
+            for shard in &life.shards {
+                for slot in shard.lanes.values() {
+                    assert!(slot.is_attached(), "a lane of {node} has no socket");
+                    assert_eq!(slot.retained_bytes(), 0, "{node} waits for an acknowledgement");
+                    assert!(slot.waiting.is_empty(), "{node} waits for room");
+                }
+                for process in &shard.processes {
+                    assert!(process.holds.is_empty() && process.held_by.is_empty());
+                }
+            }
+            assert!(life.sockets.is_empty(), "{node} keeps sockets that are nothing");
+            assert!(life.dials.is_empty() && life.ready.is_empty() && life.challenges.is_empty());
+            self.check_kernel(life);
+        }
+        self.env.check_waiters();
+        self.env.forget_claims();
+        self.env.oracle.keep(&sessions);
+    }
+
+    /// The machine is done with everything, and says of every node what every shard says.
+    fn check_kernel(&self, life: &Life) {
+        assert!(life.kernel.is_at_rest(), "{}: something is left of {:?}", life.owner, life.kernel);
+        let mut nodes = life.kernel.nodes();
+        nodes.sort_by_key(|row| self.plan.index_of(&row.name));
+        for shard in &life.shards {
+            assert!(shard.table.all_up().eq(nodes.iter().map(|row| self.plan.index_of(&row.name))));
+            for row in &nodes {
+                let up = shard.table.up(self.plan.index_of(&row.name)).expect("it is up");
+                assert_eq!(
+                    (up.connection, up.number, up.node_type),
+                    (row.connection, row.connection_id, row.node_type)
+                );
+            }
+        }
+    }
+
+    /// Whether a node may call another one, and is let in.
+    pub(super) fn may_call(&self, from: &Life, to: &Life) -> bool {
+        let name = |life: &Life| self.plan.specs[life.owner.node].name.as_str();
+        from.policy.may_call(name(to)) && to.policy.may_come(name(from))
+    }
+
+    /// Whether one of two nodes may call the other, with a cookie that both have for each other.
+    pub(super) fn can_connect(&self, one: &Life, two: &Life) -> bool {
+        if self.plan.weather != Weather::Fickle {
+            return true;
+        }
+        let name = |life: &Life| self.plan.specs[life.owner.node].name.as_str();
+        one.policy.cookie_of(name(two)) == two.policy.cookie_of(name(one))
+            && (self.may_call(one, two) || self.may_call(two, one))
+    }
+}

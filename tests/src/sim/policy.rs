@@ -1,0 +1,121 @@
+//! With whom a node wants to have to do: `allow`, cookies, and what each handshake went by.
+
+use std::collections::BTreeMap;
+
+use krarup::net_kernel::Cookies;
+use krarup_transport::handshake::Cookie;
+
+use super::env::Env;
+use super::net::{ConnId, Owner};
+use super::plan::Plan;
+
+/// What a life was told about others, beside what its machines make of it.
+pub(super) struct Policy {
+    /// Everybody named in a call of `allow`.
+    pub(super) allowed: Vec<String>,
+    /// What the handshakes ask.
+    pub(super) cookies: Cookies,
+    own: String,
+    by_peer: BTreeMap<String, String>,
+}
+
+/// What one side of a handshake went by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    owner: Owner,
+    peer: String,
+    allows: bool,
+    cookie: String,
+    pub(super) published: bool,
+}
+
+impl Policy {
+    pub(super) fn new(cookie: &Cookie) -> Policy {
+        Policy {
+            allowed: Vec::new(),
+            cookies: Cookies::new(cookie.clone(), []),
+            own: cookie.reveal().to_owned(),
+            by_peer: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn allow(&mut self, more: &[String]) {
+        for entry in more {
+            if !self.allowed.contains(entry) {
+                self.allowed.push(entry.clone());
+            }
+        }
+    }
+
+    /// Whether a new attempt may go to a node: OTP looks for exactly its name.
+    pub(super) fn may_call(&self, node: &str) -> bool {
+        self.allowed.is_empty() || self.allowed.iter().any(|entry| entry == node)
+    }
+
+    /// Whether a node may come: OTP looks for its name, its host, or its name with no host.
+    pub(super) fn may_come(&self, node: &str) -> bool {
+        let (name, host) = node.split_once('@').expect("a full name");
+        let forms = [node.to_owned(), host.to_owned(), format!("{name}@")];
+        self.allowed.is_empty() || self.allowed.iter().any(|entry| forms.contains(entry))
+    }
+
+    pub(super) fn cookie_of(&self, node: &str) -> &str {
+        self.by_peer.get(node).unwrap_or(&self.own)
+    }
+
+    /// Sets the cookie for all, or for one node.
+    pub(super) fn set_cookie(&mut self, node: Option<&str>, text: &str) {
+        let cookie = Cookie::new(text).expect("a good cookie");
+        match node {
+            None => {
+                self.own = text.to_owned();
+                self.cookies.set_own(cookie);
+            }
+            Some(node) => {
+                self.by_peer.insert(node.to_owned(), text.to_owned());
+                self.cookies.set(node.to_owned(), cookie);
+            }
+        }
+    }
+
+    /// What a handshake with a node goes by, in the direction in which it was begun.
+    pub(super) fn claim(&self, owner: Owner, node: &str, calls: bool, published: bool) -> Claim {
+        Claim {
+            owner,
+            peer: node.to_owned(),
+            allows: if calls { self.may_call(node) } else { self.may_come(node) },
+            cookie: self.cookie_of(node).to_owned(),
+            published,
+        }
+    }
+}
+
+/// What the handshakes that are under way go by, by connection and side.
+#[derive(Default)]
+pub(super) struct Claims(BTreeMap<(ConnId, usize), Claim>);
+
+impl Env {
+    pub(super) fn claim(&mut self, conn: ConnId, side: usize, claim: Claim) {
+        self.claims.0.insert((conn, side), claim);
+    }
+
+    /// A handshake is complete on one side: both have to have wanted it, and to have had the same
+    /// cookie. The answer is whether both offered to be visible.
+    pub(super) fn judge_handshake(&self, plan: &Plan, conn: ConnId) -> bool {
+        let [one, two] = [0, 1].map(|side| {
+            let claim = self.claims.0.get(&(conn, side));
+            claim.unwrap_or_else(|| panic!("{conn:?}: side {side} has not said who it is"))
+        });
+        let names = |claim: &Claim| plan.specs[claim.owner.node].name.as_str().to_owned();
+        assert_eq!([&one.peer, &two.peer], [&names(two), &names(one)], "they mean each other");
+        assert_ne!(one.owner.node, two.owner.node, "a node is not connected to itself");
+        assert!(one.allows && two.allows, "{one:?} and {two:?} are not allowed");
+        assert_eq!(one.cookie, two.cookie, "{one:?} and {two:?} have other cookies");
+        one.published && two.published
+    }
+
+    /// Nothing is under way any more.
+    pub(super) fn forget_claims(&mut self) {
+        self.claims.0.clear();
+    }
+}

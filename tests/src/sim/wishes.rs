@@ -1,0 +1,184 @@
+//! What users ask of a node's kernel, and what it answers.
+
+use krarup::net_kernel::{Action, ConnectError, NodeDownReason, WaiterId};
+use krarup_transport::term::Atom;
+
+use super::env::{Env, Wake};
+use super::life::Life;
+use super::net::{Address, Owner};
+use super::policy::Policy;
+use super::waiters::{Facts, Wish};
+
+/// A node that nobody runs.
+pub(super) const NOBODY: &str = "nobody@nowhere";
+
+impl Life {
+    /// The name of a node, also of one that is not part of the run.
+    fn name_of(&self, node: usize) -> Atom {
+        let spec = self.plan.specs.get(node);
+        spec.map_or_else(|| Atom::from_static(NOBODY), |spec| spec.atom.clone())
+    }
+
+    /// Connects to a node, unless it is connected.
+    pub(super) fn connect(&mut self, env: &mut Env, node: usize, hidden: bool, waiters: u64) {
+        let name = self.name_of(node);
+        self.wants_hidden = hidden;
+        if waiters == 0 {
+            self.kernel.connect(&name, hidden, None);
+        }
+        for _ in 0..waiters {
+            let waiter = env.wish(self.owner, Wish::Connect, name.as_str());
+            self.kernel.connect(&name, hidden, Some(waiter));
+        }
+        self.obey(env);
+        self.arm(env);
+    }
+
+    /// Waits for a node to connect.
+    pub(super) fn await_peer(&mut self, env: &mut Env, node: usize) {
+        let name = self.name_of(node);
+        let waiter = env.wish(self.owner, Wish::Await, name.as_str());
+        self.kernel.await_peer(&name, waiter, env.instant());
+        self.obey(env);
+        self.arm(env);
+    }
+
+    pub(super) fn disconnect(&mut self, env: &mut Env, node: usize, waiters: u64) {
+        let name = self.name_of(node);
+        if waiters == 0 {
+            self.kernel.disconnect(&name, None);
+        }
+        for _ in 0..waiters {
+            let waiter = env.wish(self.owner, Wish::Disconnect, name.as_str());
+            self.kernel.disconnect(&name, Some(waiter));
+        }
+        self.obey(env);
+        self.arm(env);
+    }
+
+    /// Lets more nodes connect; from the first call on, only those.
+    pub(super) fn allow(&mut self, env: &mut Env, nodes: Vec<String>) {
+        // Who is not alive ignores it.
+        if self.stopping {
+            return;
+        }
+        env.tell(|| format!("{} allows {nodes:?}", self.owner));
+        self.policy.allow(&nodes);
+        self.kernel.allow(nodes);
+        assert_eq!(self.kernel.allowed(), self.policy.allowed);
+    }
+
+    pub(super) fn set_cookie(&mut self, env: &mut Env, node: Option<usize>, cookie: &str) {
+        if self.stopping {
+            return;
+        }
+        env.tell(|| format!("{} has the cookie {cookie} for {node:?}", self.owner));
+        let name = node.map(|node| self.name_of(node));
+        self.policy.set_cookie(name.as_ref().map(Atom::as_str), cookie);
+    }
+
+    /// Ends all connections; the life is over when [`Life::has_stopped`].
+    pub(super) fn stop(&mut self, env: &mut Env) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        env.tell(|| format!("{} stops", self.owner));
+        self.kernel.stop(&NodeDownReason::NetKernelTerminated);
+        // The order in which it goes through its nodes is not the same in every run.
+        let mut actions: Vec<Action> = std::iter::from_fn(|| self.kernel.next_action()).collect();
+        actions.sort_by_key(|action| format!("{action:?}"));
+        for action in actions {
+            self.act(env, action);
+        }
+        self.obey(env);
+        self.arm(env);
+    }
+
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stopping && self.kernel.is_quiet()
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// The same process has stopped to be a node, and is one again: with another creation, and
+    /// nothing left of what others and it had to do with each other.
+    pub(super) fn begin_again(&mut self, env: &mut Env, owner: Owner) {
+        assert!(self.kernel.is_at_rest(), "{}: something is left of {:?}", owner, self.kernel);
+        env.end_process(self.owner);
+        self.sockets.clear();
+        self.dials.clear();
+        self.challenges.clear();
+        assert!(self.ready.is_empty() && self.bundles.is_empty() && self.lane_sockets.is_empty());
+        self.owner = owner;
+        self.alarm = None;
+        self.stopping = false;
+        self.policy = Policy::new(&self.plan.cookie);
+        self.ticktime = env.ticktime_of_new(owner);
+        self.mesh.wake_all(env, owner);
+        for shard in &mut self.shards {
+            shard.begin_again(owner);
+        }
+        self.listen(env);
+        self.kernel.start(self.plan.specs[owner.node].atom.clone());
+        assert!(self.kernel.allowed().is_empty(), "everybody may connect to who starts anew");
+    }
+
+    /// Listens on its addresses, and is found there.
+    pub(super) fn listen(&mut self, env: &mut Env) {
+        let Owner { node, .. } = self.owner;
+        let spec = &self.plan.specs[node];
+        env.net.listeners.insert(Address::Tcp { node, port: self.port }, self.owner);
+        if spec.unix {
+            let address = Address::Unix { host: spec.host, name: spec.unix_name() };
+            env.net.listeners.insert(address, self.owner);
+        }
+        env.ports.insert(node, self.port);
+        for shard in 0..self.shards.len() {
+            env.wake(self.owner, Wake::Send(shard));
+        }
+    }
+
+    pub(super) fn tell_connected(
+        &mut self,
+        env: &mut Env,
+        waiter: WaiterId,
+        result: &Result<(), ConnectError>,
+    ) {
+        env.answer_connected(self.owner, waiter, result, |node| self.facts(node));
+    }
+
+    pub(super) fn tell_disconnected(&mut self, env: &mut Env, waiter: WaiterId, was_up: bool) {
+        env.answer_disconnected(self.owner, waiter, was_up, |node| self.facts(node));
+    }
+
+    /// What is known of a node, without asking the machine.
+    fn facts(&self, name: &str) -> Facts {
+        let is_alive = !self.stopping;
+        let may_call = self.policy.may_call(name);
+        let own = self.plan.specs[self.owner.node].name.as_str() == name;
+        let index = self.plan.specs.iter().position(|spec| spec.name.as_str() == name);
+        let Some(node) = index.filter(|_| !own) else {
+            return Facts {
+                is_up: own,
+                is_well: own,
+                is_absent: !own,
+                is_alive,
+                may_call,
+                has_ended: false,
+            };
+        };
+        let connections: Vec<_> =
+            self.shards.iter().map(|shard| shard.table.up(node).map(|up| up.connection)).collect();
+        let is_up = connections.iter().all(|connection| connection.is_some());
+        let is_well = is_up
+            && connections.iter().flatten().all(|connection| {
+                let bundle = self.bundles.get(connection);
+                bundle.is_some_and(|bundle| bundle.closing.is_none() && !bundle.session.is_over())
+            });
+        let is_absent = self.shards.iter().all(|shard| shard.table.is_absent(node));
+        let has_ended = self.shards.iter().all(|shard| shard.table.has_been_up(node) && !is_up);
+        Facts { is_up, is_well, is_absent, is_alive, may_call, has_ended }
+    }
+}
