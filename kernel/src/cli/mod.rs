@@ -8,11 +8,13 @@ mod demo;
 mod detach;
 mod epmd;
 mod erl;
+mod getopts;
 mod metrics;
 mod names;
 mod node;
 mod output;
 mod ping;
+mod setopts;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -58,6 +60,10 @@ enum Verb {
     Ping(ping::Arguments),
     /// Call a function on a node and print its value
     Call(call::Arguments),
+    /// Show socket options of a node's connection to another one
+    Getopts(getopts::Arguments),
+    /// Change socket options of a node's connection to another one, or of its new ones
+    Setopts(setopts::Arguments),
     /// The peer of the demo's bare sockets
     #[command(hide = true)]
     DemoFloor,
@@ -105,7 +111,9 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
         _ => {}
     }
     let translated = match verb {
-        Some("node" | "ping" | "call") => erl::translate(rest).map_err(Failure::Usage)?,
+        Some("node" | "ping" | "call" | "getopts" | "setopts") => {
+            erl::translate(rest).map_err(Failure::Usage)?
+        }
         _ => erl::Translation { arguments: rest.to_vec(), notes: Vec::new() },
     };
     let verb = verb.map(str::to_owned);
@@ -118,6 +126,8 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
             Verb::Names(arguments) => names::run(&arguments),
             Verb::Ping(arguments) => ping::run(&arguments),
             Verb::Call(arguments) => call::run(&arguments),
+            Verb::Getopts(arguments) => getopts::run(&arguments),
+            Verb::Setopts(arguments) => setopts::run(&arguments),
             Verb::DemoFloor => demo::serve_floor(),
         },
         Err(error) => {

@@ -8,6 +8,7 @@ mod encoded;
 mod error;
 mod life;
 mod reply;
+mod sockets;
 mod stats;
 
 use std::fmt;

@@ -167,7 +167,7 @@ impl KernelShard {
 }
 
 /// Accepts until the node is not alive any more.
-pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Listener, stop: Rc<Leash>) {
+pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Rc<Listener>, stop: Rc<Leash>) {
     loop {
         let accepted = std::pin::pin!(listener.accept());
         let stopped = std::pin::pin!(stop.event());
@@ -193,7 +193,7 @@ pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Listener, stop: Rc
 /// The accepting side of one connection: a handshake, or the join of a lane.
 async fn answer(kernel: Rc<KernelShard>, socket: Socket, address: PeerAddress, leash: Rc<Leash>) {
     let started = Instant::now();
-    let _ = kernel.socket_options().apply(&socket);
+    let _ = kernel.options.accept().apply(&socket);
     match first_bytes(&kernel, &socket, &leash, started).await {
         // Somebody looked whether anybody listens here.
         Ok(None) => {
@@ -398,7 +398,7 @@ async fn dial_socket(
     for address in addresses {
         let left = limit.saturating_sub(started.elapsed());
         let at = SocketAddr::new(address, port);
-        match Socket::connect(at, &kernel.socket_options(), left).await {
+        match Socket::connect(at, &kernel.options.connect(), left).await {
             Ok(socket) => {
                 // From the name on the peer may complete this attempt, so it must still be wanted.
                 if leash.is_pulled() {

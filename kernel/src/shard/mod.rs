@@ -19,6 +19,7 @@ mod lanes;
 mod links;
 mod machine;
 mod message;
+mod options;
 mod orders;
 mod outside;
 mod pace;

@@ -9,6 +9,7 @@ mod erlang;
 mod krarup;
 mod net_adm;
 mod net_kernel;
+mod sockets;
 
 use krarup_transport::term::Term;
 
@@ -22,6 +23,7 @@ type Value = Result<Term, Raise>;
 pub(super) fn register(node: &Node) {
     erlang::register(node);
     net_kernel::register(node);
+    sockets::register(node);
     net_adm::register(node);
     absent::register(node);
     krarup::register(node);

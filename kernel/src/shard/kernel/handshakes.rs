@@ -7,7 +7,6 @@ use krarup_transport::handshake::{
     Accept, AcceptorConfig, Challenge, Cookie, Decision as Verdict, Flags, InitiatorConfig,
     LengthPrefix, LocalName, NameError, NameMode, NodeName, Timeouts,
 };
-use krarup_transport::io::SocketOptions;
 use krarup_transport::term::Atom;
 
 use super::KernelShard;
@@ -117,10 +116,6 @@ impl KernelShard {
 
     pub(in crate::shard) fn is_ours(&self, challenge: Challenge) -> bool {
         self.challenges.borrow().contains(&challenge)
-    }
-
-    pub(in crate::shard) fn socket_options(&self) -> SocketOptions {
-        self.config.socket_options.clone()
     }
 
     pub(in crate::shard) fn fixed_peer_port(&self) -> Option<u16> {

@@ -5,6 +5,7 @@
 
 mod handshakes;
 mod names;
+mod options;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -19,6 +20,7 @@ use krarup_transport::io::{Listener, PeerAddress, sleep};
 use krarup_transport::term::{Atom, Creation};
 
 use self::names::{NameBarrier, Spread};
+use self::options::LiveOptions;
 use super::bundle::{Bundle, LinkId};
 use super::connect::{self, Leash};
 use super::pace::Pace;
@@ -54,6 +56,7 @@ pub(crate) struct Life {
 pub(crate) struct KernelShard {
     shard: RefCell<std::rc::Weak<Shard>>,
     pub(in crate::shard) config: NodeConfig,
+    pub(in crate::shard) options: LiveOptions,
     pub(in crate::shard) life: RefCell<Option<Life>>,
     /// Holds the tasks that accept connections.
     accepting: RefCell<Vec<Rc<Leash>>>,
@@ -104,6 +107,7 @@ impl KernelShard {
         KernelShard {
             shard: RefCell::default(),
             machine: RefCell::new(NetKernel::new(shard_count, config.setup_time)),
+            options: LiveOptions::new(&config),
             config,
             life: RefCell::default(),
             accepting: RefCell::default(),
@@ -144,7 +148,8 @@ impl KernelShard {
         }
         self.life.replace(Some(life));
         for listener in listeners {
-            let leash = Rc::<Leash>::default();
+            let (leash, listener) = (Rc::<Leash>::default(), Rc::new(listener));
+            self.options.listens(&listener);
             self.accepting.borrow_mut().push(Rc::clone(&leash));
             glommio::spawn_local(connect::accept(Rc::clone(self), listener, leash)).detach();
         }
@@ -156,6 +161,7 @@ impl KernelShard {
         for accepting in self.accepting.take() {
             accepting.pull();
         }
+        self.options.listens_no_more();
         for stranger in self.strangers.take() {
             stranger.pull();
         }
@@ -215,6 +221,7 @@ impl KernelShard {
                 let finished = self.finished.borrow_mut().remove(&attempt);
                 if let Some(finished) = finished {
                     self.attach_links(&shard, connection, &node, finished);
+                    self.begin_options(connection);
                 }
             }
             Action::StartReading { connection } => {
@@ -372,6 +379,7 @@ impl KernelShard {
         if let Some(reason) = over {
             bundles.remove(&connection);
             drop(bundles);
+            self.options.forget(connection);
             self.with(|machine| machine.link_down(connection, reason));
         }
     }
