@@ -26,23 +26,30 @@ use crate::sockets::OptionsError;
 /// The options of a node's connections.
 pub(in crate::shard) struct LiveOptions {
     /// Of sockets that this node connects.
-    connect: RefCell<SocketOptions>,
+    connect: RefCell<Rc<SocketOptions>>,
     /// Of sockets that it accepts.
-    accept: RefCell<SocketOptions>,
+    accept: RefCell<Rc<SocketOptions>>,
     /// What was set for connections to come since the node began.
     new: RefCell<Vec<SocketOption>>,
-    /// What was set for each connection that is up, for sockets that it gets later.
-    connections: RefCell<HashMap<ConnectionId, Vec<SocketOption>>>,
+    connections: RefCell<HashMap<ConnectionId, Settings>>,
     listeners: RefCell<Vec<Rc<Listener>>>,
     /// One change at a time: it may have to be taken back.
     turn: Semaphore,
 }
 
+/// The options of one connection.
+struct Settings {
+    /// What counted when it began. Most connections share it.
+    began: Rc<SocketOptions>,
+    /// What was set for it, for sockets that it gets later.
+    set: Vec<SocketOption>,
+}
+
 impl LiveOptions {
     pub(super) fn new(config: &NodeConfig) -> Self {
         LiveOptions {
-            connect: RefCell::new(with_list(config, &config.connect_options)),
-            accept: RefCell::new(with_list(config, &config.listen_options)),
+            connect: RefCell::new(Rc::new(with_list(config, &config.connect_options))),
+            accept: RefCell::new(Rc::new(with_list(config, &config.listen_options))),
             new: RefCell::default(),
             connections: RefCell::default(),
             listeners: RefCell::default(),
@@ -51,13 +58,13 @@ impl LiveOptions {
     }
 
     /// Options of sockets that this node connects.
-    pub(in crate::shard) fn connect(&self) -> SocketOptions {
-        self.connect.borrow().clone()
+    pub(in crate::shard) fn connect(&self) -> Rc<SocketOptions> {
+        Rc::clone(&self.connect.borrow())
     }
 
     /// Options of sockets that it accepts.
-    pub(in crate::shard) fn accept(&self) -> SocketOptions {
-        self.accept.borrow().clone()
+    pub(in crate::shard) fn accept(&self) -> Rc<SocketOptions> {
+        Rc::clone(&self.accept.borrow())
     }
 
     /// Lets options for connections to come reach a listener.
@@ -81,8 +88,11 @@ impl LiveOptions {
     /// What a connection begins with that its sockets do not have already.
     fn initial(&self) -> Vec<SocketOption> {
         let of_links = |option: &&SocketOption| option.name().owner() == Owner::Link;
-        let of_links: Vec<_> =
-            self.connect.borrow().more.iter().filter(of_links).cloned().collect();
+        let of_links = |list: &RefCell<Rc<SocketOptions>>| -> Vec<SocketOption> {
+            list.borrow().more.iter().filter(of_links).cloned().collect()
+        };
+        // How much may wait on a link has no direction.
+        let of_links = SocketOption::merged(of_links(&self.accept), &of_links(&self.connect));
         SocketOption::merged(of_links, &self.new.borrow())
     }
 }
@@ -130,13 +140,11 @@ impl KernelShard {
                 None => return Err(OptionsError::NotAlive),
             }
         }
-        if !self.bundles.borrow().contains_key(&connection) {
-            return Err(OptionsError::NoConnection);
-        }
         set_spin(&shard, &options).await;
         let mut connections = self.options.connections.borrow_mut();
-        let kept = connections.entry(connection).or_default();
-        *kept = SocketOption::merged(std::mem::take(kept), &options);
+        // It may have ended meanwhile.
+        let settings = connections.get_mut(&connection).ok_or(OptionsError::NoConnection)?;
+        settings.set = SocketOption::merged(std::mem::take(&mut settings.set), &options);
         Ok(())
     }
 
@@ -165,6 +173,7 @@ impl KernelShard {
         }
         for list in [&live.connect, &live.accept] {
             let mut list = list.borrow_mut();
+            let list = Rc::make_mut(&mut list);
             for option in &options {
                 if let SocketOption::Nodelay(on) = option {
                     list.nodelay = *on;
@@ -205,26 +214,25 @@ impl KernelShard {
     fn kept(&self, connection: ConnectionId, name: OptionName) -> Option<SocketOption> {
         let find = |all: &[SocketOption]| all.iter().find(|option| option.name() == name).cloned();
         let connections = self.options.connections.borrow();
-        let connect = self.options.connect.borrow();
-        connections.get(&connection).and_then(|set| find(set)).or_else(|| find(&connect.more)).or(
-            match name {
-                OptionName::Nodelay => Some(SocketOption::Nodelay(connect.nodelay)),
-                OptionName::SendTimeout => Some(SocketOption::SendTimeout(None)),
-                OptionName::SendTimeoutClose => Some(SocketOption::SendTimeoutClose(false)),
-                OptionName::DelaySend => Some(SocketOption::DelaySend(false)),
-                OptionName::ShowEconnreset => Some(SocketOption::ShowEconnreset(false)),
-                _ => None,
-            },
-        )
+        let Settings { began, set } = connections.get(&connection)?;
+        find(set).or_else(|| find(&began.more)).or(match name {
+            OptionName::Nodelay => Some(SocketOption::Nodelay(began.nodelay)),
+            OptionName::SendTimeout => Some(SocketOption::SendTimeout(None)),
+            OptionName::SendTimeoutClose => Some(SocketOption::SendTimeoutClose(false)),
+            OptionName::DelaySend => Some(SocketOption::DelaySend(false)),
+            OptionName::ShowEconnreset => Some(SocketOption::ShowEconnreset(false)),
+            _ => None,
+        })
     }
 
     /// A connection has just been given its links: they get what was set for those to come.
     pub(in crate::shard) fn begin_options(&self, connection: ConnectionId) {
-        let initial = self.options.initial();
-        if initial.is_empty() {
+        let settings = Settings { began: self.options.connect(), set: self.options.initial() };
+        let is_plain = settings.set.is_empty();
+        self.options.connections.borrow_mut().insert(connection, settings);
+        if is_plain {
             return;
         }
-        self.options.connections.borrow_mut().insert(connection, initial);
         let lanes = self.bundles.borrow().get(&connection).map(|bundle| Arc::clone(bundle.lanes()));
         for lane in lanes.iter().flat_map(|lanes| lanes.iter()) {
             self.give_options(LinkId { connection, lane: lane.lane });
@@ -233,8 +241,13 @@ impl KernelShard {
 
     /// A link has just been given a socket: it gets what was set for the connection.
     pub(in crate::shard) fn give_options(&self, link: LinkId) {
-        let set = self.options.connections.borrow().get(&link.connection).cloned();
-        let Some(options) = set.filter(|options| !options.is_empty()) else { return };
+        let connections = self.options.connections.borrow();
+        let Some(Settings { set, .. }) = connections.get(&link.connection) else { return };
+        if set.is_empty() {
+            return;
+        }
+        let options = set.clone();
+        drop(connections);
         let work = move |shard: &Rc<Shard>| {
             let entry = shard.links.borrow().get(&link).cloned();
             if let Some(entry) = entry
