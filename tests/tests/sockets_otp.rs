@@ -118,6 +118,16 @@ fn options_are_set_and_read_as_otp_does(release: Release) {
         let own = asker.eval(&question(&format!("{{F, A}} = {call}, Ask('a@127.0.0.1', F, A)")));
         assert_eq!(own, *answer, "{call}");
     }
+    // Erlang nodes put fragments of any size together, also of a size that changes meanwhile.
+    let large = "Large = binary:copy(<<1,2,3>>, 1000000),
+        Echo = fun() -> erpc:call('a@127.0.0.1', krarup, echo, [Large]) =:= Large end,
+        Asked = [begin
+            R = erpc:send_request('a@127.0.0.1', krarup, echo, [Large]),
+            ok = Ask('a@127.0.0.1', setopts, [Me, [{fragment_size,Size}]]),
+            {R, Size}
+        end || Size <- [4096, 65536, 10000]],
+        [Echo() | [erpc:receive_response(R) =:= Large || {R, _} <- Asked]]";
+    assert_eq!(asker.eval_within(&question(large), SOON), "[true,true,true,true]");
     assert_eq!(asker.eval("net_adm:ping('a@127.0.0.1')."), "pong");
 }
 
