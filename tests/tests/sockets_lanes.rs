@@ -180,6 +180,58 @@ fn the_kernel_sees_what_is_set_under_load_on_every_lane() {
     stop([a, b]);
 }
 
+/// Sends one large message between processes of the first shards, and waits until it is there.
+fn send_one(from: &Node, to: &Node, bytes: usize) {
+    let (done, received) = mpsc::channel();
+    let receive = move |mut me: Process| async move {
+        let signal = me.recv().await?;
+        done.send(signal.as_bytes().map(<[u8]>::len))?;
+        Ok(())
+    };
+    let receiver = to.spawn_on(0, None, receive).wait().expect("a process");
+    let send = move |me: Process| async move {
+        me.send_bytes(&receiver, &vec![9; bytes]).await?;
+        Ok(())
+    };
+    from.spawn_on(0, None, send).wait().expect("a process");
+    assert_eq!(received.recv_timeout(SOON), Ok(Some(bytes)));
+}
+
+/// What a large message costs: bytes written by the one node beyond its own, and reads of the
+/// other.
+fn cost(from: &Node, to: &Node, bytes: usize) -> (u64, u64) {
+    let sent = |node: &Node| -> u64 {
+        node.stats().wait().iter().flat_map(|shard| &shard.links).map(|link| link.sent_bytes).sum()
+    };
+    let reads = |node: &Node| -> u64 {
+        node.stats().wait().iter().map(|shard| shard.driver.receives).sum()
+    };
+    let before = (sent(from), reads(to));
+    send_one(from, to, bytes);
+    (sent(from) - before.0 - bytes as u64, reads(to) - before.1)
+}
+
+#[test]
+fn counters_see_smaller_fragments_and_reads() {
+    let (a, b) = pair(|_| {});
+    let bytes = 4_000_000;
+    send_one(&a, &b, bytes);
+    let (overhead, _) = cost(&a, &b, bytes);
+    assert!(overhead < 8000, "{overhead} bytes beside the message");
+    a.setopts(B, &[SocketOption::FragmentSize(4096)]).wait().expect("a usual option");
+    b.setopts(A, &[SocketOption::Buffer(4096)]).wait().expect("a usual option");
+    let (overhead, reads) = cost(&a, &b, bytes);
+    // A header of 24 bytes for each part.
+    assert!((23_000..32_000).contains(&overhead), "{overhead} bytes beside the message");
+    assert!(reads >= 970, "{reads} reads");
+    a.setopts(B, &[SocketOption::FragmentSize(65_536)]).wait().expect("a usual option");
+    b.setopts(A, &[SocketOption::Buffer(1 << 20)]).wait().expect("a usual option");
+    let (overhead, reads) = cost(&a, &b, bytes);
+    assert!(overhead < 8000, "{overhead} bytes beside the message");
+    assert!(reads < 970, "{reads} reads");
+    stop([a, b]);
+}
+
 #[test]
 fn a_new_socket_of_a_lane_has_what_was_set() {
     let b = start(config(B));
