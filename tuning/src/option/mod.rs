@@ -498,6 +498,11 @@ mod tests {
         }
         SocketOption::Sndbuf(65_536).apply(stream.as_fd()).unwrap();
         assert_eq!(OptionName::Sndbuf.read(stream.as_fd()).unwrap(), SocketOption::Sndbuf(131_072));
+        SocketOption::BusyPoll(0).apply(stream.as_fd()).unwrap();
+        assert_eq!(OptionName::BusyPoll.read(stream.as_fd()).unwrap(), SocketOption::BusyPoll(0));
+        // The kernel follows the packets at once, so that it may read otherwise.
+        SocketOption::IncomingCpu(0).apply(stream.as_fd()).unwrap();
+        OptionName::IncomingCpu.read(stream.as_fd()).unwrap();
         SocketOption::Buffer(1).apply(stream.as_fd()).unwrap();
         assert!(OptionName::Buffer.read(stream.as_fd()).is_err());
     }
@@ -510,6 +515,19 @@ mod tests {
         assert!(SocketOption::Congestion(String::new()).apply(fd).is_err());
         assert!(SocketOption::Congestion("no-such-algorithm-here".into()).apply(fd).is_err());
         assert!(SocketOption::Congestion("nosuch".into()).apply(fd).is_err());
+    }
+
+    #[test]
+    fn a_traffic_class_is_of_ipv6() {
+        let class = SocketOption::Tclass(8);
+        let four = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(class.apply(four.as_fd()).unwrap_err().raw_os_error(), Some(EINVAL));
+        assert!(OptionName::Tclass.read(four.as_fd()).is_err());
+        // Not every host has IPv6.
+        if let Ok(six) = TcpListener::bind("[::1]:0") {
+            class.apply(six.as_fd()).unwrap();
+            assert_eq!(OptionName::Tclass.read(six.as_fd()).unwrap(), class);
+        }
     }
 
     #[test]
