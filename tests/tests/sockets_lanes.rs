@@ -282,6 +282,24 @@ fn what_is_set_for_new_connections_reaches_later_ones_only() {
 }
 
 #[test]
+fn what_is_set_for_new_connections_reaches_those_that_are_being_set_up() {
+    let b = start(config(B));
+    let port = b.port().expect("it is alive");
+    let proxy = Proxy::start(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+    let a = start(NodeConfig { peer_port: Some(proxy.port()), ..config(A) });
+    proxy.hold();
+    let connecting = a.connect(B);
+    until("it waits for the other's word", SOON, || (proxy.accepted() > 0).then_some(()));
+    let new = [SocketOption::Nodelay(false), SocketOption::FragmentSize(5000)];
+    a.setopts("new", &new).wait().expect("usual options");
+    assert_eq!(a.getopts(B, &[]).wait(), Err(OptionsError::NoConnection));
+    proxy.release();
+    connecting.wait().expect("a connection");
+    assert_eq!(get(&a, B, &[OptionName::Nodelay, OptionName::FragmentSize]), new);
+    stop([a, b]);
+}
+
+#[test]
 fn lists_for_one_direction_stay_in_it() {
     let (a, b) = pair(|config| {
         config.connect_options = vec![SocketOption::Priority(1), SocketOption::Nodelay(false)];
