@@ -116,8 +116,9 @@ fn sockets_to(port: u16) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
+/// The options of a connection; who was connected to may hear of it a little later.
 fn get(node: &Node, peer: &str, names: &[OptionName]) -> Vec<SocketOption> {
-    node.getopts(peer, names).wait().expect("they are connected")
+    until("they are connected", SOON, || node.getopts(peer, names).wait().ok())
 }
 
 #[test]
