@@ -1,7 +1,9 @@
 //! `krarup node`: runs a node until a signal ends it.
 
 use super::child::{self, Parent};
-use super::config::{AutoConnect, Checksum, Epmd, Layer, OptionList};
+use super::config::{
+    AutoConnect, Checksum, Effective, Epmd, FILE_VARIABLE, Layer, OptionList, Origin,
+};
 use super::{Failure, detach, metrics, output};
 use krarup::discovery::Discovery;
 use krarup::epmd::EpmdMode;
@@ -11,6 +13,7 @@ use krarup_transport::handshake::Cookie;
 use krarup_tuning::option::SocketOption;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::ffi::OsString;
 use std::future::ready;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -30,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Print the settings in effect as TOML, and end
+    /// Print the settings in effect as TOML, with where each came from, and end
     #[arg(long)]
     print_config: bool,
 
@@ -48,11 +51,12 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     let Arguments { settings, child, config, print_config, detached, end_with_stdin } = arguments;
     let parent = Parent::of(&child)?;
     let needs_name = !parent.as_ref().is_some_and(Parent::needs_no_name);
-    let settings = settle(settings, config, |name| std::env::var(name).ok())?;
+    let effective = settle(settings, config, environment())?;
     if print_config {
-        output::line(settings.to_toml().map_err(Failure::Failed)?.trim_end());
+        output::line(effective.to_toml().map_err(Failure::Failed)?.trim_end());
         return Ok(());
     }
+    let settings = effective.settings;
     if needs_name && settings.name.is_none() && settings.sname.is_none() {
         return Err(Failure::Usage("a node needs a name: give --name or --sname".into()));
     }
@@ -200,24 +204,35 @@ fn listen_for_signals(
     Ok(is_ready)
 }
 
+/// The variables of this process that are text; no other can be a setting.
+fn environment() -> Vec<(String, String)> {
+    let is_text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(is_text).collect()
+}
+
 /// Puts the layers together and checks the whole.
 fn settle(
     flags: Layer,
     file: Option<PathBuf>,
-    environment: impl Fn(&str) -> Option<String>,
-) -> Result<Layer, Failure> {
+    environment: Vec<(String, String)>,
+) -> Result<Effective, Failure> {
+    flags.check().map_err(Failure::Usage)?;
+    let named = environment.iter().find(|(name, path)| name == FILE_VARIABLE && !path.is_empty());
+    let path = file.or_else(|| named.map(|(_, path)| path.into()));
     let environment = Layer::from_environment(environment).map_err(Failure::Usage)?;
-    let file = match file {
-        Some(path) => {
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
-            Layer::from_toml(&text, &path).map_err(Failure::Usage)?
-        }
-        None => Layer::default(),
-    };
-    let settings = flags.over(environment).over(file).over(Layer::defaults());
-    settings.check().map_err(Failure::Usage)?;
-    Ok(settings)
+    let mut layers = vec![(Origin::Flag, flags), (Origin::Environment, environment)];
+    if let Some(path) = path {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+        let file = Layer::from_toml(&text, &path).map_err(Failure::Usage)?;
+        layers.push((Origin::File(path), file));
+    }
+    layers.push((Origin::Default, Layer::defaults()));
+    let effective = Effective::new(layers);
+    effective.settings.check().map_err(Failure::Usage)?;
+    Ok(effective)
 }
 
 fn builder(settings: &Layer) -> Result<Builder, Failure> {
