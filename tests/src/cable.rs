@@ -24,11 +24,23 @@ impl Drop for Inner {
 }
 
 impl Namespace {
-    fn new(name: String) -> Self {
+    pub(crate) fn new(name: String) -> Self {
         ip(&["netns", "add", &name]);
         let namespace = Self { inner: Arc::new(Inner { name }) };
         namespace.run("ip", &["link", "set", "lo", "up"]);
         namespace
+    }
+
+    /// Its name, as `ip netns` knows it.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The ids of all processes that run in it.
+    pub fn processes(&self) -> Vec<String> {
+        let output = Command::new("ip").args(["netns", "pids", self.name()]).output();
+        let pids = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        pids.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
     }
 
     /// A command that will run in this namespace.
@@ -141,7 +153,7 @@ impl Default for Cable {
     }
 }
 
-fn ip(arguments: &[&str]) {
+pub(crate) fn ip(arguments: &[&str]) {
     succeed(Command::new("ip").args(arguments));
 }
 

@@ -11,6 +11,7 @@ pub mod fabric;
 pub mod fragments;
 pub mod frame;
 pub mod handshake;
+pub mod hosts;
 pub mod lane;
 pub mod term;
 

@@ -4,8 +4,8 @@
 //! A [`Lab`] is one test's own little world: an epmd port nobody else uses, a home folder, and the
 //! nodes started in it. An [`OtpNode`] is a real BEAM of one [`Release`] that evaluates what the
 //! test says; a [`KrarupNode`] is the `krarup` command. [`RawPeer`] speaks the protocol by hand,
-//! well or badly. [`Cable`] joins two network namespaces and can be cut; [`Proxy`] relays connections
-//! and can break them.
+//! well or badly. [`Cable`] joins two network namespaces and can be cut; [`Hosts`] are several, with
+//! nodes that watch each other; [`Proxy`] relays connections and can break them.
 //!
 //! Nothing here sleeps for a fixed time in the hope that it is enough: every wait has a condition
 //! and a deadline, and everything started ends with its owner.
@@ -18,6 +18,7 @@ mod elixir;
 mod evaluator;
 mod functions;
 pub mod fuzz;
+mod hosts;
 mod krarup;
 mod lab;
 mod otp;
@@ -27,14 +28,17 @@ mod proxy;
 mod puppet;
 mod rust_node;
 pub mod sim;
+mod sockets;
 mod stage;
 mod wait;
+mod witness;
 
 pub use cable::{Cable, Namespace};
 pub use callee::Callee;
 pub use command::Outcome;
 pub use dns::NameServer;
 pub use elixir::ElixirNode;
+pub use hosts::{Cluster, Hosts, KrarupWitness, Watches};
 pub use krarup::{KrarupNode, KrarupNodeBuilder, Ready, krarup_command};
 pub use lab::Lab;
 pub use otp::{Guest, OtpNode, OtpNodeBuilder, Release, otp_command};
@@ -42,8 +46,10 @@ pub use peer::{PeerIdentity, RawPeer, flags, terms};
 pub use process::Process;
 pub use proxy::Proxy;
 pub use rust_node::start_rust_node;
+pub use sockets::{Role, socket_of};
 pub use stage::{Stage, asking_node, inside, term};
 pub use wait::{missing, until};
+pub use witness::{Report, WITNESSES, WitnessConfig, run_witness};
 
 /// Makes one test per supported release of each function that takes a [`Release`], in the modules
 /// `r25`, `r27` and `r29`. A release that `tests/run` could not have is passed over.

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 use md5::{Digest, Md5};
+use socket2::SockRef;
 
 /// How long a peer waits for an answer before the test has failed.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -318,6 +319,24 @@ impl RawPeer {
                 },
             }
         }
+    }
+
+    /// The port of this end.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is gone.
+    pub fn local_port(&self) -> u16 {
+        self.stream.local_addr().expect("it is connected").port()
+    }
+
+    /// Ends the connection as a reset does.
+    ///
+    /// # Panics
+    ///
+    /// When the socket takes no option.
+    pub fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("an option of TCP");
     }
 
     fn read_handshake(&mut self) -> io::Result<Vec<u8>> {

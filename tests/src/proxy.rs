@@ -31,6 +31,8 @@ struct Shared {
     held: AtomicBool,
     /// Bytes towards the target until one of them is changed; negative for never.
     flip_in: AtomicI64,
+    /// The byte towards the target that is changed on each connection; negative for none.
+    flip_each: AtomicI64,
     ended: AtomicBool,
 }
 
@@ -58,6 +60,7 @@ impl Proxy {
             accepted: AtomicUsize::new(0),
             held: AtomicBool::new(false),
             flip_in: AtomicI64::new(-1),
+            flip_each: AtomicI64::new(-1),
             ended: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
@@ -129,6 +132,12 @@ impl Proxy {
         self.shared.flip_in.store(bytes.into(), Ordering::SeqCst);
     }
 
+    /// Changes one bit of the byte that comes after so many others towards the target, on each
+    /// connection that has not got as far.
+    pub fn flip_bit_of_each_after(&self, bytes: u32) {
+        self.shared.flip_each.store(bytes.into(), Ordering::SeqCst);
+    }
+
     /// Whether the bit has been changed.
     pub fn has_flipped(&self) -> bool {
         self.shared.flip_in.load(Ordering::SeqCst) < 0
@@ -196,6 +205,7 @@ impl Shared {
             self.wait_while_held();
             if to_target {
                 self.flip(&mut buffer[..count]);
+                self.flip_of_each(&mut buffer[..count], relayed.load(Ordering::Relaxed));
             }
             if to.write_all(&buffer[..count]).is_err() {
                 break;
@@ -203,6 +213,14 @@ impl Shared {
             relayed.fetch_add(count as u64, Ordering::Relaxed);
         }
         let _ = to.shutdown(Shutdown::Write);
+    }
+
+    fn flip_of_each(&self, chunk: &mut [u8], relayed: u64) {
+        let at = u64::try_from(self.flip_each.load(Ordering::SeqCst)).ok();
+        let at = at.and_then(|at| usize::try_from(at.checked_sub(relayed)?).ok());
+        if let Some(byte) = at.and_then(|at| chunk.get_mut(at)) {
+            *byte ^= 0x10;
+        }
     }
 
     fn flip(&self, chunk: &mut [u8]) {

@@ -36,9 +36,9 @@ fn a_range_is_used_from_below_and_has_an_end() {
     let [min, low, max, high] = in_range;
     let command = ["node", "--name", "c@127.0.0.1", "--cookie", "c", min, low, max, high];
     let outcome = lab.run(command).expect_code(1);
-    let told = format!("no port to listen on: no free port from {first} to {second}");
+    let told = format!("no free port at 127.0.0.1 from {first} to {second}");
+    assert!(outcome.stderr.contains(&told), "{told}: {outcome:?}");
     assert!(outcome.stderr.contains("widen --listen-min and --listen-max"), "{outcome:?}");
-    assert!(outcome.stderr.contains(&first.to_string()), "{told}: {outcome:?}");
     assert!(outcome.stdout.is_empty(), "{outcome:?}");
     let mut otp = lab.otp(Release::R25, "o").start();
     assert_eq!(otp.eval("net_adm:ping('b@127.0.0.1')."), "pong");
@@ -119,6 +119,9 @@ fn over_ipv6(release: Release) {
         let call = ["call", node, "net_adm", "ping", "['p@::1']", "--cookie", "c"];
         assert_eq!(lab.run(call).expect_code(0).stdout, "pong\n");
     }
+    // And of two Krarup nodes.
+    let call = ["call", plain.name(), "net_adm", "ping", "['l@::1']", "--cookie", "c"];
+    assert_eq!(lab.run(call).expect_code(0).stdout, "pong\n");
     let echo = "{echo, 'k@::1'} ! {self(), x}, receive Echoed -> Echoed after 10000 -> none end.";
     assert_eq!(otp.eval(echo), "{echo,x}");
     // A node of the one kind is none of the other's.
@@ -150,4 +153,6 @@ fn epmd_at_chosen_addresses(release: Release) {
     let krarup = lab.krarup("k").host("127.0.0.2").args(["--epmd", "external"]).start();
     pings(&mut otp, krarup.name());
     assert_eq!(krarup.ready().epmd, Some(format!("127.0.0.1:{port}")));
+    let nowhere = "erpc:call('k@127.0.0.2', net_adm, names, [{127,0,0,3}]).";
+    assert_eq!(otp.eval(nowhere), "{error,address}");
 }

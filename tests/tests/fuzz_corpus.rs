@@ -18,6 +18,11 @@ fn handshake() {
 }
 
 #[test]
+fn hosts() {
+    assert!(fuzz::replay("hosts", fuzz::hosts::run) > 0);
+}
+
+#[test]
 fn control() {
     assert!(fuzz::replay("control", fuzz::control::run) > 0);
 }

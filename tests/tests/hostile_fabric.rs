@@ -125,20 +125,21 @@ fn a_lane_spoken_by_hand_works() {
 #[test]
 fn frames_that_no_node_sends_end_the_session() {
     let mut siege = Siege::begin();
-    let wrong: [(&str, Vec<u8>, &str); 5] = [
-        ("an unknown kind", frame(77, 0, 0, [0; 4], b""), "77"),
-        ("an acknowledgement of the future", frame(5, 0, 0, [1000, 0, 0, 0], b""), "1000"),
-        ("a fragment of nothing", frame(4, 0, 0, [1, 1, 0, 0], b"x"), "killed"),
-        ("a payload that is no term", frame(1, 0, 0, [1, 1, 0, 0], b"\xff"), "killed"),
-        ("a frame beyond the limit", [&[1, 0, 0, 0][..], &[0xff; 20]].concat(), "killed"),
+    let killed = "killed";
+    let wrong: [(&str, Vec<u8>, &str, &str); 5] = [
+        ("an unknown kind", frame(77, 0, 0, [0; 4], b""), killed, "77"),
+        ("an acknowledgement of the future", frame(5, 0, 0, [1000, 0, 0, 0], b""), killed, "1000"),
+        ("a fragment of nothing", frame(4, 0, 0, [1, 1, 0, 0], b"x"), killed, "fragment"),
+        ("a payload that is no term", frame(1, 0, 0, [1, 1, 0, 0], b"\xff"), killed, "payload"),
+        ("a frame beyond the limit", [&[1, 0, 0, 0][..], &[0xff; 20]].concat(), "emsgsize", ""),
     ];
-    for (what, bytes, word) in wrong {
+    for (what, bytes, kind, word) in wrong {
         let (mut peer, _) = siege.begin_session("wrong@127.0.0.1");
         let start = siege.lines();
         peer.send_bytes(&bytes).expect("it listens");
         assert!(peer.closed_within(SOON).is_some(), "{what}: still open");
         let reason = siege.krarup.wait_nodedown(start, "wrong@127.0.0.1", Duration::from_secs(3));
-        assert!(reason.starts_with("killed") && reason.contains(word), "{what}: {reason}");
+        assert!(reason.starts_with(kind) && reason.contains(word), "{what}: {reason}");
         siege.expect_well();
     }
 }

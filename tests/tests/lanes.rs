@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use krarup::epmd::EpmdMode;
 use krarup::term::Pid;
-use krarup::{Builder, Checksum, Cookie, LaneStats, Node, NodeConfig, Process, Signal};
+use krarup::{Builder, Checksum, Cookie, Encoded, LaneStats, Node, NodeConfig, Process, Signal};
 use krarup_tests::{KrarupNode, Lab, Proxy, Release, for_each_release, until};
 
 const A: &str = "a@127.0.0.1";
@@ -261,6 +261,28 @@ fn a_flipped_bit_is_noticed_and_repaired() {
     }
     pair.seen_by_a.expect_nothing();
     pair.seen_by_b.expect_nothing();
+    pair.stop();
+}
+
+#[test]
+fn a_frame_that_always_arrives_damaged_ends_the_session() {
+    let pair = Pair::new(|config| config.fabric.checksum = Checksum::On);
+    pair.connect();
+    // Behind a join, and within the first fragment of a large message.
+    pair.proxy.flip_bit_of_each_after(2000);
+    let mailbox = pair.b.mailbox(Some("mailbox")).wait().expect("a mailbox");
+    let send = |me: Process| async move {
+        let large = Encoded::binary(vec![7; 300_000].into());
+        let _ = me.send_encoded(("mailbox", B), &large).await;
+        Ok(())
+    };
+    pair.a.spawn_on(0, None, send).wait().expect("a process");
+    assert_eq!(pair.seen_by_b.next(), format!("down '{A}' checksum"));
+    // It is told over the lane that is well, unless the other one is refused before.
+    let reasons = ["checksum", "connection_closed"].map(|reason| format!("down '{B}' {reason}"));
+    let event = pair.seen_by_a.next();
+    assert!(reasons.contains(&event), "{event}");
+    drop(mailbox);
     pair.stop();
 }
 

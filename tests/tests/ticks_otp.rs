@@ -151,6 +151,6 @@ fn changed_tick_time_keeps_the_living_and_finds_the_dead(release: Release) {
     let reason = krarup.wait_nodedown(printed, otp.name(), SILENCE_NOTICED);
     assert_eq!(reason, "net_tick_timeout");
     assert!(stopped.elapsed() >= Duration::from_secs(2), "it ended too early");
-    krarup.process().wait_line("down after one more interval", SOON);
+    krarup.process().wait_line("down after one more quarter", SOON);
     otp.process().signal("CONT");
 }

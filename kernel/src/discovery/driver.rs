@@ -1,7 +1,7 @@
 //! Feeds the reconciler: looks at the sources, asks what is connected, and connects.
 
 use std::collections::BTreeSet;
-use std::future::{Future, pending};
+use std::future::{Future, pending, ready};
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
@@ -133,13 +133,14 @@ fn take(
         tracing::info!(%source, "wanted nodes can be looked up again");
     }
     let own = node.name();
+    let states_ports = matches!(source, Source::Srv { .. });
     let mut wanted = BTreeSet::new();
     for (name, port) in found {
         let Ok(name) = Atom::new(&name) else { continue };
         if own.as_ref() == Some(&name) {
             continue;
         }
-        if port.is_some() {
+        if states_ports {
             node.set_peer_port(name.as_str(), port);
         }
         wanted.insert(name);
@@ -148,8 +149,11 @@ fn take(
     for node in changes.wanted {
         tracing::info!(%node, %source, "wanted");
     }
-    for node in changes.released {
-        tracing::info!(%node, %source, "not wanted any more");
+    for name in changes.released {
+        if states_ports {
+            node.set_peer_port(name.as_str(), None);
+        }
+        tracing::info!(node = %name, %source, "not wanted any more");
     }
 }
 
@@ -163,6 +167,10 @@ fn look(
     what: Source,
     servers: Option<NameServers>,
 ) -> Pin<Box<dyn Future<Output = Done>>> {
+    if let Source::Static(nodes) = &what {
+        let found = Ok(nodes.iter().map(|node| (node.clone(), None)).collect());
+        return Box::pin(ready(Done::Looked { source, found }));
+    }
     let config = node.config();
     let own = node.name();
     let head = own.as_ref().and_then(|name| name.as_str().split('@').next()).unwrap_or_default();

@@ -134,6 +134,12 @@ impl NetKernel {
             .collect()
     }
 
+    /// The connection of a node, from its first route to its last trace.
+    #[cfg(test)]
+    pub(crate) fn connection_of(&self, node: &Atom) -> Option<ConnectionId> {
+        Some(self.peers.get(node)?.connection.as_ref()?.id)
+    }
+
     /// Connects to `node`; the waiter is told when it is up, or why it cannot be.
     pub fn connect(&mut self, node: &Atom, hidden: bool, waiter: Option<WaiterId>) {
         if self.local.as_ref() == Some(node) {
@@ -206,9 +212,9 @@ impl NetKernel {
         }
     }
 
-    /// Ends every connection and attempt and makes the node not alive. Whoever was allowed is
-    /// forgotten. The links report [`NetKernel::link_down`] as always.
-    pub fn stop(&mut self) {
+    /// Ends every connection and attempt, for this reason, and makes the node not alive. Whoever
+    /// was allowed is forgotten. The links report [`NetKernel::link_down`] as always.
+    pub fn stop(&mut self, reason: &NodeDownReason) {
         self.local = None;
         self.is_unnamed = false;
         self.allowed.clear();
@@ -228,7 +234,7 @@ impl NetKernel {
                 waiters.append(&mut efforts.waiters);
             }
             if let Some(connection) = &mut peer.connection {
-                Self::close(&mut self.actions, connection, NodeDownReason::NetKernelTerminated);
+                Self::close(&mut self.actions, connection, reason.clone());
             }
             for waiter in waiters {
                 let result = Err(ConnectError::NotAlive);

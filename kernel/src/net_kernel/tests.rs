@@ -398,7 +398,7 @@ fn stopping_ends_every_link_and_refuses_newcomers() {
     let mut kernel = machine(1);
     let node = Atom::from_static("a@h");
     let id = bring_up(&mut kernel, &node);
-    kernel.stop();
+    kernel.stop(&NodeDownReason::NetKernelTerminated);
     assert!(matches!(
         drain(&mut kernel)[..],
         [Action::CloseLink { reason: NodeDownReason::NetKernelTerminated, .. }]
@@ -417,7 +417,7 @@ fn nothing_replaces_a_link_that_ends_with_the_life() {
     let id = bring_up(&mut kernel, &node);
     let (attempt, _) = kernel.inbound(&node);
     kernel.verified(attempt);
-    kernel.stop();
+    kernel.stop(&NodeDownReason::NetKernelTerminated);
     let actions = drain(&mut kernel);
     assert!(matches!(actions[..], [Action::CloseLink { .. }, Action::Abort { .. }]), "{actions:?}");
     kernel.link_down(id, NodeDownReason::NetKernelTerminated);
@@ -429,7 +429,7 @@ fn nothing_replaces_a_link_that_ends_with_the_life() {
 fn whoever_was_allowed_is_forgotten_with_the_life() {
     let mut kernel = machine(1);
     kernel.allow(["x@h".into()]);
-    kernel.stop();
+    kernel.stop(&NodeDownReason::NetKernelTerminated);
     kernel.start(Atom::from_static("m@h"));
     assert!(kernel.allowed().is_empty());
     assert_eq!(kernel.inbound(&Atom::from_static("a@h")).1, Decision::Ok);

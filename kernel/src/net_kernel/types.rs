@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use krarup_transport::term::{Atom, Creation};
+use krarup_transport::term::{Atom, Creation, Term};
 
 use super::ConnectError;
 
@@ -43,17 +43,34 @@ impl NodeType {
 }
 
 /// Why a connection ended, in the words of OTP's `nodedown_reason`.
+///
+/// What stands beside a reason says more to people; subscribers are told the atom, as OTP documents
+/// it. OTP's `get_status_failed` has no cause here: a connection's bytes are counted by this node
+/// itself, not asked of the socket.
+// OTP: `net_kernel:monitor_nodes/2`. From 27 on dist_util.erl gives `{send_net_tick_failed, Error}`
+// and `{f_setopts_post_nodeup_failed, Error}` instead of the documented atoms.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum NodeDownReason {
+    /// The frames of a lane arrived damaged again and again.
+    Checksum(String),
     /// The peer closed the connection, halted or was killed.
     ConnectionClosed,
+    /// The connection was up and its shard could not take it over.
+    ConnectionSetupFailed(String),
     /// `disconnect_node` was called on this side.
     Disconnect,
     /// Nothing was received for the tick time.
     NetTickTimeout,
     /// This node's distribution was stopped.
     NetKernelTerminated,
+    /// The socket that this node accepts connections on has failed, and another one could not take
+    /// its place: the distribution was stopped.
+    NoNetwork(String),
+    /// A tick could not be written.
+    SendNetTickFailed(String),
+    /// This node gave the connection up for a reason of its own.
+    Shutdown(String),
     /// A newer connection of the same node replaced this one.
     WaitPending,
     /// The peer sent something that no node sends; the text says what.
@@ -68,24 +85,50 @@ impl NodeDownReason {
     /// The reason as the atom that OTP puts into a `nodedown` message.
     pub fn atom(&self) -> Atom {
         Atom::from_static(match self {
+            NodeDownReason::Checksum(_) => "checksum",
             NodeDownReason::ConnectionClosed | NodeDownReason::Socket(_) => "connection_closed",
+            NodeDownReason::ConnectionSetupFailed(_) => "connection_setup_failed",
             NodeDownReason::Disconnect => "disconnect",
             NodeDownReason::NetTickTimeout => "net_tick_timeout",
             NodeDownReason::NetKernelTerminated => "net_kernel_terminated",
+            NodeDownReason::NoNetwork(_) => "no_network",
+            NodeDownReason::SendNetTickFailed(_) => "send_net_tick_failed",
+            NodeDownReason::Shutdown(_) => "shutdown",
             NodeDownReason::WaitPending => "wait_pending",
             NodeDownReason::Killed(_) => "killed",
             NodeDownReason::Emsgsize => "emsgsize",
         })
+    }
+
+    /// The reason as OTP puts it into a `nodedown` message.
+    pub fn term(&self) -> Term {
+        Term::Atom(self.atom())
+    }
+
+    /// What more there is to say of it.
+    fn details(&self) -> Option<&str> {
+        match self {
+            NodeDownReason::Checksum(why)
+            | NodeDownReason::ConnectionSetupFailed(why)
+            | NodeDownReason::Killed(why)
+            | NodeDownReason::NoNetwork(why)
+            | NodeDownReason::SendNetTickFailed(why)
+            | NodeDownReason::Shutdown(why)
+            | NodeDownReason::Socket(why) => Some(why),
+            NodeDownReason::ConnectionClosed
+            | NodeDownReason::Disconnect
+            | NodeDownReason::Emsgsize
+            | NodeDownReason::NetKernelTerminated
+            | NodeDownReason::NetTickTimeout
+            | NodeDownReason::WaitPending => None,
+        }
     }
 }
 
 impl fmt::Display for NodeDownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.atom().as_str())?;
-        match self {
-            NodeDownReason::Killed(why) | NodeDownReason::Socket(why) => write!(f, " ({why})"),
-            _ => Ok(()),
-        }
+        self.details().map_or(Ok(()), |why| write!(f, " ({why})"))
     }
 }
 

@@ -13,7 +13,7 @@ use super::start_options::Settled;
 use super::{NameType, Node, NodeConfig, StartError, StartOptions, StopError};
 use crate::cookie;
 use crate::epmd::{EpmdMode, Keeper, KeeperConfig, RegisterError};
-use crate::net_kernel::Cookies;
+use crate::net_kernel::{Cookies, NodeDownReason};
 use crate::process::Identity;
 use crate::shard::{KernelShard, Life, Shard, blocking, listen_unix};
 
@@ -178,12 +178,7 @@ pub(super) async fn stop_distribution(shard: &Rc<Shard>, node: &Node) -> Result<
         Some(Started::Static) => return Err(StopError::NotAllowed),
         Some(Started::Dynamic) => {}
     }
-    let name = node.name();
-    end(shard, kernel).await;
-    shard.set_identity_everywhere(Identity::nobody()).await;
-    if let Some(name) = name {
-        shard.announce_own_down(name).await;
-    }
+    end_alone(shard, kernel, &NodeDownReason::NetKernelTerminated).await;
     Ok(())
 }
 
@@ -191,12 +186,29 @@ pub(super) async fn stop_distribution(shard: &Rc<Shard>, node: &Node) -> Result<
 pub(super) async fn stop(shard: &Rc<Shard>) {
     let Some(kernel) = shard.kernel() else { return };
     let _turn = kernel.turn().await;
-    end(shard, kernel).await;
+    end(shard, kernel, &NodeDownReason::NetKernelTerminated).await;
     shard.end_processes_everywhere().await;
 }
 
-async fn end(shard: &Rc<Shard>, kernel: &Rc<KernelShard>) {
-    kernel.end_life();
+/// The node cannot be what it says it is: every connection ends for this reason. Processes go on.
+pub(crate) async fn give_up(shard: &Rc<Shard>, reason: &NodeDownReason) {
+    let Some(kernel) = shard.kernel() else { return };
+    let _turn = kernel.turn().await;
+    end_alone(shard, kernel, reason).await;
+}
+
+/// Closes every link and gives the name up, and tells so.
+async fn end_alone(shard: &Rc<Shard>, kernel: &Rc<KernelShard>, reason: &NodeDownReason) {
+    let name = shard.node().name();
+    end(shard, kernel, reason).await;
+    shard.set_identity_everywhere(Identity::nobody()).await;
+    if let Some(name) = name {
+        shard.announce_own_down(name).await;
+    }
+}
+
+async fn end(shard: &Rc<Shard>, kernel: &Rc<KernelShard>, reason: &NodeDownReason) {
+    kernel.end_life(reason);
     kernel.quiet().await;
     let mut ended = None;
     shard.node().change_alive(|alive| ended = alive.take());

@@ -37,6 +37,7 @@ pub(crate) use encoded::BY_REFERENCE_BYTES_MIN;
 pub use encoded::Encoded;
 pub use error::{NotAlive, SendError, SpawnError, StartError, StopError, Stopped};
 use life::Alive;
+pub(crate) use life::give_up;
 pub use life::{LifeState, Started};
 pub use reply::Reply;
 pub(crate) use reply::block_on;

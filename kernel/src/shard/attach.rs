@@ -182,3 +182,88 @@ fn is_within_host(socket: &Socket) -> bool {
     };
     peer.ip().is_loopback() || local.is_some_and(|local| local.ip() == peer.ip())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::mpsc;
+
+    use krarup_transport::handshake::Flags;
+
+    use super::*;
+    use crate::epmd::EpmdMode;
+    use crate::net_kernel::{NodeDownReason, NodeType, PeerLink};
+    use crate::{Cookie, Node, Process, Signal};
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// Brings a connection up whose link then gets no socket but a file.
+    fn attach_a_file(shard: &Rc<Shard>) {
+        let kernel = shard.kernel().expect("the first shard has it");
+        let node = Atom::from_static("peer@127.0.0.1");
+        let (attempt, _) = kernel.with(|machine| machine.inbound(&node));
+        let link = PeerLink { creation: Creation(7), node_type: NodeType::Visible };
+        kernel.with(|machine| machine.established(attempt, link));
+        let connection = kernel.machine.borrow().connection_of(&node).expect("it comes up");
+        let route = LaneRoute { lane: 0, shard: shard.id, gauges: Gauges::new() };
+        kernel.bundles.borrow_mut().insert(connection, Bundle::new([route.clone()]));
+        let (local, _) = kernel.identity();
+        let link = NewLink {
+            id: LinkId { connection, lane: 0 },
+            node: node.clone(),
+            socket: File::open("/dev/null").expect("it is there").into(),
+            setup: Setup::Otp(LinkConfig::new(Flags::MANDATORY, local, node)),
+            gauges: route.gauges,
+            leftover: Vec::new(),
+            epoch: Epoch(0),
+        };
+        shard.tell(shard.id, ShardMessage::Attach(Box::new(link)));
+    }
+
+    #[test]
+    fn a_connection_that_its_shard_cannot_take_over_is_down_for_that() {
+        let node = Node::builder("attach@127.0.0.1")
+            .cookie(Cookie::new("c").expect("a cookie"))
+            .epmd(EpmdMode::None)
+            .shards(2)
+            .spin(Duration::ZERO)
+            .start()
+            .expect("the node starts");
+        let (told, events) = mpsc::channel();
+        let watch = move |mut me: Process| async move {
+            me.monitor_nodes(true);
+            told.send(None)?;
+            loop {
+                match me.recv().await? {
+                    Signal::NodeUp(up) => told.send(Some(Ok(up.node)))?,
+                    Signal::NodeDown(down) => told.send(Some(Err(down.reason)))?,
+                    _ => {}
+                }
+            }
+        };
+        node.spawn_on(1, None, watch).wait().expect("a process");
+        assert_eq!(events.recv_timeout(SOON), Ok(None));
+        node.run_on(0, attach_a_file);
+        let up = events.recv_timeout(SOON).expect("an event");
+        assert_eq!(up, Some(Ok(Atom::from_static("peer@127.0.0.1"))));
+        let down = events.recv_timeout(SOON).expect("an event");
+        let Some(Err(NodeDownReason::ConnectionSetupFailed(why))) = &down else {
+            panic!("{down:?}");
+        };
+        assert!(!why.is_empty());
+        node.stop().wait();
+    }
+
+    #[test]
+    fn first_looks_at_many_links_are_spread_over_the_interval() {
+        let tick = TickConfig::new(Duration::from_secs(60), 4);
+        let interval = tick.interval();
+        let phases: Vec<Duration> = (0..10_000).map(|number| phase(tick, number)).collect();
+        assert!(phases.iter().all(|phase| !phase.is_zero() && *phase <= interval));
+        for tenth in 0..10 {
+            let within = interval * tenth / 10..interval * (tenth + 1) / 10;
+            let links = phases.iter().filter(|phase| within.contains(*phase)).count();
+            assert!((500..=1500).contains(&links), "{links} of 10000 in tenth {tenth}");
+        }
+    }
+}

@@ -167,25 +167,40 @@ impl KernelShard {
 }
 
 /// Accepts until the node is not alive any more.
-pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Listener, stop: Rc<Leash>) {
+pub(super) async fn accept(kernel: Rc<KernelShard>, mut listener: Listener, stop: Rc<Leash>) {
+    // A socket that has failed does not say where it was.
+    let address = listener.local_address().ok().flatten();
     loop {
-        let accepted = std::pin::pin!(listener.accept());
-        let stopped = std::pin::pin!(stop.event());
-        match select(accepted, stopped).await {
-            Either::Left((Ok((socket, address)), _)) => {
+        let accepted = {
+            let accepted = std::pin::pin!(listener.accept());
+            let stopped = std::pin::pin!(stop.event());
+            match select(accepted, stopped).await {
+                Either::Left((accepted, _)) => accepted,
+                Either::Right(_) => return,
+            }
+        };
+        match accepted {
+            Ok((socket, address)) => {
                 let leash = kernel.admit();
                 let admitted = Rc::clone(&kernel);
                 glommio::spawn_local(answer(admitted, socket, address, leash)).detach();
                 // When many come at once, those that are let in go on meanwhile and make room.
                 yield_once().await;
             }
-            Either::Left((Err(error), _)) => {
+            Err(error) if Listener::survives(&error) => {
                 let error = SystemError::from(error);
                 let makes_room = kernel.make_room();
                 let refused = !makes_room && error.is_out_of_descriptors() && listener.refuse();
                 kernel.note_crowd(&error, refused);
             }
-            Either::Right(_) => return,
+            Err(error) => {
+                // The port is free only then.
+                drop(listener);
+                match kernel.listen_again(address, &error).await {
+                    Some(again) => listener = again,
+                    None => return,
+                }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use krarup_transport::fabric::ProcessNumber;
 use krarup_transport::term::{Atom, Creation};
 use smallvec::SmallVec;
 
-use super::{Gauge, KernelEvent, LinkEntry, Outcome, Shard, ShardMessage};
+use super::{Gauge, LinkEntry, Outcome, Shard, ShardMessage};
 use crate::process::{DestinationRef, Holds, Identity, ProcessCell, ProcessId, Sender};
 
 /// Holds on one sender, beyond which more are not followed. A peer decides how many there are.
@@ -134,7 +134,7 @@ impl Shard {
             Some(Ok(())) => self.io().wrote_later(link),
             Some(Err(_)) => {
                 let why = "it does not read what it is told".to_owned();
-                self.tell_kernel(KernelEvent::LaneFailed { link: link.id(), why });
+                self.fail_link(link, why);
             }
             None => {}
         }

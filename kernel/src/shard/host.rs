@@ -81,18 +81,12 @@ impl Host for ShardHost {
         }
     }
 
-    fn ended(&self, _: &Handle<Self>, _: LinkKey, state: LinkState, end: End<Refused>) {
+    fn ended(&self, _: &Handle<Self>, _: LinkKey, mut state: LinkState, end: End<Refused>) {
         if state.entry.is_lane() {
             self.0.lane_ended(state, end);
             return;
         }
-        let cause = match end {
-            End::Closed => NodeDownReason::ConnectionClosed,
-            End::Failed(error) => NodeDownReason::Socket(error.to_string()),
-            End::Refused(Refused::Link(LinkError::FrameTooLarge(_))) => NodeDownReason::Emsgsize,
-            End::Refused(error) => NodeDownReason::Killed(error.to_string()),
-            End::Panicked(panicked) => NodeDownReason::Killed(panicked.to_string()),
-        };
+        let cause = cause(end, state.machine.has_only_a_tick_queued());
         self.0.link_ended(&state.entry, cause);
     }
 
@@ -111,7 +105,7 @@ impl Host for ShardHost {
                 let action = state.machine.tick(now);
                 state.last_byte(now);
                 let ticker = state.machine.ticker();
-                if ticker.silent_intervals() > silent && ticker.is_at_its_last_interval() {
+                if ticker.silent_intervals() > silent && ticker.begins_last_quarter() {
                     warn_of_silence(state);
                 }
                 // What a lane has received is stated to the peer at the latest now.
@@ -139,6 +133,18 @@ impl Host for ShardHost {
     }
 }
 
+/// Why a link ended that nobody here ended; `ticks` says that all it had to write was a tick.
+fn cause(end: End<Refused>, ticks: bool) -> NodeDownReason {
+    match end {
+        End::Closed => NodeDownReason::ConnectionClosed,
+        End::Unwritable(error) if ticks => NodeDownReason::SendNetTickFailed(error.to_string()),
+        End::Failed(error) | End::Unwritable(error) => NodeDownReason::Socket(error.to_string()),
+        End::Refused(Refused::Link(LinkError::FrameTooLarge(_))) => NodeDownReason::Emsgsize,
+        End::Refused(error) => NodeDownReason::Killed(error.to_string()),
+        End::Panicked(panicked) => NodeDownReason::Shutdown(panicked.to_string()),
+    }
+}
+
 impl Shard {
     /// In how many ticks of the clock all links are looked at: within a quarter of the time between
     /// two ticks on the wire.
@@ -160,7 +166,7 @@ fn warn_of_silence(state: &LinkState) {
     if state.entry.is_lane() {
         tracing::info!(%node, silent, ?ticktime, "a lane is silent, and gets another connection soon");
     } else {
-        tracing::warn!(%node, silent, ?ticktime, "a node is silent, and down after one more interval");
+        tracing::warn!(%node, silent, ?ticktime, "a node is silent, and down after one more quarter of the tick time");
     }
 }
 
@@ -354,5 +360,34 @@ impl ShardIo {
             Some(key) => self.handle.link(key)?.send_with(f),
             None => link.with_detached(f),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use krarup_transport::shard::Panicked;
+
+    use super::*;
+
+    const EPIPE: i32 = 32;
+
+    fn said(end: End<Refused>, ticks: bool) -> String {
+        cause(end, ticks).to_string()
+    }
+
+    #[test]
+    fn the_end_of_a_link_says_whose_fault_it_was() {
+        let broken = || io::Error::from_raw_os_error(EPIPE);
+        assert_eq!(said(End::Closed, true), "connection_closed");
+        assert!(said(End::Failed(broken()), true).starts_with("connection_closed (Broken pipe"));
+        assert!(said(End::Unwritable(broken()), false).starts_with("connection_closed (Broken"));
+        assert!(said(End::Unwritable(broken()), true).starts_with("send_net_tick_failed (Broken"));
+        let refused = End::Refused(Refused::Link(LinkError::MissingPayload));
+        assert!(said(refused, false).starts_with("killed (a control message"));
+        // This node's own fault is not the peer's.
+        let panicked = Panicked { message: "why".to_owned() };
+        assert_eq!(said(End::Panicked(panicked), false), "shutdown (panicked: why)");
     }
 }

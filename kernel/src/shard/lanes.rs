@@ -27,16 +27,34 @@ impl Shard {
                 self.tell_kernel(KernelEvent::LaneBye { link, reason });
             }
             End::Refused(Refused::Lane(error)) if error.is_resumable() => {
-                state.checksum_errors += u64::from(matches!(error, LaneError::Checksum { .. }));
-                self.lane_broken(state, why);
+                let damaged = matches!(error, LaneError::Checksum { .. });
+                state.checksum_errors += u64::from(damaged);
+                self.lane_broken_by(state, why, damaged);
             }
-            End::Closed | End::Failed(_) => self.lane_broken(state, why),
-            End::Refused(_) | End::Panicked(_) => self.lane_failed(state, why),
+            End::Closed | End::Failed(_) | End::Unwritable(_) => self.lane_broken(state, why),
+            End::Refused(error) => {
+                let reason = match &error {
+                    Refused::Lane(error) if error.nodedown_reason() == "emsgsize" => {
+                        NodeDownReason::Emsgsize
+                    }
+                    _ => killed(&state, &why),
+                };
+                self.lane_failed(state, why, reason);
+            }
+            End::Panicked(_) => {
+                let reason = NodeDownReason::Shutdown(why.clone());
+                self.lane_failed(state, why, reason);
+            }
         }
     }
 
     /// A lane has no connection any more, and may get another.
-    pub(super) fn lane_broken(self: &Rc<Self>, mut state: LinkState, why: String) {
+    pub(super) fn lane_broken(self: &Rc<Self>, state: LinkState, why: String) {
+        self.lane_broken_by(state, why, false);
+    }
+
+    /// As [`Shard::lane_broken`], maybe because what it brought was damaged on the way.
+    fn lane_broken_by(self: &Rc<Self>, mut state: LinkState, why: String, damaged: bool) {
         let last_byte = state.last_byte(Instant::now());
         let brought_bytes = state.brought_bytes();
         let (link, epoch) = (state.entry.id(), state.entry.epoch());
@@ -44,14 +62,14 @@ impl Shard {
             lane_of(&mut state).is_some_and(|lane| lane.replay_counters().retained_bytes > 0);
         let received = leave_socket(state);
         let report = Broken { received, unacknowledged, last_byte, brought_bytes };
-        self.tell_kernel(KernelEvent::LaneBroken { link, epoch, report, why });
+        self.tell_kernel(KernelEvent::LaneBroken { link, epoch, report, why, damaged });
     }
 
     /// A lane cannot go on: the session has to end.
-    fn lane_failed(self: &Rc<Self>, state: LinkState, why: String) {
+    fn lane_failed(self: &Rc<Self>, state: LinkState, why: String, reason: NodeDownReason) {
         let link = state.entry.id();
         leave_socket(state);
-        self.tell_kernel(KernelEvent::LaneFailed { link, why });
+        self.tell_kernel(KernelEvent::LaneFailed { link, why, reason });
     }
 
     /// Lets go of a lane's socket of this epoch. If that has happened already, so was the report.
@@ -87,7 +105,9 @@ impl Shard {
         let attached =
             lane_of(&mut state).map(|lane| lane.attach(peer_received, now).map(|()| lane.greet()));
         if let Some(Err(error)) = attached {
-            return self.lane_failed(*state, error.to_string());
+            let why = error.to_string();
+            let reason = killed(&state, &why);
+            return self.lane_failed(*state, why, reason);
         }
         if let Err((error, state)) = self.add_socket(&entry, socket, *state, &leftover) {
             return self.lane_broken(*state, error.to_string());
@@ -108,6 +128,10 @@ impl Shard {
             });
         }
     }
+}
+
+fn killed(state: &LinkState, why: &str) -> NodeDownReason {
+    NodeDownReason::Killed(format!("lane {}: {why}", state.entry.id().lane))
 }
 
 fn lane_of(state: &mut LinkState) -> Option<&mut Lane> {

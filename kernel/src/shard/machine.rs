@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use krarup_transport::dist::frame::LENGTH_BYTES;
 use krarup_transport::dist::{
     Control, Destination as WireDestination, TickAction, TickConfig, Ticker,
 };
@@ -119,6 +120,15 @@ impl Machine {
             Machine::Otp(link) => link.io_slices(slices),
             Machine::Lane(lane) => lane.io_slices(slices),
         }
+    }
+
+    /// Whether what waits to be written is a tick and nothing else.
+    pub(super) fn has_only_a_tick_queued(&mut self) -> bool {
+        let mut slices = WriteSlices::new();
+        self.io_slices(&mut slices);
+        let bytes = slices.iter().flat_map(|slice| slice.iter().copied());
+        // A tick is the length of an empty frame.
+        bytes.eq([0; LENGTH_BYTES])
     }
 
     /// The socket took so many bytes.

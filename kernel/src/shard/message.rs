@@ -107,9 +107,9 @@ pub(crate) enum KernelEvent {
     /// A shard has handled everything that one ended link of a connection had sent to it.
     Drained { connection: ConnectionId },
     /// A lane's shard has let go of its socket of this epoch.
-    LaneBroken { link: LinkId, epoch: Epoch, report: Broken, why: String },
-    /// A lane received what no node sends.
-    LaneFailed { link: LinkId, why: String },
+    LaneBroken { link: LinkId, epoch: Epoch, report: Broken, why: String, damaged: bool },
+    /// A lane cannot go on, for this reason.
+    LaneFailed { link: LinkId, why: String, reason: NodeDownReason },
     /// The peer ends the session.
     LaneBye { link: LinkId, reason: Atom },
     /// A process that had this name ended.

@@ -193,7 +193,10 @@ impl Shard {
         self.links.borrow_mut().insert(id, Rc::clone(&entry));
         if let Err((error, state)) = self.add_socket(&entry, socket, state, &leftover) {
             match kind {
-                Kind::Otp => self.link_ended(&entry, NodeDownReason::Socket(error.to_string())),
+                Kind::Otp => {
+                    let reason = NodeDownReason::ConnectionSetupFailed(error.to_string());
+                    self.link_ended(&entry, reason);
+                }
                 Kind::Lane => self.lane_broken(*state, error.to_string()),
             }
         }

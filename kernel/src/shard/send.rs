@@ -292,7 +292,8 @@ impl Shard {
     /// Ends a connection because of what its peer does.
     pub(super) fn fail_link(self: &Rc<Self>, link: &Rc<LinkEntry>, why: String) {
         if link.is_lane() {
-            self.tell_kernel(KernelEvent::LaneFailed { link: link.id(), why });
+            let reason = NodeDownReason::Killed(format!("lane {}: {why}", link.id().lane));
+            self.tell_kernel(KernelEvent::LaneFailed { link: link.id(), why, reason });
         } else {
             self.close_link(link, NodeDownReason::Killed(why));
         }

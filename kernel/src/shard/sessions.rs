@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use krarup_transport::fabric::{
     Ask, Credentials, DialFailure, Epoch, FabricError, JoinId, LaneId, LaneSet, Probed, Refusal,
-    Role, Session, SessionAction, SessionEnd, SessionId,
+    Role, STALLED_RESUMES_MAX, Session, SessionAction, SessionEnd, SessionId,
 };
 use krarup_transport::io::{Socket, sleep};
 use krarup_transport::term::Atom;
@@ -25,6 +25,8 @@ use super::{KernelEvent, KernelShard, ShardMessage};
 use crate::net_kernel::{ConnectionId, NodeDownReason};
 use crate::process::yield_once;
 
+/// With this word in its `bye` the peer says that what this node sent arrives damaged.
+const CHECKSUM: &str = "checksum";
 /// How long the lanes of a session that the peer has ended may still bring what was sent before:
 /// every lane is told of the end by itself.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
@@ -54,6 +56,15 @@ struct Running {
     carrying_out: bool,
 }
 
+/// The frame that arrived damaged last.
+struct Damage {
+    lane: LaneId,
+    /// Where it begins in the lane's stream.
+    position: u64,
+    /// How often in a row.
+    times: u8,
+}
+
 /// What is under way for lanes that have broken.
 #[derive(Default)]
 struct Mending {
@@ -62,7 +73,7 @@ struct Mending {
     probe: Option<glommio::Task<()>>,
 }
 
-/// What is known of the end of a session that ends.
+/// What is known of the end of a session that ends, and what may lead to it.
 #[derive(Default)]
 struct Ending {
     /// What the peer is told over the lanes that have a socket.
@@ -70,6 +81,7 @@ struct Ending {
     /// Why this node ends it.
     closing: Option<NodeDownReason>,
     farewell: Option<Farewell>,
+    damage: Option<Damage>,
 }
 
 /// A connection that the initiator makes for a lane.
@@ -178,19 +190,28 @@ impl KernelShard {
     pub(super) fn lane_event(self: &Rc<Self>, event: KernelEvent) {
         let now = Instant::now();
         match event {
-            KernelEvent::LaneBroken { link, epoch, report, why } => {
+            KernelEvent::LaneBroken { link, epoch, report, why, damaged } => {
                 let lane = LaneId(link.lane);
                 self.with_session(link.connection, |running| {
                     if running.part_with(lane) {
                         return;
                     }
                     tracing::info!(node = %running.node, %lane, %why, "a lane broke");
+                    if damaged && running.is_beyond_repair(lane, report.received) {
+                        let reason = NodeDownReason::Checksum(format!("lane {lane}: {why}"));
+                        running.machine.close(reason.atom().as_str());
+                        running.ending().closing = Some(reason);
+                        return;
+                    }
                     running.machine.broken(now, lane, epoch, report);
                 });
             }
-            KernelEvent::LaneFailed { link, why } => {
+            KernelEvent::LaneFailed { link, why, reason } => {
                 let lane = LaneId(link.lane);
-                self.with_session(link.connection, |running| running.machine.failed(lane, why));
+                self.with_session(link.connection, |running| {
+                    running.ending().closing.get_or_insert(reason);
+                    running.machine.failed(lane, why);
+                });
             }
             KernelEvent::LaneBye { link, reason } => {
                 self.with_session(link.connection, |running| {
@@ -355,12 +376,15 @@ impl KernelShard {
         end: &SessionEnd,
     ) {
         self.sessions.by_id.borrow_mut().remove(&ended.machine.id());
-        let Ending { bye, closing, .. } =
+        let Ending { bye, closing, farewell, .. } =
             ended.ending.take().map(|ending| *ending).unwrap_or_default();
         let reason = match (closing, end) {
             (Some(reason), _) => reason,
             (None, SessionEnd::Silent(_)) => NodeDownReason::NetTickTimeout,
-            (None, SessionEnd::LaneFailed { .. }) => NodeDownReason::Killed(end.to_string()),
+            // Where one lane has told that, another may be refused meanwhile.
+            (None, _) if farewell.is_some_and(|told| told.reason.as_str() == CHECKSUM) => {
+                NodeDownReason::Checksum("as the peer says".to_owned())
+            }
             (None, _) => NodeDownReason::ConnectionClosed,
         };
         tracing::info!(node = %ended.node, why = %end, "a session is over");
@@ -461,6 +485,18 @@ impl Running {
         let ask = Ask { version: self.version, session, lane, epoch, received };
         let credentials = self.credentials.clone();
         Dial { over_unix: self.machine.joins_unix(lane), credentials, ask }
+    }
+
+    /// Notes a frame that arrived damaged. True when it has done so as often as a lane may be
+    /// resumed in vain: the peer would count that too, and not know why.
+    fn is_beyond_repair(&mut self, lane: LaneId, position: u64) -> bool {
+        let damage = &mut self.ending().damage;
+        let times = match damage {
+            Some(last) if last.lane == lane && last.position == position => last.times + 1,
+            _ => 1,
+        };
+        *damage = Some(Damage { lane, position, times });
+        times >= STALLED_RESUMES_MAX
     }
 
     /// A join that the peer refuses, in words that tell whether it knows the session.

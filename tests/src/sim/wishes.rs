@@ -1,6 +1,6 @@
 //! What users ask of a node's kernel, and what it answers.
 
-use krarup::net_kernel::{Action, ConnectError, WaiterId};
+use krarup::net_kernel::{Action, ConnectError, NodeDownReason, WaiterId};
 use krarup_transport::term::Atom;
 
 use super::env::{Env, Wake};
@@ -83,7 +83,7 @@ impl Life {
             return;
         }
         env.tell(|| format!("{} stops", self.owner));
-        self.kernel.stop();
+        self.kernel.stop(&NodeDownReason::NetKernelTerminated);
         // The order in which it goes through its nodes is not the same in every run.
         let mut actions: Vec<Action> = std::iter::from_fn(|| self.kernel.next_action()).collect();
         actions.sort_by_key(|action| format!("{action:?}"));

@@ -5,6 +5,13 @@
 
 use std::time::{Duration, Instant};
 
+/// OTP: `net_tickintensity`, at least 4.
+const INTENSITY_MIN: u32 = 4;
+
+/// Connections are looked at no more often, unless that were fewer than four times within the tick
+/// time: the clock of a shard has ten ticks a second.
+const INTERVAL_MIN: Duration = Duration::from_millis(200);
+
 /// How long a silent peer is tolerated, and in how many steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TickConfig {
@@ -22,7 +29,7 @@ impl TickConfig {
     /// step.
     #[must_use]
     pub fn new(ticktime: Duration, intensity: u32) -> TickConfig {
-        let intensity = intensity.clamp(4, 1000);
+        let intensity = intensity.clamp(INTENSITY_MIN, 1000);
         let steps = u64::from(intensity);
         let millis = u64::try_from(ticktime.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         // Beyond a century nobody waits; the bound keeps the rounding from overflowing.
@@ -47,6 +54,19 @@ impl TickConfig {
     #[must_use]
     pub fn halved(self) -> TickConfig {
         TickConfig::new(self.ticktime / 2, self.intensity)
+    }
+
+    /// The same tick time, in intervals that the clock of a shard can tell apart.
+    ///
+    /// A look that comes late counts as one interval, so looks that are all late would find silence
+    /// only after a multiple of the tick time.
+    fn for_clock(self) -> TickConfig {
+        let most = self.ticktime.as_millis() / INTERVAL_MIN.as_millis();
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        if self.intensity <= most.max(INTENSITY_MIN) {
+            return self;
+        }
+        TickConfig::new(self.ticktime, most)
     }
 
     /// Time between two looks at a connection.
@@ -97,6 +117,7 @@ impl Ticker {
     /// Different phases keep many connections from ticking at the same moment.
     #[must_use]
     pub fn new(config: TickConfig, hidden: bool, now: Instant, phase: Duration) -> Ticker {
+        let config = config.for_clock();
         Ticker {
             config,
             hidden,
@@ -141,10 +162,11 @@ impl Ticker {
         self.missed_intervals
     }
 
-    /// Whether the connection is given up when nothing comes in the next interval either.
+    /// Whether the last quarter of the tick time begins, after which the connection is given up when
+    /// nothing comes.
     #[must_use]
-    pub const fn is_at_its_last_interval(&self) -> bool {
-        self.silent_intervals + 1 == self.config.intensity
+    pub const fn begins_last_quarter(&self) -> bool {
+        self.silent_intervals == self.config.intensity - self.config.intensity / 4
     }
 
     /// The settings in force.
@@ -153,10 +175,16 @@ impl Ticker {
         self.config
     }
 
-    /// Puts new settings in force: the next look comes within the new interval.
+    /// Puts new settings in force: the next look comes within the new interval. Connections that
+    /// were looked at at different moments still are.
     pub fn reconfigure(&mut self, config: TickConfig, now: Instant) {
+        let config = config.for_clock();
         self.config = config;
-        self.due = self.due.min(now + config.interval());
+        let wait = self.due.saturating_duration_since(now).as_nanos();
+        let interval = config.interval().as_nanos();
+        // At most one interval, so at most some 10^17 nanoseconds.
+        let wait = if wait == 0 { 0 } else { (wait - 1) % interval + 1 };
+        self.due = now + Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX));
         // The count restarts: intervals of another length say nothing about the new tick time.
         self.silent_intervals = 0;
     }
@@ -253,6 +281,53 @@ mod tests {
     }
 
     #[test]
+    fn the_clock_of_a_shard_is_fast_enough_for_any_intensity() {
+        let start = Instant::now();
+        let clock = Duration::from_millis(100);
+        for (seconds, intensity) in [(4, 1000), (4, 40), (1, 1000), (1, 4), (60, 1000)] {
+            let config = TickConfig::new(seconds * SECOND, intensity);
+            for config in [config, config.halved()] {
+                let mut ticker = Ticker::new(config, false, start, Duration::ZERO);
+                assert_eq!(ticker.look(start, 1, 0, false), TickAction::Send);
+                let mut now = start;
+                let mut warned = 0;
+                while ticker.look(now, 1, 0, false) != TickAction::Dead {
+                    let silent = ticker.silent_intervals();
+                    now += clock;
+                    // A look that is not due changes nothing; the clock looks all the same.
+                    if ticker.due() <= now && silent + 1 < ticker.config().intensity() {
+                        ticker.look(now, 1, 0, false);
+                        warned += u32::from(ticker.begins_last_quarter());
+                    }
+                    assert!(now < start + 2 * config.ticktime(), "{config:?}: nobody dies");
+                }
+                let took = now - start;
+                assert!(took >= config.ticktime(), "{config:?}: {took:?}");
+                let late = ticker.config().interval() + clock;
+                assert!(took <= config.ticktime() + late, "{config:?}: {took:?}");
+                assert_eq!(warned, 1, "{config:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn intervals_long_enough_for_the_clock_are_as_set() {
+        let now = Instant::now();
+        let looks = |ticktime, intensity| {
+            let config = TickConfig::new(ticktime, intensity);
+            let mut ticker = Ticker::new(TickConfig::DEFAULT, false, now, SECOND);
+            ticker.reconfigure(config, now);
+            assert_eq!(Ticker::new(config, false, now, SECOND).config(), ticker.config());
+            ticker.config().intensity()
+        };
+        assert_eq!(looks(60 * SECOND, 300), 300);
+        assert_eq!(looks(60 * SECOND, 400), 300);
+        assert_eq!(looks(4 * SECOND, 1000), 20);
+        assert_eq!(looks(SECOND, 1000), 5);
+        assert_eq!(looks(SECOND / 2, 4), 4);
+    }
+
+    #[test]
     fn any_byte_is_life() {
         let start = Instant::now();
         let mut ticker = Ticker::new(four_seconds(), false, start, SECOND);
@@ -294,6 +369,22 @@ mod tests {
         assert_eq!(ticker.look(start + 60 * SECOND, 1, 2, false), TickAction::None);
         assert_eq!(ticker.due(), start + 61 * SECOND);
         assert_eq!(ticker.look(start + 60 * SECOND, 1, 2, false), TickAction::None);
+    }
+
+    #[test]
+    fn a_shorter_tick_time_keeps_connections_apart() {
+        let start = Instant::now();
+        let mut tenths = [0; 10];
+        for number in 1..=1000 {
+            let phase = Duration::from_millis(15 * number);
+            let mut ticker = Ticker::new(TickConfig::DEFAULT, false, start, phase);
+            ticker.reconfigure(four_seconds(), start);
+            let wait = ticker.due() - start;
+            assert!(wait <= SECOND, "{wait:?}");
+            let tenth = (wait.as_millis().saturating_sub(1) / 100) as usize;
+            tenths[tenth] += 1;
+        }
+        assert!(tenths.iter().all(|links| (80..=120).contains(links)), "{tenths:?}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ use crate::term::{Atom, Creation, Pid};
 /// A lane with something to write states what it has received, too, if it is at least so much: the
 /// peer's memory is used again while it is in the caches.
 const PIGGYBACK_BYTES_MIN: u64 = 32 << 10;
+/// How often half the tick time a slow network has for one frame over a new connection.
+const SLOW_FRAME_TICK_TIMES: u32 = 4;
 
 /// What resuming has cost a lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,8 +70,28 @@ pub struct Lane {
     replay: ReplayCounters,
     attached: bool,
     ticker: Ticker,
+    life: Life,
     local: (Atom, Creation),
     peer: (Atom, Creation),
+}
+
+/// What counts as a sign of life where there are checksums.
+///
+/// The length of a frame that does not get complete may be what is damaged, so only complete ones
+/// count, and a connection that brings none for half the tick time is given up. But a slow network
+/// may need longer for one, and more so over a new connection, which begins slowly and brings the
+/// frame from its start. Over the one that replaces a connection given up for silence any byte
+/// counts, until a frame is complete or there was time enough for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Frames,
+    /// The connection was given up for silence.
+    Lost,
+    /// And this is the next one; so much had been received before it.
+    Bytes {
+        position: u64,
+        until: Instant,
+    },
 }
 
 impl Lane {
@@ -89,6 +111,7 @@ impl Lane {
             replay: ReplayCounters::default(),
             attached: true,
             ticker: new_ticker(layout, config.tick, now, config.tick_phase),
+            life: Life::Frames,
             local: (local, local_creation),
             peer: (peer, peer_creation),
         }
@@ -223,7 +246,7 @@ impl Lane {
             let names = Names { local: &self.local.0, peer: &self.peer.0 };
             let taken = self.inbox.take_frame(receiver, names);
             self.counters.received_bytes = self.inbox.received_bytes();
-            if !self.checksum {
+            if !self.checksum || matches!(self.life, Life::Bytes { .. }) {
                 self.counters.received_bytes += receiver.unread().len() as u64;
             }
             match taken? {
@@ -285,6 +308,10 @@ impl Lane {
         self.replay.resumes += 1;
         self.replay.replayed_bytes += replayed;
         self.ticker.restart(now);
+        if self.life == Life::Lost {
+            let until = now + SLOW_FRAME_TICK_TIMES * self.ticker.config().ticktime();
+            self.life = Life::Bytes { position: self.inbox.position(), until };
+        }
         Ok(())
     }
 
@@ -313,15 +340,21 @@ impl Lane {
         if !self.attached {
             return TickAction::None;
         }
+        if let Life::Bytes { position, until } = self.life
+            && (self.inbox.position() > position || until <= now)
+        {
+            self.life = Life::Frames;
+        }
         let pending = self.is_write_pending();
         let LinkCounters { received_bytes, written_bytes, .. } = self.counters;
         // What makes a frame incomplete may be a flipped bit of its length: whatever comes then
         // only seems to be the rest of it, and the end of the frame may never come.
-        let received_bytes = match self.outbox.layout().checksum {
-            true => self.inbox.received_bytes(),
-            false => received_bytes,
-        };
+        let by_frames = self.outbox.layout().checksum && self.life == Life::Frames;
+        let received_bytes = if by_frames { self.inbox.received_bytes() } else { received_bytes };
         let action = self.ticker.look(now, received_bytes, written_bytes, pending);
+        if action == TickAction::Dead {
+            self.life = Life::Lost;
+        }
         if action == TickAction::Send {
             if !pending {
                 self.inbox.trim();

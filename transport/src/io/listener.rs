@@ -157,7 +157,8 @@ impl Listener {
     /// # Errors
     /// When the process or the host is out of descriptors or memory. The caller may free some, or
     /// [refuse](Listener::refuse) the connection; the next call pauses before it tries again,
-    /// longer each time, so that a loop around this does not spin.
+    /// longer each time, so that a loop around this does not spin. Any other error is the last: see
+    /// [`Listener::survives`].
     ///
     /// # Panics
     /// Outside of a glommio executor.
@@ -196,6 +197,13 @@ impl Listener {
             self.back_off.set(None);
         }
         refused
+    }
+
+    /// Whether after this error of [`Listener::accept`] others may follow that are accepted.
+    /// Otherwise the socket itself has failed, and nothing ever comes from it again.
+    #[must_use]
+    pub fn survives(error: &io::Error) -> bool {
+        is_exhaustion(error)
     }
 
     /// The next connection, if one is waiting.

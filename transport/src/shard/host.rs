@@ -96,6 +96,8 @@ pub enum End<E> {
     Closed,
     /// The connection failed.
     Failed(io::Error),
+    /// What was queued could not be written, and nothing says that the peer closed before.
+    Unwritable(io::Error),
     /// The host refused what it brought.
     Refused(E),
     /// The host panicked over what it brought.
@@ -167,7 +169,7 @@ impl<E: fmt::Display> fmt::Display for End<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             End::Closed => f.write_str("closed by the peer"),
-            End::Failed(error) => error.fmt(f),
+            End::Failed(error) | End::Unwritable(error) => error.fmt(f),
             End::Refused(error) => error.fmt(f),
             End::Panicked(panicked) => panicked.fmt(f),
         }

@@ -14,7 +14,7 @@ use super::driver::{DriverConfig, Yield};
 use super::guard::Panicked;
 use super::host::{Counters, End, Host, LinkKey, Outbox, Reading, WriteSlices};
 use super::mesh::{Full, Outgoing};
-use super::slots::{Slot, Slots};
+use super::slots::{Failure, Slot, Slots};
 use crate::buffer::{Receiver, SlabPool};
 use crate::io::{Event, Interest, Socket, Watch};
 
@@ -527,7 +527,7 @@ impl<H: Host> Handle<H> {
                     break;
                 }
                 Err(error) => {
-                    slot.failed.set(Some(error));
+                    slot.failed.set(Some(Failure::Write(error)));
                     // Nothing is written any more; the end comes from reading.
                     slot.blocked.set(true);
                     self.reheat(slot);
@@ -556,7 +556,7 @@ impl<H: Host> Handle<H> {
                 Interest::ReadWrite,
             );
             if let Err(error) = changed {
-                slot.failed.set(Some(error));
+                slot.failed.set(Some(Failure::Watch(error)));
                 self.reheat(slot);
             }
         }
@@ -660,7 +660,7 @@ impl<H: Host> Handle<H> {
         }
         let key = slot.key.to_u64();
         if let Err(error) = self.0.watch.readiness().add(&slot.socket, key, Interest::Read) {
-            slot.failed.set(Some(error));
+            slot.failed.set(Some(Failure::Watch(error)));
             self.reheat(slot);
         }
     }
@@ -712,7 +712,9 @@ impl<H: Host> Handle<H> {
             };
             match received {
                 Ok(0) => {
-                    result = Received::Over(slot.failed.take().map_or(End::Closed, End::Failed))
+                    let failure = slot.failed.take();
+                    let end = failure.map_or(End::Closed, |it| End::Failed(it.into_error()));
+                    result = Received::Over(end);
                 }
                 Ok(bytes) => {
                     inbox.commit(bytes);
@@ -727,12 +729,18 @@ impl<H: Host> Handle<H> {
                 }
                 Err(error) if is_nothing(&error) => {
                     slot.unread.set(false);
-                    if let Some(error) = slot.failed.take() {
-                        result = Received::Over(End::Failed(error));
+                    match slot.failed.take() {
+                        Some(Failure::Write(error)) => {
+                            result = Received::Over(End::Unwritable(error));
+                        }
+                        Some(Failure::Watch(error)) => {
+                            result = Received::Over(End::Failed(error));
+                        }
+                        None => {}
                     }
                 }
                 Err(error) => {
-                    let error = slot.failed.take().unwrap_or(error);
+                    let error = slot.failed.take().map_or(error, Failure::into_error);
                     result = Received::Over(End::Failed(error));
                 }
             }

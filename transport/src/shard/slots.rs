@@ -38,8 +38,14 @@ pub(super) struct Slot<L> {
     /// Room to send is among the edges told.
     pub(super) write_interest: Cell<bool>,
     /// Sending failed; the link ends when what had arrived is read.
-    pub(super) failed: Cell<Option<io::Error>>,
+    pub(super) failed: Cell<Option<Failure>>,
     pub(super) closed: Cell<bool>,
+}
+
+/// What failed on a link whose peer may not have ended it.
+pub(super) enum Failure {
+    Write(io::Error),
+    Watch(io::Error),
 }
 
 /// The links of a shard by their keys.
@@ -83,6 +89,13 @@ impl<L> Slot<L> {
         let none = failed.is_none();
         self.failed.set(failed);
         none
+    }
+}
+
+impl Failure {
+    pub(super) fn into_error(self) -> io::Error {
+        let (Failure::Write(error) | Failure::Watch(error)) = self;
+        error
     }
 }
 

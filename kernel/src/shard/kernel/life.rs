@@ -87,7 +87,7 @@ impl KernelShard {
     }
 
     /// Accepts nobody any more and closes every link; [`KernelShard::quiet`] waits for the last.
-    pub(crate) fn end_life(self: &Rc<Self>) {
+    pub(crate) fn end_life(self: &Rc<Self>, reason: &NodeDownReason) {
         for accepting in self.accepting.take() {
             accepting.pull();
         }
@@ -100,7 +100,7 @@ impl KernelShard {
             let _ = done.send(Err(ConnectError::NotAlive));
         }
         self.barred.take();
-        self.with(NetKernel::stop);
+        self.with(|machine| machine.stop(reason));
         self.naming.given.borrow_mut().clear();
     }
 
@@ -206,7 +206,7 @@ impl KernelShard {
         });
         // Or that life has ended, and another may have begun.
         let Some((name, _)) = lost else { return };
-        self.with(NetKernel::stop);
+        self.with(|machine| machine.stop(&NodeDownReason::NetKernelTerminated));
         self.quiet().await;
         shard.node().set_identity(None);
         shard.set_identity_everywhere(Identity::nobody()).await;

@@ -6,6 +6,7 @@
 mod handshakes;
 mod life;
 mod names;
+mod network;
 mod ticks;
 
 use std::cell::{Cell, RefCell};

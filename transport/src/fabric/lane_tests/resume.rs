@@ -146,3 +146,41 @@ fn a_peer_may_have_more_than_its_last_join_said() {
     let refused = a.lane.attach(position, now);
     assert!(matches!(refused, Err(LaneError::Acknowledged { stated, .. }) if stated == position));
 }
+
+#[test]
+fn over_what_replaces_a_silent_connection_any_byte_is_life_until_a_frame_is_complete() {
+    let tick = TickConfig::new(Duration::from_secs(8), 4);
+    let (mut a, mut b) = pair_with(|config| {
+        config.checksum = true;
+        config.tick = tick;
+    });
+    // Brings `b` one byte of `bytes` in each interval; how long until it is given up, if it is.
+    let trickle = |b: &mut End, bytes: &[u8], intervals: u32| {
+        let start = b.lane.tick_due();
+        (0..intervals).find_map(|interval| {
+            let byte = bytes.get(interval as usize).copied();
+            assert_eq!(b.feed(byte.as_slice()), Ok(vec![]));
+            let now = b.lane.tick_due();
+            let action = b.lane.tick(now);
+            b.write(usize::MAX);
+            (action == TickAction::Dead).then(|| now - start)
+        })
+    };
+    a.lane.send_raw(A, B, &[7; 100]).expect("room");
+    let frame = a.write(usize::MAX);
+    let given_up = trickle(&mut b, &frame, 20).expect("bytes that make no frame are no life");
+    assert!(given_up <= tick.ticktime() / 2 + tick.interval(), "{given_up:?}");
+    // The network is slow: it had been no frame for want of time.
+    reconnect(&mut a, &mut b);
+    let frame = a.write(usize::MAX);
+    assert_eq!(trickle(&mut b, &frame, 12), None);
+    assert_eq!(b.feed(&frame[12..]).map(|got| got.len()), Ok(1));
+    // A frame was complete, and is what counts again.
+    a.lane.send_raw(A, B, &[7; 100]).expect("room");
+    let frame = a.write(usize::MAX);
+    assert!(trickle(&mut b, &frame, 20).is_some());
+    // One that brings nothing at all is given up as early as ever.
+    reconnect(&mut a, &mut b);
+    let given_up = trickle(&mut b, &[], 20).expect("it is silent");
+    assert!(given_up <= tick.ticktime() / 2 + tick.interval(), "{given_up:?}");
+}
