@@ -92,7 +92,7 @@ impl Env {
     }
 
     fn was_stopped(&self, node: usize, since: Duration) -> bool {
-        self.stopped.get(&node).is_some_and(|until| *until >= since)
+        self.late_until.get(&node).is_some_and(|until| *until >= since)
     }
 }
 
