@@ -16,6 +16,7 @@ mod process;
 pub mod rpc;
 mod services;
 mod shard;
+pub mod sockets;
 pub mod supervisor;
 
 pub use gen_server::{CallError, GenServer};
@@ -37,3 +38,4 @@ pub use process::{
     Signal, SignalError, Ties,
 };
 pub use rpc::{Raise, RpcError, SpawnAtError};
+pub use sockets::{OptionTarget, OptionsError};

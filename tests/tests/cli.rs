@@ -22,7 +22,10 @@ fn wrong_usage_is_exit_code_2_with_help_on_stderr() {
 fn help_is_everywhere_and_exit_code_0() {
     let lab = Lab::without_epmd();
     let outcome = lab.run(["--help"]).expect_code(0);
-    for verb in ["demo", "node", "epmd", "names", "ping", "world", "nodes", "monitor", "call"] {
+    for verb in [
+        "demo", "node", "epmd", "names", "ping", "world", "nodes", "monitor", "call", "getopts",
+        "setopts",
+    ] {
         assert!(outcome.stdout.contains(verb), "{verb} is not in the help");
         let help = lab.run([verb, "--help"]).expect_code(0);
         assert!(help.stdout.contains("Usage"), "{verb}: {help:?}");

@@ -65,6 +65,22 @@ impl Profile {
         options
     }
 
+    /// All that turns a running link into one of this profile: what the profile says, and the
+    /// kernel's or the node's own value for what other profiles say.
+    pub fn settings(self) -> Vec<SocketOption> {
+        // 0 is the kernel's own value of the two numbers.
+        let neutral = [
+            SocketOption::Nodelay(true),
+            SocketOption::Keepalive(true),
+            SocketOption::UserTimeout(0),
+            SocketOption::NotsentLowat(0),
+        ];
+        let mut settings = SocketOption::merged(neutral.to_vec(), &self.options(&[]));
+        let spin = u32::try_from(self.spin().as_micros()).unwrap_or(u32::MAX);
+        settings.push(SocketOption::SpinUs(spin));
+        settings
+    }
+
     /// How long a shard with nothing to do looks at its sockets before it parks.
     pub const fn spin(self) -> Duration {
         Duration::from_micros(match self {

@@ -4,7 +4,7 @@
 use clap::Args;
 use krarup::discovery::Source;
 use krarup_tuning::nearest::suggestion;
-use krarup_tuning::option::SocketOption;
+use krarup_tuning::option::{SocketOption, parse};
 use krarup_tuning::profile::Profile;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -162,6 +162,21 @@ pub(super) struct Layer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) setopt: Vec<String>,
 
+    /// More socket options of the listening socket and of what it accepts
+    #[arg(long, value_name = "OPTION=VALUE")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) listen_options: Vec<String>,
+
+    /// More socket options of connections that this node makes
+    #[arg(long, value_name = "OPTION=VALUE")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) connect_options: Vec<String>,
+
+    /// Whether links send small segments at once; wins over nodelay among the options
+    #[arg(long, value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dist_nodelay: Option<bool>,
+
     /// Where names are registered
     #[arg(long, value_enum, value_name = "MODE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,6 +201,21 @@ pub(super) struct Layer {
     #[arg(long, value_name = "ADDRESS:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) metrics: Option<std::net::SocketAddr>,
+}
+
+/// Of which connections a list of socket options is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OptionList {
+    /// All.
+    Both,
+    /// Those that are accepted.
+    Listen,
+    /// Those that this node makes.
+    Connect,
+}
+
+impl OptionList {
+    pub(super) const ALL: [Self; 3] = [Self::Both, Self::Listen, Self::Connect];
 }
 
 /// When a message to a node without a connection makes one.
@@ -279,6 +309,9 @@ const KEYS: &[&str] = &[
     "unix-lanes",
     "profile",
     "setopt",
+    "listen-options",
+    "connect-options",
+    "dist-nodelay",
     "epmd",
     "epmd-port",
     "no-services",
@@ -374,6 +407,9 @@ impl Layer {
             unix_lanes: self.unix_lanes.or(lower.unix_lanes),
             profile: self.profile.or(lower.profile),
             setopt: first(self.setopt, lower.setopt),
+            listen_options: first(self.listen_options, lower.listen_options),
+            connect_options: first(self.connect_options, lower.connect_options),
+            dist_nodelay: self.dist_nodelay.or(lower.dist_nodelay),
             epmd: self.epmd.or(lower.epmd),
             epmd_port: self.epmd_port.or(lower.epmd_port),
             no_services: self.no_services.or(lower.no_services),
@@ -413,7 +449,9 @@ impl Layer {
     ///
     /// A sentence that names the key.
     pub(super) fn check(&self) -> Result<(), String> {
-        self.socket_options()?;
+        for list in OptionList::ALL {
+            self.socket_options(list)?;
+        }
         self.peer_cookies()?;
         self.peer_ports()?;
         self.sources()?;
@@ -452,16 +490,22 @@ impl Layer {
         Ok(())
     }
 
-    /// The options of `setopt`.
+    /// The options of a list.
     ///
     /// # Errors
     ///
     /// The first that is none.
-    pub(super) fn socket_options(&self) -> Result<Vec<SocketOption>, String> {
-        self.setopt
-            .iter()
-            .map(|text| text.parse().map_err(|error| format!("setopt: {error}")))
-            .collect()
+    pub(super) fn socket_options(&self, list: OptionList) -> Result<Vec<SocketOption>, String> {
+        let (key, texts) = match list {
+            OptionList::Both => ("setopt", &self.setopt),
+            OptionList::Listen => ("listen-options", &self.listen_options),
+            OptionList::Connect => ("connect-options", &self.connect_options),
+        };
+        let mut options = Vec::with_capacity(texts.len());
+        for text in texts {
+            options.extend(parse::one(text).map_err(|error| format!("{key}: {error}"))?);
+        }
+        Ok(options)
     }
 
     /// The cookies of `cookie-for`, by node.
@@ -600,6 +644,9 @@ mod tests {
         assert!(file("listen-max = 3").unwrap_err().contains("needs listen-min"));
         assert!(file("listen-min = 9\nlisten-max = 3").unwrap_err().contains("above"));
         assert!(file("setopt = [\"nodley=true\"]").unwrap_err().contains("nodelay"));
+        let listen = file("listen-options = [\"nodley=true\"]").unwrap_err();
+        assert!(listen.contains("listen-options: "), "{listen}");
+        assert!(file("connect-options = [\"profile=fast\"]").unwrap_err().contains("profile"));
         assert!(file("profile = \"fast\"").is_err());
         assert!(file("name = \"a@h\"\nsname = \"a\"").unwrap_err().contains("exclude"));
         assert!(file("cookie-for = [\"x\"]").unwrap_err().contains("NODE=COOKIE"));
@@ -638,7 +685,9 @@ mod tests {
              --profile wan --listen-min 9000 --listen-max 9005 --listen-address ::1 --epmd none \
              --dist-auto-connect once --discover dns:web.example.org --discover hosts \
              --discover-interval 5 --discover-server 127.0.0.1:53 --address-family inet6 \
-             --peer-port b@h=9100",
+             --peer-port b@h=9100 \
+             --listen-options sndbuf=5 --connect-options profile=wan \
+             --dist-nodelay false",
         )
         .over(Layer::defaults());
         let text = merged.to_toml().unwrap();
@@ -662,6 +711,7 @@ mod tests {
                    address-family='inet6'\npeer-port=[]\nlisten-max=1\nlisten-address='::'\ndist-port=1\nnet-ticktime=1\n\
                    net-tickintensity=4\nnet-setuptime=1\nshards=1\nfabric=true\nlanes=2\n\
                    checksum='on'\nunix-lanes=true\nprofile='wan'\nsetopt=[]\n\
+                   listen-options=[]\nconnect-options=[]\ndist-nodelay=true\n\
                    epmd='auto'\nepmd-port=1\nno-services=true\nallow-halt=true\nmetrics='127.0.0.1:9'\n";
         let table: toml::Table = all.parse().unwrap();
         assert_eq!(table.len(), KEYS.len());

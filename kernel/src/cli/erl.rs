@@ -88,12 +88,12 @@ const FLAGS: &[(&str, Meaning)] = &[
 const KERNEL: &[(&str, Option<&str>)] = &[
     ("connect_all", Some("--connect-all")),
     ("dist_auto_connect", Some("--dist-auto-connect")),
-    ("dist_nodelay", None),
+    ("dist_nodelay", Some("--dist-nodelay")),
     ("erl_epmd_node_listen_port", Some("--dist-port")),
-    ("inet_dist_connect_options", Some("--setopt")),
+    ("inet_dist_connect_options", Some("--connect-options")),
     ("inet_dist_listen_max", Some("--listen-max")),
     ("inet_dist_listen_min", Some("--listen-min")),
-    ("inet_dist_listen_options", Some("--setopt")),
+    ("inet_dist_listen_options", Some("--listen-options")),
     ("inet_dist_use_interface", Some("--listen-address")),
     ("logger", None),
     ("logger_level", None),
@@ -268,11 +268,7 @@ fn kernel(values: &[String], result: &mut Translation) -> Result<(), String> {
                 for option in
                     socket_options(value).map_err(|error| format!("-kernel {key}: {error}"))?
                 {
-                    let argument = option.to_string();
-                    // OTP has the same list twice, for listening and for connecting.
-                    if !result.arguments.contains(&argument) {
-                        result.arguments.extend([(*flag).to_owned(), argument]);
-                    }
+                    result.arguments.extend([(*flag).to_owned(), option.to_string()]);
                 }
             }
             // The R16 documentation's word for `never`.
@@ -410,7 +406,7 @@ mod tests {
                 "-kernel inet_dist_listen_options [{nodelay,true}] \
                  -kernel inet_dist_connect_options [{nodelay,true},{linger,{true,5}}]"
             ),
-            "--setopt nodelay=true --setopt linger=5"
+            "--listen-options nodelay=true --connect-options nodelay=true --connect-options linger=5"
         );
         assert_eq!(
             translated("-start_epmd false -epmd_port 5000"),

@@ -10,6 +10,7 @@ mod detach;
 mod doctor;
 mod epmd;
 mod erl;
+mod getopts;
 mod metrics;
 mod monitor;
 mod names;
@@ -17,6 +18,7 @@ mod node;
 mod nodes;
 mod output;
 mod ping;
+mod setopts;
 mod world;
 
 use clap::{Parser, Subcommand};
@@ -71,6 +73,10 @@ enum Verb {
     Call(call::Arguments),
     /// Say what this host gives a node, and what could be better
     Doctor(doctor::Arguments),
+    /// Show socket options of a node's connection to another one
+    Getopts(getopts::Arguments),
+    /// Change socket options of a node's connection to another one, or of its new ones
+    Setopts(setopts::Arguments),
     /// The peer of the demo's bare sockets
     #[command(hide = true)]
     DemoFloor,
@@ -118,7 +124,7 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
         _ => {}
     }
     let translated = match verb {
-        Some("node" | "ping" | "call" | "world" | "nodes" | "monitor") => {
+        Some("node" | "ping" | "call" | "world" | "nodes" | "monitor" | "getopts" | "setopts") => {
             erl::translate(rest).map_err(Failure::Usage)?
         }
         _ => erl::Translation { arguments: rest.to_vec(), notes: Vec::new() },
@@ -137,6 +143,8 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
             Verb::Monitor(arguments) => monitor::run(&arguments),
             Verb::Call(arguments) => call::run(&arguments),
             Verb::Doctor(arguments) => doctor::run(&arguments),
+            Verb::Getopts(arguments) => getopts::run(&arguments),
+            Verb::Setopts(arguments) => setopts::run(&arguments),
             Verb::DemoFloor => demo::serve_floor(),
         },
         Err(error) => {

@@ -1,7 +1,7 @@
 //! `krarup node`: runs a node until a signal ends it.
 
 use super::child::{self, Parent};
-use super::config::{AutoConnect, Checksum, Epmd, Layer};
+use super::config::{AutoConnect, Checksum, Epmd, Layer, OptionList};
 use super::{Failure, detach, metrics, output};
 use krarup::discovery::Discovery;
 use krarup::epmd::EpmdMode;
@@ -287,8 +287,15 @@ fn builder(settings: &Layer) -> Result<Builder, Failure> {
         config.epmd = EpmdMode::None;
     }
     let profile = settings.profile.unwrap_or_default();
-    let explicit = settings.socket_options().map_err(Failure::Usage)?;
-    try_out(&explicit)?;
+    let options = |list| {
+        let options = settings.socket_options(list).map_err(Failure::Usage)?;
+        try_out(&options)?;
+        Ok(options)
+    };
+    let explicit = options(OptionList::Both)?;
+    config.listen_options = options(OptionList::Listen)?;
+    config.connect_options = options(OptionList::Connect)?;
+    config.dist_nodelay = settings.dist_nodelay;
     config.socket_options.more = profile.options(&explicit);
     // The default spin depends on shards and cores, which the node knows.
     if profile != krarup_tuning::profile::Profile::Balanced {

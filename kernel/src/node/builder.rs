@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use krarup_transport::handshake::Cookie;
 use krarup_transport::io::SocketOptions;
+use krarup_tuning::option::SocketOption;
 
 use super::{AddressFamily, AutoConnect, Checksum, NameType, Node, NodeConfig, Output, StartError};
 use crate::cookie;
@@ -163,6 +164,18 @@ impl Builder {
     /// Options of the distribution sockets.
     pub fn socket_options(mut self, options: SocketOptions) -> Self {
         self.config.socket_options = options;
+        self
+    }
+
+    /// More options of the sockets that this node accepts (OTP: `inet_dist_listen_options`).
+    pub fn listen_options(mut self, options: Vec<SocketOption>) -> Self {
+        self.config.listen_options = options;
+        self
+    }
+
+    /// More options of the sockets that it connects (OTP: `inet_dist_connect_options`).
+    pub fn connect_options(mut self, options: Vec<SocketOption>) -> Self {
+        self.config.connect_options = options;
         self
     }
 

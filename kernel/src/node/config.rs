@@ -8,6 +8,7 @@ use std::time::Duration;
 use krarup_transport::dist::TickConfig;
 use krarup_transport::handshake::Cookie;
 use krarup_transport::io::SocketOptions;
+use krarup_tuning::option::SocketOption;
 
 use crate::epmd::{DEFAULT_PORT, EpmdMode};
 
@@ -144,6 +145,13 @@ pub struct NodeConfig {
     pub setup_time: Duration,
     /// Options of the distribution sockets.
     pub socket_options: SocketOptions,
+    /// More of them for sockets that this node accepts, and the listening one
+    /// (OTP: `inet_dist_listen_options`).
+    pub listen_options: Vec<SocketOption>,
+    /// More of them for sockets that it connects (OTP: `inet_dist_connect_options`).
+    pub connect_options: Vec<SocketOption>,
+    /// Whether links send small segments at once, whatever the options say (OTP: `dist_nodelay`).
+    pub dist_nodelay: Option<bool>,
     /// The port of every peer, instead of asking epmd (OTP: `erl_epmd_node_listen_port`).
     pub peer_port: Option<u16>,
     /// Ports of single peers by their names, instead of asking epmd; they win over the one above.
@@ -201,6 +209,9 @@ impl Default for NodeConfig {
             net_tickintensity: 4,
             setup_time: Duration::from_secs(7),
             socket_options: SocketOptions::default(),
+            listen_options: Vec::new(),
+            connect_options: Vec::new(),
+            dist_nodelay: None,
             peer_port: None,
             peer_ports: Vec::new(),
             spin: None,

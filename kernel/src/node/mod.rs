@@ -11,6 +11,7 @@ mod error;
 mod life;
 mod naming;
 mod reply;
+mod sockets;
 mod start_options;
 mod stats;
 mod ticks;

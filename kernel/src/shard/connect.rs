@@ -167,7 +167,9 @@ impl KernelShard {
 }
 
 /// Accepts until the node is not alive any more.
-pub(super) async fn accept(kernel: Rc<KernelShard>, mut listener: Listener, stop: Rc<Leash>) {
+pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Listener, stop: Rc<Leash>) {
+    let mut listener = Rc::new(listener);
+    kernel.options.listens(&listener);
     // A socket that has failed does not say where it was.
     let address = listener.local_address().ok().flatten();
     loop {
@@ -175,9 +177,13 @@ pub(super) async fn accept(kernel: Rc<KernelShard>, mut listener: Listener, stop
             let accepted = std::pin::pin!(listener.accept());
             let stopped = std::pin::pin!(stop.event());
             match select(accepted, stopped).await {
-                Either::Left((accepted, _)) => accepted,
-                Either::Right(_) => return,
+                Either::Left((accepted, _)) => Some(accepted),
+                Either::Right(_) => None,
             }
+        };
+        let Some(accepted) = accepted else {
+            kernel.options.listens_no_more(&listener);
+            return;
         };
         match accepted {
             Ok((socket, address)) => {
@@ -195,9 +201,13 @@ pub(super) async fn accept(kernel: Rc<KernelShard>, mut listener: Listener, stop
             }
             Err(error) => {
                 // The port is free only then.
+                kernel.options.listens_no_more(&listener);
                 drop(listener);
                 match kernel.listen_again(address, &error).await {
-                    Some(again) => listener = again,
+                    Some(again) => {
+                        listener = Rc::new(again);
+                        kernel.options.listens(&listener);
+                    }
                     None => return,
                 }
             }
@@ -208,7 +218,7 @@ pub(super) async fn accept(kernel: Rc<KernelShard>, mut listener: Listener, stop
 /// The accepting side of one connection: a handshake, or the join of a lane.
 async fn answer(kernel: Rc<KernelShard>, socket: Socket, address: PeerAddress, leash: Rc<Leash>) {
     let started = Instant::now();
-    let _ = kernel.socket_options().apply(&socket);
+    let _ = kernel.options.accept().apply(&socket);
     match first_bytes(&kernel, &socket, &leash, started).await {
         // Somebody looked whether anybody listens here.
         Ok(None) => {
@@ -416,7 +426,7 @@ async fn dial_socket(
     for address in addresses {
         let left = limit.saturating_sub(started.elapsed());
         let at = SocketAddr::new(address, port);
-        match Socket::connect(at, &kernel.socket_options(), left).await {
+        match Socket::connect(at, &kernel.options.connect(), left).await {
             Ok(socket) => {
                 // From the name on the peer may complete this attempt, so it must still be wanted.
                 if leash.is_pulled() {

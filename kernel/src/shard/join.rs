@@ -66,7 +66,7 @@ pub(super) async fn dial(
     let nonce = fresh_nonce()?;
     let Dial { over_unix, credentials, ask } = dial;
     let timeout = JOIN_TIMEOUT;
-    let socket = reach.connect(over_unix, &kernel.socket_options(), timeout).await?;
+    let socket = reach.connect(over_unix, &kernel.options.connect(), timeout).await?;
     let config = JoinConfig { credentials, ask, nonce, timeout };
     let mut machine = JoinInitiator::new(config, started);
     let mut buffer = [0; BUFFER_BYTES];

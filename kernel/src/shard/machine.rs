@@ -7,7 +7,9 @@ use krarup_transport::dist::{
     Control, Destination as WireDestination, TickAction, TickConfig, Ticker,
 };
 use krarup_transport::fabric::{Lane, ProcessNumber};
-use krarup_transport::link::{Busy, Link, LinkCounters, SendError as LinkSendError, SenderKey};
+use krarup_transport::link::{
+    Busy, Link, LinkCounters, SendError as LinkSendError, SenderKey, WaterMarks,
+};
 use krarup_transport::shard::WriteSlices;
 use serde::Serialize;
 
@@ -102,6 +104,38 @@ impl Machine {
         match self {
             Machine::Otp(link) => link.check_room(),
             Machine::Lane(lane) => lane.check_room(),
+        }
+    }
+
+    /// How many bytes may wait.
+    pub(super) fn water_marks(&self) -> WaterMarks {
+        match self {
+            Machine::Otp(link) => link.water_marks(),
+            Machine::Lane(lane) => lane.water_marks(),
+        }
+    }
+
+    /// Changes how many bytes may wait.
+    pub(super) fn set_water_marks(&mut self, marks: WaterMarks) {
+        match self {
+            Machine::Otp(link) => link.set_water_marks(marks),
+            Machine::Lane(lane) => lane.set_water_marks(marks),
+        }
+    }
+
+    /// Bytes of each part of a large message.
+    pub(super) fn fragment_bytes(&self) -> u32 {
+        match self {
+            Machine::Otp(link) => link.fragment_bytes(),
+            Machine::Lane(lane) => lane.fragment_bytes(),
+        }
+    }
+
+    /// Changes the bytes of each part of a large message.
+    pub(super) fn set_fragment_bytes(&mut self, bytes: u32) {
+        match self {
+            Machine::Otp(link) => link.set_fragment_bytes(bytes),
+            Machine::Lane(lane) => lane.set_fragment_bytes(bytes),
         }
     }
 

@@ -22,6 +22,7 @@ mod locate;
 mod machine;
 mod message;
 mod node_monitors;
+mod options;
 mod orders;
 mod outside;
 mod pace;

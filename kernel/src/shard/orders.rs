@@ -108,7 +108,7 @@ impl Shard {
     }
 
     /// The links of a connection that this shard keeps.
-    fn links_of(&self, connection: ConnectionId) -> SmallVec<[Rc<LinkEntry>; 2]> {
+    pub(super) fn links_of(&self, connection: ConnectionId) -> SmallVec<[Rc<LinkEntry>; 2]> {
         let links = self.links.borrow();
         links.values().filter(|link| link.connection() == connection).cloned().collect()
     }

@@ -327,6 +327,7 @@ impl KernelShard {
                 let socket = socket.into_fd();
                 let resume = Resume { link, epoch, socket, peer_received, leftover };
                 self.tell_lane(link, ShardMessage::Resume(Box::new(resume)));
+                self.give_options(link);
             }
             SessionAction::Detach { lane, epoch } => {
                 drop(all);

@@ -1,12 +1,15 @@
 //! Starting the shards of a node.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use krarup_transport::shard::{
     Driver, DriverConfig, Executors as ShardExecutors, ExecutorsConfig, MeshConfig, Seat, ShardId,
     StartError as ShardStartError, mesh,
 };
+
+use krarup_tuning::option::SocketOption;
 
 use super::host::{ShardHost, ShardIo};
 use super::{CURRENT, KernelShard, Shard, ShardMessage};
@@ -35,6 +38,16 @@ impl Executors {
     }
 }
 
+/// How long to spin, if the configuration says so: among the socket options, or by itself.
+fn spin(config: &NodeConfig) -> Option<Duration> {
+    let lists = [&config.socket_options.more, &config.listen_options, &config.connect_options];
+    let stated = lists.into_iter().flatten().rev().find_map(|option| match option {
+        SocketOption::SpinUs(microseconds) => Some(Duration::from_micros((*microseconds).into())),
+        _ => None,
+    });
+    stated.or(config.spin)
+}
+
 /// Starts the shards; the node is not alive yet.
 pub(crate) fn start(config: NodeConfig) -> Result<Node, StartError> {
     let count = config.shards;
@@ -43,7 +56,7 @@ pub(crate) fn start(config: NodeConfig) -> Result<Node, StartError> {
     }
     let executors = ExecutorsConfig { shards: count, ..ExecutorsConfig::default() };
     let mut driver = DriverConfig::for_shards(count);
-    if let Some(spin) = config.spin {
+    if let Some(spin) = spin(&config) {
         driver.spin = spin;
         driver.spin_after_send = spin;
     }

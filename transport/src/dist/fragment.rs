@@ -182,13 +182,20 @@ impl FragmentIds {
     }
 }
 
-/// In how many fragments a message goes: the first holds the whole control message and fills up
-/// with payload to [`FRAGMENT_BYTES`].
+/// In how many fragments of [`FRAGMENT_BYTES`] a message goes; see [`fragment_count_of`].
 #[must_use]
 pub fn fragment_count(control_bytes: usize, payload_bytes: usize) -> u64 {
-    let first = FRAGMENT_BYTES.saturating_sub(control_bytes);
+    fragment_count_of(FRAGMENT_BYTES, control_bytes, payload_bytes)
+}
+
+/// In how many fragments of `fragment_bytes` a message goes: the first holds the whole control
+/// message and fills up with payload.
+#[must_use]
+pub fn fragment_count_of(fragment_bytes: usize, control_bytes: usize, payload_bytes: usize) -> u64 {
+    let fragment_bytes = fragment_bytes.max(1);
+    let first = fragment_bytes.saturating_sub(control_bytes);
     let rest = payload_bytes.saturating_sub(first);
-    1 + rest.div_ceil(FRAGMENT_BYTES) as u64
+    1 + rest.div_ceil(fragment_bytes) as u64
 }
 
 /// The parts of a payload in order. Most messages have one.

@@ -12,7 +12,7 @@ use super::outbox::Outbox;
 use crate::buffer::Receiver;
 use crate::dist::control::Names;
 use crate::dist::tick::{TickAction, TickConfig, Ticker};
-use crate::link::{Busy, IoSlices, LinkCounters};
+use crate::link::{Busy, IoSlices, LinkCounters, WaterMarks};
 use crate::term::{Atom, Creation, Pid};
 
 /// A lane with something to write states what it has received, too, if it is at least so much: the
@@ -156,6 +156,29 @@ impl Lane {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.outbox.has_room()
+    }
+
+    /// How many bytes may wait.
+    #[must_use]
+    pub fn water_marks(&self) -> WaterMarks {
+        self.outbox.water_marks()
+    }
+
+    /// Changes how many bytes may wait. What waits already stays.
+    pub fn set_water_marks(&mut self, marks: WaterMarks) {
+        self.outbox.set_water_marks(marks);
+    }
+
+    /// Bytes of each frame of a large message.
+    #[must_use]
+    pub fn fragment_bytes(&self) -> u32 {
+        self.outbox.fragment_bytes
+    }
+
+    /// Changes it at once; brought into the range from
+    /// [`FRAGMENT_BYTES_MIN`](crate::link::FRAGMENT_BYTES_MIN) to 64 KiB.
+    pub fn set_fragment_bytes(&mut self, bytes: u32) {
+        self.outbox.set_fragment_bytes(bytes);
     }
 
     /// Whether the large messages that wait, and those behind them, are at or below their low water

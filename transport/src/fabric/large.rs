@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::frame::{FLAG_MORE, FRAME_PAYLOAD_MAX, Header, kind};
+use super::frame::{FLAG_MORE, Header, kind};
 use super::outbox::{Kind, Outbox, head_length};
 use crate::link::SendError;
 use crate::link::bulk::{Waiting, take_front};
@@ -97,7 +97,7 @@ impl Outbox {
         }
         // More than a write takes would only make small signals wait longer, less would leave the
         // socket without work.
-        while self.log.unwritten() < self.write_bytes_max
+        while self.log.unwritten() < self.write_bytes_max as usize
             && !self.bulk.is_empty()
             && self.may_encode()
         {
@@ -110,7 +110,7 @@ impl Outbox {
     fn give_turn(&mut self) {
         let Some((sender, mut queue)) = self.bulk.begin_turn() else { return };
         self.written_since_turn = 0;
-        let mut rest = FRAME_PAYLOAD_MAX;
+        let mut rest = self.fragment_bytes as usize;
         while rest > 0
             && let Some(item) = queue.front_mut()
         {
@@ -129,7 +129,7 @@ impl Outbox {
     /// Queues the next frame of a signal. Gives the bytes that wait no more.
     fn put_next_frame(&mut self, item: &mut Item) -> usize {
         let is_whole = !item.begun && item.bytes <= self.whole_bytes_max;
-        let most = if is_whole { item.bytes } else { FRAME_PAYLOAD_MAX };
+        let most = if is_whole { item.bytes } else { self.fragment_bytes as usize };
         let part = take_front(&mut item.payload, most);
         let bytes = part.iter().map(Bytes::len).sum::<usize>();
         item.bytes -= bytes;

@@ -5,13 +5,18 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::ProcessNumber;
-use super::frame::{CHECKSUM_BYTES, HEADER_BYTES, Header, Layout, checksum, kind};
+use super::frame::{
+    CHECKSUM_BYTES, FRAME_PAYLOAD_MAX, HEADER_BYTES, Header, Layout, checksum, kind,
+};
 use super::large::Item;
 use super::limits::LaneLimits;
 use super::log::Log;
 use super::unnumbered::Unnumbered;
 use crate::link::bulk::{Bulk, Chunks};
-use crate::link::{Busy, CHUNK_BYTES_MIN, IO_SLICES_MAX, IoSlices, SendError, SenderKey};
+use crate::link::{
+    Busy, CHUNK_BYTES_MIN, FRAGMENT_BYTES_MIN, IO_SLICES_MAX, IoSlices, SendError, SenderKey,
+    WaterMarks,
+};
 
 /// The longest name or control message: its length has 16 bits.
 const HEAD_BYTES_MAX: usize = u16::MAX as usize;
@@ -36,7 +41,9 @@ pub(super) struct Outbox {
     reserve_bytes: usize,
     replay_bytes_max: usize,
     pub(super) whole_bytes_max: usize,
-    pub(super) write_bytes_max: usize,
+    pub(super) write_bytes_max: u32,
+    /// Bytes of each frame of the large signals that are in parts.
+    pub(super) fragment_bytes: u32,
     pub(super) message_bytes_max: usize,
 }
 
@@ -82,7 +89,8 @@ impl Outbox {
             reserve_bytes: limits.outbox_reserve_bytes,
             replay_bytes_max: limits.replay_bytes_max.max(1),
             whole_bytes_max: limits.whole_bytes_max,
-            write_bytes_max: limits.write_bytes_max.max(1),
+            write_bytes_max: u32::try_from(limits.write_bytes_max.max(1)).unwrap_or(u32::MAX),
+            fragment_bytes: FRAME_PAYLOAD_MAX as u32,
             message_bytes_max: limits.fragments.sequence_bytes_max,
         };
         outbox.set_room();
@@ -123,6 +131,20 @@ impl Outbox {
     /// Whether large messages are at or below their low water mark.
     pub(super) fn has_bulk_room(&self) -> bool {
         self.bulk.message_bytes() <= self.bytes_low
+    }
+
+    pub(super) fn water_marks(&self) -> WaterMarks {
+        WaterMarks { high: self.bytes_max, low: self.bytes_low }
+    }
+
+    pub(super) fn set_water_marks(&mut self, marks: WaterMarks) {
+        self.bytes_max = marks.high.max(1);
+        self.bytes_low = marks.low.min(marks.high);
+        self.set_room();
+    }
+
+    pub(super) fn set_fragment_bytes(&mut self, bytes: u32) {
+        self.fragment_bytes = bytes.clamp(FRAGMENT_BYTES_MIN, FRAME_PAYLOAD_MAX as u32);
     }
 
     pub(super) fn take_room_event(&mut self) -> bool {
@@ -282,7 +304,7 @@ impl Outbox {
             return;
         }
         self.give_turns();
-        let mut room = self.write_bytes_max;
+        let mut room = self.write_bytes_max as usize;
         if self.unnumbered.is_empty()
             && let Some(bytes) = self.log.unwritten_slice()
         {

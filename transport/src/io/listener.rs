@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -146,6 +146,12 @@ impl Listener {
         Ok(self.socket.local_addr()?.as_socket())
     }
 
+    /// Whether it is a Unix socket.
+    #[must_use]
+    pub fn is_unix(&self) -> bool {
+        self.local_address().is_ok_and(|address| address.is_none())
+    }
+
     /// The TCP port it listens at; zero for a Unix socket.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -216,6 +222,12 @@ impl Listener {
     }
 }
 
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
@@ -256,7 +268,7 @@ impl fmt::Display for ListenError {
         match self {
             ListenError::NoFreePort { address, ports } => write!(
                 f,
-                "no free port at {address} from {} to {}: widen the range or stop who listens there",
+                "no free port at {address} from {} to {} (eaddrinuse): widen the range",
                 ports.start(),
                 ports.end()
             ),

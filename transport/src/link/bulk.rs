@@ -69,6 +69,8 @@ pub(super) struct Fragments {
     pub(super) next: u64,
     /// Whether it is a message.
     pub(super) message: bool,
+    /// Bytes of each fragment.
+    pub(super) fragment_bytes: u32,
     /// What is not written yet.
     pub(super) payload: VecDeque<Bytes>,
     pub(super) payload_bytes: usize,

@@ -67,6 +67,20 @@ pub struct LinkLimits {
     pub write_bytes_max: usize,
 }
 
+/// How many bytes may wait on a link: beyond `high` its senders are told to wait, at `low` they may
+/// go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaterMarks {
+    /// At least 1.
+    pub high: usize,
+    /// At most `high`.
+    pub low: usize,
+}
+
+/// The least that a fragment may have. Receivers expect fragments of some size, and smaller ones
+/// are mostly headers.
+pub const FRAGMENT_BYTES_MIN: u32 = 4 << 10;
+
 impl LinkLimits {
     /// 256 MiB a frame; 1 MiB high and 512 KiB low water mark (as OTP's `+zdbbl`), 16 MiB reserve;
     /// 256 KiB a write.
@@ -372,6 +386,29 @@ impl Link {
     /// [`Busy`], as a send would say it.
     pub fn check_room(&mut self) -> Result<(), Busy> {
         self.outbound.check_room()
+    }
+
+    /// How many bytes may wait.
+    #[must_use]
+    pub fn water_marks(&self) -> WaterMarks {
+        self.outbound.water_marks()
+    }
+
+    /// Changes how many bytes may wait. What waits already stays.
+    pub fn set_water_marks(&mut self, marks: WaterMarks) {
+        self.outbound.set_water_marks(marks);
+    }
+
+    /// Bytes of each fragment of a large message.
+    #[must_use]
+    pub fn fragment_bytes(&self) -> u32 {
+        self.outbound.fragment_bytes()
+    }
+
+    /// Changes it for large messages that are sent from now on; brought into the range from
+    /// [`FRAGMENT_BYTES_MIN`] to 64 KiB.
+    pub fn set_fragment_bytes(&mut self, bytes: u32) {
+        self.outbound.set_fragment_bytes(bytes);
     }
 
     /// Whether the outbox is at or below its low water mark, leaving large messages out.

@@ -10,10 +10,10 @@ use bytes::Bytes;
 
 use super::bulk::{Bulk, Chunks, Fragments, Item, SenderKey};
 use super::wire_queue::{IoSlices, WireQueue};
-use super::{Busy, CHUNK_BYTES_MIN, LinkLimits, SendError};
+use super::{Busy, CHUNK_BYTES_MIN, FRAGMENT_BYTES_MIN, LinkLimits, SendError, WaterMarks};
 use crate::dist::atom_cache::SendCache;
 use crate::dist::control::{Control, ControlWriter, Destination, NotNegotiated, PayloadPlace, op};
-use crate::dist::fragment::{FragmentIds, SequenceId, fragment_count};
+use crate::dist::fragment::{FragmentIds, SequenceId, fragment_count_of};
 use crate::dist::frame::{
     FRAGMENT_BYTES, FRAME_BYTES_HARD_MAX, LENGTH_BYTES, NORMAL_HEADER, PASS_THROUGH, Shape, VERSION,
 };
@@ -47,7 +47,9 @@ pub(super) struct Outbound {
     bytes_max: usize,
     bytes_low: usize,
     reserve_bytes: usize,
-    write_bytes_max: usize,
+    write_bytes_max: u32,
+    /// Bytes of each fragment of the large messages that begin from now on.
+    fragment_bytes: u32,
 }
 
 /// A frame being encoded: where it and its payload begin in the tail of the wire queue.
@@ -143,7 +145,8 @@ impl Outbound {
             bytes_max: limits.outbox_bytes_max,
             bytes_low: limits.outbox_bytes_low.min(limits.outbox_bytes_max),
             reserve_bytes: limits.outbox_reserve_bytes,
-            write_bytes_max: limits.write_bytes_max.max(1),
+            write_bytes_max: u32::try_from(limits.write_bytes_max.max(1)).unwrap_or(u32::MAX),
+            fragment_bytes: FRAGMENT_BYTES as u32,
         }
     }
 
@@ -160,6 +163,23 @@ impl Outbound {
     /// Whether large messages are at or below their low water mark.
     pub(super) fn has_bulk_room(&self) -> bool {
         self.bulk.message_bytes() <= self.bytes_low
+    }
+
+    pub(super) fn water_marks(&self) -> WaterMarks {
+        WaterMarks { high: self.bytes_max, low: self.bytes_low }
+    }
+
+    pub(super) fn set_water_marks(&mut self, marks: WaterMarks) {
+        self.bytes_max = marks.high.max(1);
+        self.bytes_low = marks.low.min(marks.high);
+    }
+
+    pub(super) fn fragment_bytes(&self) -> u32 {
+        self.fragment_bytes
+    }
+
+    pub(super) fn set_fragment_bytes(&mut self, bytes: u32) {
+        self.fragment_bytes = bytes.clamp(FRAGMENT_BYTES_MIN, FRAGMENT_BYTES as u32);
     }
 
     pub(super) fn take_room_event(&mut self) -> bool {
@@ -262,7 +282,7 @@ impl Outbound {
 
     pub(super) fn io_slices<'a>(&'a mut self, slices: &mut IoSlices<'a>) {
         self.give_turns();
-        self.queue.io_slices(slices, self.write_bytes_max);
+        self.queue.io_slices(slices, self.write_bytes_max as usize);
     }
 
     pub(super) fn written(&mut self, bytes: usize) {
@@ -424,7 +444,16 @@ impl Outbound {
         self.next_sequence = self.next_sequence.checked_add(1).unwrap_or(1);
         let message = control.is_message();
         let control = Some(control.clone());
-        let fragments = Fragments { control, sequence, next: 0, message, payload, payload_bytes };
+        let fragments = Fragments {
+            control,
+            sequence,
+            next: 0,
+            message,
+            // Their number goes out with the first, so that they stay as they are.
+            fragment_bytes: self.fragment_bytes,
+            payload,
+            payload_bytes,
+        };
         self.bulk.push(sender, Item::Fragments(fragments));
     }
 
@@ -445,7 +474,7 @@ impl Outbound {
     fn give_turn(&mut self) {
         let Some((sender, mut queue)) = self.bulk.begin_turn() else { return };
         self.written_since_turn = 0;
-        let mut rest = FRAGMENT_BYTES;
+        let mut rest = self.fragment_bytes as usize;
         while let Some(item) = queue.pop_front() {
             let spent = match item {
                 Item::Whole { control, payload, bytes } => {
@@ -464,7 +493,7 @@ impl Outbound {
                     if fragments.next > 0 {
                         queue.push_front(Item::Fragments(fragments));
                     }
-                    FRAGMENT_BYTES
+                    rest
                 }
             };
             rest = rest.saturating_sub(spent);
@@ -477,6 +506,7 @@ impl Outbound {
 
     /// Writes the next fragment of a message; after the last one `next` is 0.
     fn write_fragment(&mut self, fragments: &mut Fragments) {
+        let size = fragments.fragment_bytes as usize;
         let (at, part) = match fragments.control.take() {
             Some(control) => {
                 self.scratch.clear();
@@ -486,7 +516,8 @@ impl Outbound {
                 let mut writer = ControlWriter::new(&mut self.scratch, cache);
                 let place = control.encode(self.flags, &mut writer);
                 debug_assert_eq!(place, Ok(PayloadPlace::Behind));
-                fragments.next = fragment_count(self.scratch.len(), fragments.payload_bytes);
+                fragments.next =
+                    fragment_count_of(size, self.scratch.len(), fragments.payload_bytes);
                 let ids = FragmentIds { sequence: fragments.sequence, fragment: fragments.next };
                 let tail = self.queue.tail();
                 let at = tail.len();
@@ -494,7 +525,7 @@ impl Outbound {
                 ids.write(true, tail);
                 write_header(&self.cache, tail);
                 tail.extend_from_slice(&self.scratch);
-                (at, FRAGMENT_BYTES.saturating_sub(self.scratch.len()))
+                (at, size.saturating_sub(self.scratch.len()))
             }
             None => {
                 let ids = FragmentIds { sequence: fragments.sequence, fragment: fragments.next };
@@ -504,7 +535,7 @@ impl Outbound {
                 let at = tail.len();
                 tail.extend_from_slice(&[0; LENGTH_BYTES]);
                 ids.write(false, tail);
-                (at, FRAGMENT_BYTES)
+                (at, size)
             }
         };
         let part = fragments.take(part);

@@ -341,6 +341,41 @@ fn a_link_is_small() {
 }
 
 #[test]
+fn a_large_message_keeps_the_fragment_size_it_began_with() {
+    for flags in [FRAGMENTS, CACHED] {
+        let (mut a, mut b) = pair(flags);
+        a.set_fragment_bytes(1);
+        assert_eq!(a.fragment_bytes(), FRAGMENT_BYTES_MIN);
+        a.send_with(&message(1, 2), |out| write_binary(out, &[7; 200_000])).unwrap();
+        let first = write_some(&mut a, usize::MAX);
+        let length = u32::from_be_bytes(first[..4].try_into().unwrap());
+        assert!((4096..4300).contains(&length), "{length} bytes in the first frame");
+        a.set_fragment_bytes(32 << 10);
+        let mut wire = Wire::default();
+        let mut signals = wire.deliver(&first, &mut b);
+        signals.extend(transfer(&mut a, &mut b));
+        assert_eq!(signals.len(), 1);
+        assert_eq!(decoded(&signals[0]), Term::Binary(vec![7; 200_000].into()));
+        a.send_with(&message(1, 2), |out| write_binary(out, &[7; 200_000])).unwrap();
+        let bytes = write_some(&mut a, usize::MAX);
+        let length = u32::from_be_bytes(bytes[..4].try_into().unwrap());
+        assert!((32 << 10..33 << 10).contains(&length), "{length} bytes in the first frame");
+    }
+}
+
+#[test]
+fn water_marks_count_from_the_next_message_on() {
+    let (mut a, _) = pair(FRAGMENTS);
+    let send = |a: &mut Link| a.send_with(&message(1, 2), |out| write_binary(out, &[1; 1000]));
+    send(&mut a).unwrap();
+    a.set_water_marks(WaterMarks { high: 900, low: 5000 });
+    assert_eq!(a.water_marks(), WaterMarks { high: 900, low: 900 });
+    assert!(matches!(send(&mut a), Err(SendError::Busy(Busy { limit: 900, .. }))));
+    a.set_water_marks(WaterMarks { high: 1 << 20, low: 512 << 10 });
+    send(&mut a).unwrap();
+}
+
+#[test]
 fn a_large_message_goes_in_fragments_and_lets_others_pass() {
     for flags in [FRAGMENTS, CACHED] {
         let (mut a, mut b) = pair(flags);

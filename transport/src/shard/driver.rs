@@ -320,6 +320,9 @@ impl<H: Host> Driver<H> {
         self.next_tick = now + self.handle.config().tick;
         self.handle.door().set_due(self.next_tick);
         self.spin.forgive();
+        if let Some((short, long)) = self.handle.take_new_spin() {
+            self.spin.set(short, long);
+        }
         self.handle.trim();
         let _ = self.handle.caught(|| self.host.tick(&self.handle, now));
     }

@@ -7,6 +7,7 @@ use std::io;
 use std::net::Shutdown;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ShardId;
 use super::door::Door;
@@ -68,6 +69,10 @@ pub(super) struct Shared<H: Host> {
     gather_turns: Cell<u32>,
     /// The host has something to run.
     ready: Cell<bool>,
+    /// A new time to spin, until the driver looks at its clock next.
+    new_spin: Cell<Option<(Duration, Duration)>>,
+    /// The time to spin that is in force, or will be.
+    spin: Cell<Duration>,
     pub(super) counters: Cell<Counters>,
 }
 
@@ -95,6 +100,7 @@ impl<H: Host> Handle<H> {
         outgoing: Outgoing<H::Message>,
         config: DriverConfig,
     ) -> io::Result<Handle<H>> {
+        let spin = Cell::new(config.spin);
         Ok(Handle(Rc::new(Shared {
             id: outgoing.id(),
             config,
@@ -115,6 +121,8 @@ impl<H: Host> Handle<H> {
             gathered_turns: Cell::new(0),
             gather_turns: Cell::new(u32::MAX),
             ready: Cell::new(false),
+            new_spin: Cell::default(),
+            spin,
             counters: Cell::default(),
         })))
     }
@@ -195,6 +203,7 @@ impl<H: Host> Handle<H> {
             write_interest: Cell::new(false),
             failed: Cell::new(None),
             closed: Cell::new(false),
+            receive_bytes_max: Cell::new(self.0.config.receive_bytes_max),
         });
         slots.occupy(slot.clone());
         drop(slots);
@@ -216,6 +225,19 @@ impl<H: Host> Handle<H> {
     /// Gives `f` the socket of a link, for looking at it and setting its options.
     pub fn with_socket<R>(&self, key: LinkKey, f: impl FnOnce(&Socket) -> R) -> Option<R> {
         Some(f(&self.0.slot(key)?.socket))
+    }
+
+    /// Most bytes received from a link in one pass; nothing if it is gone.
+    #[must_use]
+    pub fn receive_bytes_max(&self, key: LinkKey) -> Option<usize> {
+        Some(self.0.slot(key)?.receive_bytes_max.get())
+    }
+
+    /// Changes it for one link. What a link has beyond it comes in the next passes.
+    pub fn set_receive_bytes_max(&self, key: LinkKey, bytes: usize) {
+        if let Some(slot) = self.0.slot(key) {
+            slot.receive_bytes_max.set(bytes.max(1));
+        }
     }
 
     /// Puts the keys of the next `count` links into `keys`, round and round: `cursor` says where to
@@ -365,6 +387,23 @@ impl<H: Host> Handle<H> {
         if self.0.door.is_parked() {
             self.0.door.unpark();
         }
+    }
+
+    /// How long the driver looks for more after something came, before it parks.
+    #[must_use]
+    pub fn spin(&self) -> Duration {
+        self.0.spin.get()
+    }
+
+    /// Changes [`DriverConfig::spin`] and [`DriverConfig::spin_after_send`], from the next tick of
+    /// the driver's clock on.
+    pub fn set_spin(&self, spin: Duration, after_send: Duration) {
+        self.0.spin.set(spin);
+        self.0.new_spin.set(Some((spin, after_send)));
+    }
+
+    pub(super) fn take_new_spin(&self) -> Option<(Duration, Duration)> {
+        self.0.new_spin.take()
     }
 
     /// A task has sent something that is likely to be answered soon, over a socket of its own: the
@@ -702,7 +741,7 @@ impl<H: Host> Handle<H> {
         }
         if matches!(result, Received::Nothing | Received::Bytes) {
             let spare = inbox.spare();
-            let room = spare.len().min(self.0.config.receive_bytes_max);
+            let room = spare.len().min(slot.receive_bytes_max.get());
             let is_nothing = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
             let received = loop {
                 match slot.socket.try_recv(&mut spare[..room]) {

@@ -40,6 +40,8 @@ pub(super) struct Slot<L> {
     /// Sending failed; the link ends when what had arrived is read.
     pub(super) failed: Cell<Option<Failure>>,
     pub(super) closed: Cell<bool>,
+    /// Most bytes received in one pass.
+    pub(super) receive_bytes_max: Cell<usize>,
 }
 
 /// What failed on a link whose peer may not have ended it.

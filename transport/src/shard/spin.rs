@@ -30,6 +30,11 @@ impl Spin {
         Spin { short, long, until: now, last: now, is_long: false, credit: CREDIT_MAX }
     }
 
+    /// The same from now on with other times.
+    pub(super) fn set(&mut self, short: Duration, long: Duration) {
+        (self.short, self.long) = (short, long);
+    }
+
     /// Whether to look again although nothing came.
     #[inline]
     pub(super) fn goes_on(&self, now: Instant) -> bool {

@@ -3,8 +3,12 @@
 
 use super::{OptionName, SocketOption};
 use crate::nearest::suggestion;
+use crate::profile::Profile;
 use std::fmt;
 use std::str::FromStr;
+
+/// The name under which a profile stands among options.
+pub const PROFILE: &str = "profile";
 
 /// Why a text is no socket option.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub enum ParseError {
     Shape(String),
     /// No option has this name.
     UnknownName(String),
+    /// No profile has this name; the text says so.
+    Profile(String),
     /// The option exists, the value does not fit it.
     Value {
         /// The option.
@@ -37,6 +43,7 @@ impl fmt::Display for ParseError {
                 write!(f, "unknown socket option {name:?}{}", suggestion(name, known))?;
                 write!(f, " (known: {})", known.join(", "))
             }
+            Self::Profile(why) => f.write_str(why),
             Self::Value { name, value, expected } => {
                 write!(f, "socket option {name}: expected {expected}, got {value:?}")
             }
@@ -78,8 +85,31 @@ impl FromStr for SocketOption {
     }
 }
 
+/// Reads one option, or the name of a profile: `profile=wan` stands for all that
+/// [`Profile::settings`] says.
+///
+/// # Errors
+///
+/// A text that is neither.
+pub fn one(text: &str) -> Result<Vec<SocketOption>, ParseError> {
+    let shape = || ParseError::Shape(text.to_owned());
+    let inner = text.trim();
+    let inner = match inner.strip_prefix('{') {
+        Some(rest) => rest.strip_suffix('}').ok_or_else(shape)?,
+        None => inner,
+    };
+    match inner.split_once(['=', ',']) {
+        Some((name, profile)) if name.trim() == PROFILE => profile
+            .trim()
+            .parse::<Profile>()
+            .map(Profile::settings)
+            .map_err(|error| ParseError::Profile(error.to_string())),
+        _ => Ok(vec![text.parse()?]),
+    }
+}
+
 /// Reads a list of options: Erlang's `[{nodelay,true},{sndbuf,65536}]`, or `K=V` with commas
-/// between. An empty list or text gives no options.
+/// between. An empty list or text gives no options. A profile may be among them, as in [`one`].
 ///
 /// # Errors
 ///
@@ -107,7 +137,7 @@ pub fn list(text: &str) -> Result<Vec<SocketOption>, ParseError> {
                 _ => {}
             }
         }
-        options.push(inner[..end].parse()?);
+        options.extend(one(&inner[..end])?);
         let rest = inner[end..].trim_start();
         inner = match rest.strip_prefix(',') {
             // A comma promises another element.
@@ -124,8 +154,24 @@ impl fmt::Display for SocketOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}=", self.name())?;
         match self {
-            Self::Nodelay(on) | Self::Keepalive(on) | Self::Quickack(on) => write!(f, "{on}"),
-            Self::Sndbuf(number)
+            Self::Nodelay(on)
+            | Self::Keepalive(on)
+            | Self::Quickack(on)
+            | Self::Dontroute(on)
+            | Self::Reuseaddr(on)
+            | Self::SendTimeoutClose(on)
+            | Self::DelaySend(on)
+            | Self::ShowEconnreset(on) => write!(f, "{on}"),
+            Self::SendTimeout(None) => f.write_str("infinity"),
+            Self::SendTimeout(Some(number))
+            | Self::HighWatermark(number)
+            | Self::LowWatermark(number)
+            | Self::Keepidle(number)
+            | Self::Keepintvl(number)
+            | Self::Keepcnt(number)
+            | Self::SpinUs(number)
+            | Self::FragmentSize(number)
+            | Self::Sndbuf(number)
             | Self::Recbuf(number)
             | Self::Buffer(number)
             | Self::Priority(number)
@@ -133,7 +179,7 @@ impl fmt::Display for SocketOption {
             | Self::NotsentLowat(number)
             | Self::BusyPoll(number)
             | Self::IncomingCpu(number) => write!(f, "{number}"),
-            Self::Tos(tos) => write!(f, "{tos}"),
+            Self::Tos(class) | Self::Tclass(class) => write!(f, "{class}"),
             Self::Linger(None) => f.write_str("off"),
             Self::Linger(Some(seconds)) => write!(f, "{seconds}"),
             Self::Congestion(name) => f.write_str(name),
@@ -149,7 +195,25 @@ fn from_parts(name: OptionName, value: &str) -> Result<SocketOption, ParseError>
         _ => Err(wrong("true or false")),
     };
     let number = || value.parse().map_err(|_| wrong("a whole number from 0 to 4294967295"));
-    Ok(match name {
+    let byte = || value.parse().map_err(|_| wrong("a number from 0 to 255"));
+    let option = match name {
+        OptionName::Dontroute => SocketOption::Dontroute(boolean()?),
+        OptionName::Reuseaddr => SocketOption::Reuseaddr(boolean()?),
+        OptionName::SendTimeoutClose => SocketOption::SendTimeoutClose(boolean()?),
+        OptionName::DelaySend => SocketOption::DelaySend(boolean()?),
+        OptionName::ShowEconnreset => SocketOption::ShowEconnreset(boolean()?),
+        OptionName::SendTimeout if value == "infinity" => SocketOption::SendTimeout(None),
+        OptionName::SendTimeout => SocketOption::SendTimeout(Some(
+            value.parse().map_err(|_| wrong("a number of milliseconds, or infinity"))?,
+        )),
+        OptionName::HighWatermark => SocketOption::HighWatermark(number()?),
+        OptionName::LowWatermark => SocketOption::LowWatermark(number()?),
+        OptionName::Keepidle => SocketOption::Keepidle(number()?),
+        OptionName::Keepintvl => SocketOption::Keepintvl(number()?),
+        OptionName::Keepcnt => SocketOption::Keepcnt(number()?),
+        OptionName::SpinUs => SocketOption::SpinUs(number()?),
+        OptionName::FragmentSize => SocketOption::FragmentSize(number()?),
+        OptionName::Tclass => SocketOption::Tclass(byte()?),
         OptionName::Nodelay => SocketOption::Nodelay(boolean()?),
         OptionName::Keepalive => SocketOption::Keepalive(boolean()?),
         OptionName::Quickack => SocketOption::Quickack(boolean()?),
@@ -161,9 +225,7 @@ fn from_parts(name: OptionName, value: &str) -> Result<SocketOption, ParseError>
         OptionName::NotsentLowat => SocketOption::NotsentLowat(number()?),
         OptionName::BusyPoll => SocketOption::BusyPoll(number()?),
         OptionName::IncomingCpu => SocketOption::IncomingCpu(number()?),
-        OptionName::Tos => {
-            SocketOption::Tos(value.parse().map_err(|_| wrong("a number from 0 to 255"))?)
-        }
+        OptionName::Tos => SocketOption::Tos(byte()?),
         OptionName::Linger => SocketOption::Linger(linger(value).ok_or_else(|| {
             wrong("off, a number of seconds up to 65535, or Erlang's {true,Seconds}")
         })?),
@@ -175,7 +237,19 @@ fn from_parts(name: OptionName, value: &str) -> Result<SocketOption, ParseError>
             }
             SocketOption::Congestion(name.to_owned())
         }
-    })
+    };
+    match option.check() {
+        Ok(()) => Ok(option),
+        Err(_) => Err(wrong(match name {
+            OptionName::FragmentSize => "4096 to 65536 bytes",
+            OptionName::Keepidle | OptionName::Keepintvl => "1 to 32767 seconds",
+            OptionName::Keepcnt => "1 to 127 probes",
+            OptionName::Buffer => "at least one byte",
+            OptionName::Dontroute => "false",
+            OptionName::Congestion => "the name of a congestion algorithm such as cubic",
+            _ => "a whole number from 0 to 2147483647",
+        })),
+    }
 }
 
 fn linger(value: &str) -> Option<Option<u16>> {
@@ -202,6 +276,8 @@ mod tests {
             ("nodelay=true", "{nodelay,true}", SocketOption::Nodelay(true)),
             ("keepalive=off", "{keepalive, false}", SocketOption::Keepalive(false)),
             ("sndbuf=1048576", "{sndbuf,1048576}", SocketOption::Sndbuf(1 << 20)),
+            ("send_timeout=infinity", "{send_timeout,infinity}", SocketOption::SendTimeout(None)),
+            ("fragment_size=8192", "{fragment_size,8192}", SocketOption::FragmentSize(8192)),
             ("linger=5", "{linger,{true,5}}", SocketOption::Linger(Some(5))),
             ("linger=off", "{linger,{false,0}}", SocketOption::Linger(None)),
             ("congestion=bbr", "{congestion,\"bbr\"}", SocketOption::Congestion("bbr".into())),
@@ -225,7 +301,36 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_stands_for_its_options() {
+        assert_eq!(one("profile=wan").unwrap(), Profile::Wan.settings());
+        assert_eq!(list("[{profile,wan}]").unwrap(), Profile::Wan.settings());
+        assert_eq!(one("nodelay=true").unwrap(), [SocketOption::Nodelay(true)]);
+        let error = one("profile=wna").unwrap_err().to_string();
+        assert!(error.contains("did you mean \"wan\"?"), "{error}");
+    }
+
+    #[test]
+    fn every_option_reads_back() {
+        for name in OptionName::ALL {
+            let value = match name {
+                OptionName::Congestion => "reno",
+                OptionName::FragmentSize => "8192",
+                OptionName::Dontroute => "false",
+                _ => "1",
+            };
+            let Ok(option) = format!("{name}={value}").parse::<SocketOption>() else {
+                panic!("{name}={value}");
+            };
+            assert_eq!(option.name(), name);
+            assert_eq!(option.to_string().parse::<SocketOption>(), Ok(option));
+        }
+    }
+
+    #[test]
     fn errors_name_the_remedy() {
+        assert!(
+            "fragment_size=1".parse::<SocketOption>().unwrap_err().to_string().contains("4096")
+        );
         let message = |text: &str| text.parse::<SocketOption>().unwrap_err().to_string();
         assert!(message("nodeley=true").contains("did you mean \"nodelay\"?"));
         assert!(message("nodelay=maybe").contains("expected true or false, got \"maybe\""));

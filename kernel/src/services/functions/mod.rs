@@ -11,6 +11,7 @@ pub(super) mod life;
 mod membership;
 mod net_adm;
 mod net_kernel;
+mod sockets;
 mod ticks;
 
 use krarup_transport::term::Term;
@@ -28,6 +29,7 @@ pub(super) fn register(node: &Node) {
     net_kernel::register(node);
     life::register(node);
     ticks::register(node);
+    sockets::register(node);
     net_adm::register(node);
     absent::register(node);
     krarup::register(node);

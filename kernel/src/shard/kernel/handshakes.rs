@@ -7,7 +7,6 @@ use krarup_transport::handshake::{
     Accept, AcceptorConfig, Challenge, Cookie, Decision as Verdict, Flags, InitiatorConfig,
     LengthPrefix, LocalName, NameError, NodeName, Timeouts,
 };
-use krarup_transport::io::SocketOptions;
 use krarup_transport::term::Atom;
 
 use super::KernelShard;
@@ -128,10 +127,6 @@ impl KernelShard {
 
     pub(in crate::shard) fn is_ours(&self, challenge: Challenge) -> bool {
         self.challenges.borrow().contains(&challenge)
-    }
-
-    pub(in crate::shard) fn socket_options(&self) -> SocketOptions {
-        self.config.socket_options.clone()
     }
 
     /// The port that is known of a node without its epmd.

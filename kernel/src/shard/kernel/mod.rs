@@ -7,6 +7,7 @@ mod handshakes;
 mod life;
 mod names;
 mod network;
+mod options;
 mod ticks;
 
 use std::cell::{Cell, RefCell};
@@ -23,6 +24,7 @@ use krarup_transport::term::Atom;
 
 use self::life::Naming;
 use self::names::{NameBarrier, Spread};
+use self::options::LiveOptions;
 use super::bundle::{Bundle, LinkId};
 use super::connect::{self, Leash};
 use super::node_monitors::Approach;
@@ -50,6 +52,7 @@ pub(crate) use self::life::Life;
 pub(crate) struct KernelShard {
     shard: RefCell<std::rc::Weak<Shard>>,
     pub(in crate::shard) config: NodeConfig,
+    pub(in crate::shard) options: LiveOptions,
     pub(in crate::shard) life: RefCell<Option<Life>>,
     /// Holds the tasks that accept connections.
     accepting: RefCell<Vec<Rc<Leash>>>,
@@ -106,6 +109,7 @@ impl KernelShard {
             peer_ports: RefCell::new(config.peer_ports.iter().cloned().collect()),
             machine: RefCell::new(NetKernel::new(shard_count, config.setup_time)),
             ticktime: RefCell::new(Ticktime::new(config.tick())),
+            options: LiveOptions::new(&config),
             config,
             life: RefCell::default(),
             accepting: RefCell::default(),
@@ -182,6 +186,7 @@ impl KernelShard {
                 let finished = self.finished.borrow_mut().remove(&attempt);
                 if let Some(finished) = finished {
                     self.attach_links(&shard, connection, &node, finished);
+                    self.begin_options(connection);
                 }
             }
             Action::StartReading { connection } => {
@@ -340,6 +345,7 @@ impl KernelShard {
         if let Some(reason) = over {
             bundles.remove(&connection);
             drop(bundles);
+            self.options.forget(connection);
             self.with(|machine| machine.link_down(connection, reason));
         }
     }

@@ -4,6 +4,7 @@ use smallvec::smallvec;
 
 use super::*;
 use crate::fabric::frame::HEADER_BYTES;
+use crate::link::WaterMarks;
 
 fn large(bytes: usize, seed: u32) -> Vec<u8> {
     (0..bytes as u32).map(|i| (i.wrapping_mul(seed) >> 3) as u8).collect()
@@ -156,4 +157,27 @@ fn a_message_beyond_the_limit_is_not_sent() {
     assert_eq!((a.lane.waiting_bytes(), a.lane.counters().sent_signals), (0, 0));
     a.lane.send_raw(A, B, &[0; 200_000]).expect("just not beyond");
     assert_eq!(transfer(&mut a, &mut b), [raw(A, B, &[0; 200_000])]);
+}
+
+#[test]
+fn the_size_of_fragments_and_the_water_marks_change_at_once() {
+    let (mut a, mut b) = pair();
+    a.lane.set_fragment_bytes(8 << 10);
+    a.lane.send_raw(A, B, &[5; 200_000]).expect("room");
+    let first = a.write(usize::MAX);
+    let length = u32::from_le_bytes(first[4..8].try_into().unwrap());
+    assert_eq!(length, 8 << 10, "of the payload of the first frame");
+    a.lane.set_fragment_bytes(64 << 10);
+    assert_eq!(a.lane.fragment_bytes(), 64 << 10);
+    let mut got = b.feed(&first).unwrap();
+    while a.lane.is_write_pending() {
+        got.extend(b.feed(&a.write(usize::MAX)).unwrap());
+    }
+    assert_eq!(got.len(), 1);
+    a.lane.set_water_marks(WaterMarks { high: 100, low: 200 });
+    assert_eq!(a.lane.water_marks(), WaterMarks { high: 100, low: 100 });
+    a.lane.send_raw(A, B, &[5; 200]).expect("room");
+    assert!(a.lane.check_room().is_err());
+    a.lane.set_water_marks(WaterMarks { high: 1 << 20, low: 512 << 10 });
+    assert!(a.lane.check_room().is_ok());
 }
