@@ -400,8 +400,9 @@ allow() ->
             ok = on(A, net_kernel, allow, [[node()]]),
             {ok, [Director]} = on(A, net_kernel, allowed, []),
             Director = node(),
-            %% Connections that are there stay.
+            %% Connections that are there stay, and whoever asks for them is told so.
             true = lists:member(node(B), connected(A)),
+            true = on(A, net_kernel, connect_node, [node(B)]),
             down(A, B),
             false = on(A, net_kernel, connect_node, [node(B)]),
             false = on(B, net_kernel, connect_node, [node(A)]),

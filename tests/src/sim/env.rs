@@ -86,6 +86,8 @@ pub(super) struct Env {
     scheduled: u64,
     /// Node whose process does not run, until when.
     pub(super) stopped: BTreeMap<usize, Duration>,
+    /// Until when something that such a node had to do may have been put off.
+    pub(super) late_until: BTreeMap<usize, Duration>,
     /// Where each node listens, as epmd knows it.
     pub(super) ports: BTreeMap<usize, u16>,
     /// The lives that run, or are stopped.
@@ -126,6 +128,7 @@ impl Env {
             queue: BTreeMap::new(),
             scheduled: 0,
             stopped: BTreeMap::new(),
+            late_until: BTreeMap::new(),
             ports: BTreeMap::new(),
             alive: BTreeSet::new(),
             quiet: false,

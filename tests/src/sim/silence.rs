@@ -92,7 +92,7 @@ impl Env {
     }
 
     fn was_stopped(&self, node: usize, since: Duration) -> bool {
-        self.stopped.get(&node).is_some_and(|until| *until >= since)
+        self.late_until.get(&node).is_some_and(|until| *until >= since)
     }
 }
 
@@ -155,9 +155,10 @@ impl Life {
         shard.arm(env);
     }
 
-    /// Whether a lane's silence means something at all: orders get to it in time.
+    /// Whether a lane's silence means something at all: orders get to it in time, and no flipped bit
+    /// of a frame's length makes it wait for bytes that nobody sends.
     pub(super) fn judges_silence(&self) -> bool {
-        self.plan.mesh_delays.1 <= JUDGED_MESH_DELAY_US_MAX
+        self.plan.mesh_delays.1 <= JUDGED_MESH_DELAY_US_MAX && self.plan.flip_one_in.is_none()
     }
 }
 

@@ -75,8 +75,12 @@ impl Env {
     /// A node's process does not run until then.
     pub(super) fn stop_process(&mut self, node: usize, until: Duration) {
         self.tell(|| format!("{node} is stopped until {until:?}"));
-        let before = self.stopped.insert(node, until).unwrap_or_default().max(self.now);
-        *self.waiters.stopped.entry(node).or_default() += until.saturating_sub(before);
+        self.stopped.insert(node, until);
+        // What was put off until the end of an earlier stop stays so.
+        let late = self.late_until.entry(node).or_default();
+        let before = (*late).max(self.now);
+        *late = before.max(until);
+        *self.waiters.stopped.entry(node).or_default() += *late - before;
     }
 
     fn answer(&mut self, owner: Owner, id: WaiterId) -> Waiting {

@@ -1,5 +1,7 @@
 //! The lanes of a shard: reading, writing, detaching and attaching.
 
+mod sockets;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -8,7 +10,7 @@ use krarup::net_kernel::{ConnectionId, Order};
 use krarup_transport::buffer::{Receiver, SlabPool};
 use krarup_transport::dist::{Control, TickAction};
 use krarup_transport::fabric::{
-    Broken, Epoch, Form, Incoming, Lane, LaneMessage, ProcessNumber, SessionId, Target,
+    Epoch, Form, Incoming, Lane, LaneMessage, ProcessNumber, SessionId, Target,
 };
 use krarup_transport::link::{IoSlices, Payload, Signal};
 use krarup_transport::term::{Atom, Pid};
@@ -396,95 +398,6 @@ impl Life {
             }
             None if shard.over.contains(&key.0) => self.accepted_for(signal.from),
             None => shard.early.entry(key).or_default().push_back(signal),
-        }
-    }
-
-    /// A lane has no connection any more, and may get another.
-    fn break_lane(&mut self, env: &mut Env, shard: usize, key: LaneKey, slot: &mut Slot) {
-        let unacknowledged = slot.retained_bytes() > 0;
-        let brought_bytes = slot.lane.counters().received_bytes > slot.attached_bytes;
-        let received = self.leave_socket(env, slot);
-        let report = Broken { received, unacknowledged, last_byte: slot.last_byte, brought_bytes };
-        env.oracle.reports(slot.session, key.1, self.owner, received);
-        let epoch = slot.epoch;
-        self.tell_kernel(env, shard, Item::LaneBroken { lane: key, epoch, report });
-    }
-
-    fn leave_socket(&mut self, env: &mut Env, slot: &mut Slot) -> u64 {
-        if let Some((conn, side)) = slot.socket.take() {
-            self.lane_sockets.remove(&conn);
-            env.close(conn, side);
-        }
-        slot.paused = false;
-        slot.needs_ack = false;
-        slot.lane.detach(Some(&mut slot.receiver))
-    }
-
-    pub(super) fn detach(&mut self, env: &mut Env, shard: usize, key: LaneKey, epoch: Epoch) {
-        let Some(mut slot) = self.shards[shard].lanes.remove(&key) else { return };
-        if slot.epoch == epoch && slot.socket.is_some() {
-            self.break_lane(env, shard, key, &mut slot);
-        }
-        self.shards[shard].lanes.insert(key, slot);
-    }
-
-    /// Gives a lane another socket.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one item")]
-    pub(super) fn resume(
-        &mut self,
-        env: &mut Env,
-        shard: usize,
-        key: LaneKey,
-        epoch: Epoch,
-        socket: (ConnId, usize),
-        peer_received: u64,
-        leftover: &[u8],
-    ) {
-        let Some(slot) = self.shards[shard].lanes.get_mut(&key) else {
-            self.lane_sockets.remove(&socket.0);
-            return env.close(socket.0, socket.1);
-        };
-        assert!(slot.socket.is_none(), "a lane has one socket at a time");
-        assert!(epoch > slot.epoch);
-        env.oracle.resumes(slot.session, key.1, slot.peer, peer_received);
-        let now = env.instant();
-        (slot.socket, slot.epoch, slot.last_byte) = (Some(socket), epoch, now);
-        slot.attached_bytes = slot.lane.counters().received_bytes;
-        slot.lane.attach(peer_received, now).expect("a position between both ends");
-        slot.lane.greet();
-        put(&mut slot.receiver, leftover);
-        slot.needs_ack = true;
-        if slot.checksum {
-            env.allow_flips(socket.0);
-        }
-        self.lane_turn(env, shard, key);
-    }
-
-    /// Ends the lanes of a connection that are on this shard.
-    pub(super) fn close_lanes(
-        &mut self,
-        env: &mut Env,
-        shard: usize,
-        connection: ConnectionId,
-        bye: Option<Atom>,
-    ) {
-        self.shards[shard].over.insert(connection);
-        for key in self.lanes_of(shard, connection) {
-            let Some(mut slot) = self.shards[shard].lanes.remove(&key) else { continue };
-            if let (Some(reason), Some(_)) = (&bye, slot.socket) {
-                slot.lane.bye(reason);
-                slot.flush(env);
-            }
-            self.leave_socket(env, &mut slot);
-            for signal in &slot.waiting {
-                self.accepted_for(signal.from);
-            }
-            for other in 0..self.shards.len() {
-                if other != shard {
-                    self.mesh.push(env, self.owner, shard, other, Item::Flush(connection));
-                }
-            }
-            self.tell_kernel(env, shard, Item::LinkDown(connection));
         }
     }
 
