@@ -10,6 +10,7 @@ for_each_release!(
     slave_starts_a_krarup_node,
     peer_starts_a_krarup_node,
     peer_speaks_to_a_krarup_node_without_a_connection,
+    what_a_child_prints_its_parent_prints,
     a_child_ends_with_its_parent,
 );
 
@@ -102,6 +103,46 @@ fn peer_speaks_to_a_krarup_node_without_a_connection(release: Release) {
     assert_eq!(parent.eval("peer:call(Both, erlang, node, [])."), "'both@127.0.0.1'");
     assert_eq!(parent.eval("net_adm:ping(Child)."), "pong");
     assert_eq!(parent.eval_within("peer:stop(Both).", SOON), "ok");
+}
+
+fn what_a_child_prints_its_parent_prints(release: Release) {
+    let lab = Lab::new();
+    let (mut parent, _command) = parent(&lab, release);
+    // Who starts a peer lends it its group leader.
+    parent.eval(
+        "Self = self(),
+        Printer = spawn(fun Print() -> receive
+            {io_request, From, Ref, {put_chars, unicode, Text}} ->
+                Self ! {printed, Text}, From ! {io_reply, Ref, ok}, Print();
+            {io_request, From, Ref, _} ->
+                From ! {io_reply, Ref, {error, request}}, Print()
+        end end),
+        Printed = fun(Text) -> receive {printed, Text} -> Text after 10000 -> nothing end end,
+        Print = fun(To, Text) ->
+            Ref = make_ref(),
+            To ! {io_request, self(), Ref, {put_chars, unicode, Text}},
+            receive {io_reply, Ref, Reply} -> Reply after 10000 -> nothing end
+        end, ok.",
+    );
+    parent.eval_within(
+        "spawn(fun() ->
+            group_leader(Printer, self()),
+            Common = #{host => \"127.0.0.1\", longnames => true, exec => Krarup,
+                args => [\"-setcookie\", \"c\"]},
+            {ok, P, _} = peer:start(Common#{name => a}),
+            {ok, S, _} = peer:start(Common#{name => b, connection => standard_io}),
+            Self ! {started, P, S},
+            receive after infinity -> ok end
+        end),
+        {P, S} = receive {started, A, B} -> {A, B} after 30000 -> error(timeout) end,
+        pong = net_adm:ping('b@127.0.0.1'), ok.",
+        SOON,
+    );
+    for (node, text) in [("a@127.0.0.1", "<<\"one\">>"), ("b@127.0.0.1", "<<\"two\">>")] {
+        let print = format!("{{Print({{user, '{node}'}}, {text}), Printed({text})}}.");
+        assert_eq!(parent.eval(&print), format!("{{ok,{text}}}"), "{node}");
+    }
+    parent.eval_within("peer:stop(P), peer:stop(S).", SOON);
 }
 
 fn a_child_ends_with_its_parent(release: Release) {

@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
@@ -68,6 +68,7 @@ struct Inner {
     next_shard: AtomicUsize,
     executors: Mutex<Option<Executors>>,
     functions: Functions,
+    printer: OnceLock<Pid>,
     started: Instant,
 }
 
@@ -118,6 +119,7 @@ impl Node {
             next_shard: AtomicUsize::new(0),
             executors: Mutex::default(),
             functions: Functions::default(),
+            printer: OnceLock::new(),
             started: Instant::now(),
         }))
     }
@@ -313,6 +315,17 @@ impl Node {
             tracing::error!(%error, "no thread for blocking work");
         }
         reply
+    }
+
+    /// From now on another group leader prints what this node's processes do, such as that of the
+    /// node that started this one. Once set it stays.
+    pub fn print_by(&self, leader: Pid) {
+        let _ = self.0.printer.set(leader);
+    }
+
+    /// Who prints in the place of `user`.
+    pub(crate) fn printer(&self) -> Option<&Pid> {
+        self.0.printer.get()
     }
 
     pub(crate) fn config(&self) -> &NodeConfig {

@@ -42,6 +42,12 @@ pub(super) async fn lead(mut me: Process, printed: Printed) -> ProcessResult {
         if !is(label, "io_request") {
             continue;
         }
+        let node = me.node();
+        if let (Printed::Here, Some(printer)) = (&printed, node.printer()) {
+            // It answers by itself.
+            let _ = me.send(printer, &Term::Tuple(parts)).await;
+            continue;
+        }
         let (from, reply_as, request) = (from.clone(), reply_as.clone(), request.clone());
         // What another node has to format first keeps nobody else waiting: whoever prints waits for
         // the answer before it prints more.

@@ -19,6 +19,9 @@ use std::time::Duration;
 /// How long each address of the parent may take to answer.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// How long the parent may take to say who prints.
+const LEADER_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// What `-s slave slave_start`, `-user peer` and `-origin` of erl become.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(super) struct Flags {
@@ -165,6 +168,11 @@ async fn attend_master(mut me: Process, master: &Atom, waiter: &Atom) -> Process
     me.monitor_node(master.as_str(), true)?;
     let started = tuple([Term::Pid(me.pid()), atom("slave_started")]);
     me.send((waiter.as_str(), master.as_str()), &started).await?;
+    // OTP: `user.erl` of a slave hands everything on to the master's.
+    let user = me.rpc(master.as_str(), "erlang", "whereis", (atom("user"),), LEADER_TIME_MAX).await;
+    if let Ok(Term::Pid(user)) = user {
+        me.node().print_by(user);
+    }
     loop {
         match me.recv().await? {
             Signal::NodeLost(_) | Signal::Exit(_) => return Ok(()),
@@ -183,6 +191,9 @@ async fn attend_master(mut me: Process, master: &Atom, waiter: &Atom) -> Process
 /// OTP: `peer.erl`, `origin_link/2`. Returns when the origin has gone.
 async fn attend_origin(mut me: Process, origin: Pid) -> ProcessResult {
     me.monitor(&origin);
+    if let Ok(Term::Pid(leader)) = me.call(&origin, &atom("group_leader"), LEADER_TIME_MAX).await {
+        me.node().print_by(leader);
+    }
     me.send(&origin, &started(&me.node())).await?;
     loop {
         if let Signal::Down(_) = me.recv().await? {
@@ -222,6 +233,9 @@ impl Channel {
         mut reader: impl Read + Send + 'static,
         gone: impl FnOnce() + Send + 'static,
     ) -> Result<(), Failure> {
+        let channel = self.clone();
+        let relay = node.spawn_on(0, None, move |me| relay(me, channel)).wait();
+        node.print_by(relay.map_err(Failure::of)?);
         self.tell(&started(node));
         let node = node.clone();
         let read = move || {
@@ -280,10 +294,30 @@ impl Channel {
                     Ok(())
                 })
             }
-            // Answers to requests that are never made, and what nobody knows.
+            [what, Term::Pid(to), reference, reply] if is(what, "io_reply") => {
+                let to = to.clone();
+                let answer = tuple([atom("io_reply"), reference.clone(), reply.clone()]);
+                node.spawn_on(0, None, move |me: Process| async move {
+                    me.send(&to, &answer).await?;
+                    Ok(())
+                })
+            }
             _ => return,
         };
         drop(started);
+    }
+}
+
+/// Hands what is to be printed on to the origin.
+async fn relay(mut me: Process, channel: Channel) -> ProcessResult {
+    loop {
+        if let Signal::Message(message) = me.recv().await? {
+            let term = message.term()?;
+            if term.as_tuple().and_then(<[Term]>::first).is_some_and(|what| is(what, "io_request"))
+            {
+                channel.tell(&term);
+            }
+        }
     }
 }
 
