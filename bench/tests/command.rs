@@ -263,3 +263,17 @@ fn zeromq_does_the_same_work() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+#[test]
+fn socket_options_are_set_on_links_that_are_up() {
+    let run = |option: &str| {
+        let stream = ["stream", "--peers", "krarup-tcp", "--sizes", "64k", "--seconds", "0.1"];
+        bench(&[&stream[..], &["--setopt", option, "--json"]].concat())
+    };
+    let found = figures(&json(&run("profile=wan")), "messages_per_s");
+    assert!(found.iter().all(|(_, _, rate)| *rate > 1.0), "{found:?}");
+    let wrong = run("sndbuff=1");
+    assert!(!wrong.status.success());
+    let told = String::from_utf8_lossy(&wrong.stderr);
+    assert!(told.contains("sndbuf"), "the nearest known option is named: {told}");
+}

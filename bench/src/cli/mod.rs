@@ -251,6 +251,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     pub(crate) spin: Option<u64>,
 
+    /// Set a socket option of the link while it is up, before anything is measured, such as
+    /// sndbuf=65536 or profile=latency; Krarup nodes that are connected to a node only.
+    #[arg(long, value_name = "OPTION=VALUE")]
+    pub(crate) setopt: Vec<String>,
+
     /// Start the client's worker under this command, such as `perf record -e cpu-clock -g` or
     /// `valgrind --tool=callgrind`; workers that are BEAM nodes are started without it.
     #[arg(long, value_name = "COMMAND")]

@@ -13,6 +13,7 @@ mod stream;
 use std::time::Duration;
 
 use krarup::epmd::EpmdMode;
+use krarup::sockets::option::parse;
 use krarup::term::Atom;
 use krarup::{Builder, Cookie, Node};
 
@@ -59,7 +60,10 @@ pub(crate) fn work(config: &WorkerConfig) -> Result<(), Error> {
                 node.connect(&other).wait().map_err(|error| failed("no connection", &error))?;
                 tell(&Event::Connected)?;
             }
-            Order::Go { node: other } => go(&node, config, other)?,
+            Order::Go { node: other } => {
+                tune(&node, config, &other)?;
+                go(&node, config, other)?;
+            }
             Order::Stop => return Ok(()),
         }
     }
@@ -94,6 +98,20 @@ fn builder(config: &WorkerConfig) -> Result<Builder, Error> {
 }
 
 /// Starts the client's side of the measurement, which tells its result itself.
+/// Sets the options that are asked for, on the link as it is.
+fn tune(node: &Node, config: &WorkerConfig, other: &str) -> Result<(), Error> {
+    if config.setopt.is_empty() {
+        return Ok(());
+    }
+    let broken = |error: &dyn std::fmt::Display| Error::Broken(format!("setopt: {error}"));
+    let mut options = Vec::new();
+    for text in &config.setopt {
+        options.extend(parse::list(text).map_err(|error| broken(&error))?);
+    }
+    node.connect(other).wait().map_err(|error| broken(&error))?;
+    node.setopts(other, &options).wait().map_err(|error| broken(&error))
+}
+
 fn go(node: &Node, config: &WorkerConfig, other: String) -> Result<(), Error> {
     let settings = Settings::from(config);
     if matches!(config.work, Work::Pairs | Work::Shards) {

@@ -34,6 +34,8 @@ pub(crate) struct Bench {
     /// Commands under which workers are started, for profilers.
     pub(crate) wrap_client: Option<String>,
     pub(crate) wrap_server: Option<String>,
+    /// Options that are set on links that are up.
+    pub(crate) setopt: Vec<String>,
 }
 
 impl Bench {
@@ -47,6 +49,7 @@ impl Bench {
             releases: Releases::new(options.erl.clone().into()),
             wrap_client: options.wrap_client.clone(),
             wrap_server: options.wrap_server.clone(),
+            setopt: options.setopt.clone(),
         })
     }
 

@@ -211,6 +211,7 @@ impl Side {
             epmd_apart: setup.epmd_apart,
             shards: case.shards,
             spin_us: case.spin_us,
+            setopt: bench.setopt.clone(),
             // No name server knows these names but that of the pair: they need not be unique.
             node: format!("{}@127.0.0.1", role.name()),
             cookie: setup.cookie.clone(),
