@@ -239,4 +239,6 @@ fn a_node_that_cannot_listen_any_more_has_no_network() {
     drop(listener);
     let reason = krarup.wait_nodedown(printed, otp.name(), SOON);
     assert!(reason.starts_with("no_network"), "{reason}");
+    // Whoever started the command is to know.
+    assert_eq!(krarup.process().wait_exit(SOON).code(), Some(1));
 }

@@ -8,7 +8,7 @@ use super::{Failure, detach, metrics, output};
 use krarup::discovery::Discovery;
 use krarup::epmd::EpmdMode;
 use krarup::term::{Atom, Term};
-use krarup::{Builder, Node, Raise, StartError};
+use krarup::{Builder, Node, Process, Raise, Signal, StartError};
 use krarup_transport::handshake::Cookie;
 use krarup_tuning::option::SocketOption;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -82,6 +82,11 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
         let_others_halt(&node, &tell);
     }
     is_ready.store(true, Ordering::SeqCst);
+    // One that is named by others loses its name with them, and gets another.
+    let name = settings.sname.as_deref().or(settings.name.as_deref());
+    if name.and_then(|name| name.split('@').next()) != Some("undefined") {
+        end_with_name(&node, &tell)?;
+    }
     if let Some(address) = settings.metrics {
         let served = metrics::serve(address, node.clone());
         let address =
@@ -136,6 +141,24 @@ fn not_started(error: StartError) -> Failure {
 pub(super) struct End {
     pub(super) cause: &'static str,
     pub(super) status: i32,
+}
+
+/// Ends the command when the node loses its name by itself: whoever started it is to know, and to
+/// start it again.
+fn end_with_name(node: &Node, tell: &mpsc::Sender<End>) -> Result<(), Failure> {
+    let (own, tell) = (node.name(), tell.clone());
+    let watch = move |mut me: Process| async move {
+        me.monitor_nodes(true);
+        loop {
+            if let Signal::NodeDown(down) = me.recv().await?
+                && own.as_ref() == Some(&down.node)
+            {
+                let _ = tell.send(End { cause: "the distribution has stopped", status: 1 });
+                return Ok(());
+            }
+        }
+    };
+    node.spawn_on(0, None, watch).wait().map(drop).map_err(Failure::of)
 }
 
 /// Offers what `slave`, `peer` and administrators stop a node with.
