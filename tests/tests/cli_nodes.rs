@@ -100,3 +100,34 @@ fn comings_and_goings_are_printed() {
     let late = lab.run(late).expect_code(1);
     assert!(late.stderr.contains("1 of 2 events came in time"), "{late:?}");
 }
+
+#[test]
+fn top_shows_what_the_links_of_a_node_do() {
+    let lab = Lab::new();
+    let mut otp = lab.otp(Release::R29, "o").start();
+    let krarup = lab.krarup("k").start();
+    assert_eq!(otp.eval("net_adm:ping('k@127.0.0.1')."), "pong");
+    // A message of some size, every few milliseconds.
+    otp.eval(
+        "spawn(fun Send() ->
+            {sink, 'k@127.0.0.1'} ! binary:copy(<<1>>, 10000), timer:sleep(5), Send()
+        end), ok.",
+    );
+    let top =
+        ["top", krarup.name(), "--cookie", "c", "--interval", "0.5", "--count", "2", "--json"];
+    let lines = lab.run(top).expect_code(0).stdout;
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    let last = lines.lines().last().expect("a line");
+    let all: serde_json::Value = serde_json::from_str(last).expect("this is JSON");
+    let links = all["links"].as_array().expect("links");
+    assert_eq!(links.len(), 1, "the command itself is not shown: {all}");
+    assert_eq!(links[0]["node"], "o@127.0.0.1");
+    let bytes = links[0]["received_bytes_per_s"].as_f64().expect("a number");
+    assert!((10_000.0..10_000_000.0).contains(&bytes), "{all}");
+    let top = ["top", krarup.name(), "--cookie", "c", "--interval", "0.2", "--count", "1"];
+    let table = lab.run(top).expect_code(0).stdout;
+    assert!(table.starts_with("k@127.0.0.1  up ") && table.contains("\no@127.0.0.1 "), "{table}");
+    assert!(!table.contains('\x1b'), "nothing is redrawn without a terminal");
+    let foreign = lab.run(["top", otp.name(), "--cookie", "c", "--count", "1"]).expect_code(1);
+    assert!(foreign.stderr.contains("is no Krarup node"), "{foreign:?}");
+}

@@ -19,6 +19,7 @@ mod nodes;
 mod output;
 mod ping;
 mod setopts;
+mod top;
 mod world;
 
 use clap::{Parser, Subcommand};
@@ -71,6 +72,8 @@ enum Verb {
     Monitor(monitor::Arguments),
     /// Call a function on a node and print its value
     Call(call::Arguments),
+    /// Show what the links of a node do, again and again
+    Top(top::Arguments),
     /// Say what this host gives a node, and what could be better
     Doctor(doctor::Arguments),
     /// Show socket options of a node's connection to another one
@@ -124,9 +127,10 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
         _ => {}
     }
     let translated = match verb {
-        Some("node" | "ping" | "call" | "world" | "nodes" | "monitor" | "getopts" | "setopts") => {
-            erl::translate(rest).map_err(Failure::Usage)?
-        }
+        Some(
+            "node" | "ping" | "call" | "world" | "nodes" | "monitor" | "getopts" | "setopts"
+            | "top",
+        ) => erl::translate(rest).map_err(Failure::Usage)?,
         _ => erl::Translation { arguments: rest.to_vec(), notes: Vec::new() },
     };
     let verb = verb.map(str::to_owned);
@@ -142,6 +146,7 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
             Verb::Nodes(arguments) => nodes::run(&arguments),
             Verb::Monitor(arguments) => monitor::run(&arguments),
             Verb::Call(arguments) => call::run(&arguments),
+            Verb::Top(arguments) => top::run(&arguments),
             Verb::Doctor(arguments) => doctor::run(&arguments),
             Verb::Getopts(arguments) => getopts::run(&arguments),
             Verb::Setopts(arguments) => setopts::run(&arguments),
