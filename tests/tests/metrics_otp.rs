@@ -165,3 +165,20 @@ fn a_node_is_ready_while_others_can_find_it() {
     until("the registration", SOON, || (get(address, "/readyz").0 == "200 OK").then_some(()));
     node.stop();
 }
+
+#[test]
+fn top_shows_the_links_of_a_krarup_node_and_says_what_is_none() {
+    let lab = Lab::new();
+    let m = lab.krarup("m").start();
+    let mut otp = lab.otp(Release::R27, "o").start();
+    assert_eq!(otp.eval("net_adm:ping('m@127.0.0.1')."), "pong");
+    let of = |node| ["top", node, "--cookie", "c", "--count", "1", "--json"];
+    let seen = lab.run(of("m@127.0.0.1")).expect_code(0);
+    assert!(seen.stdout.contains("\"peer\":\"o@127.0.0.1\""), "{seen:?}");
+    assert_eq!(seen.stdout.matches("\"peer\"").count(), 1, "without the one who looks: {seen:?}");
+    let table = lab.run(["top", "m@127.0.0.1", "--cookie", "c", "--count", "1"]).expect_code(0);
+    assert!(table.stdout.contains("\no@127.0.0.1    -"), "{table:?}");
+    let none = lab.run(of("o@127.0.0.1")).expect_code(1);
+    assert!(none.stderr.contains("o@127.0.0.1 is no Krarup node"), "{none:?}");
+    m.stop();
+}

@@ -16,6 +16,7 @@ mod node;
 mod nodes;
 mod output;
 mod ping;
+mod top;
 mod world;
 
 use clap::{Parser, Subcommand};
@@ -68,6 +69,8 @@ enum Verb {
     Monitor(monitor::Arguments),
     /// Call a function on a node and print its value
     Call(call::Arguments),
+    /// Watch the links of a Krarup node
+    Top(top::Arguments),
     /// Say what this host gives a node, and what could be better
     Doctor(doctor::Arguments),
     /// The peer of the demo's bare sockets
@@ -117,7 +120,7 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
         _ => {}
     }
     let translated = match verb {
-        Some("node" | "ping" | "call" | "world" | "nodes" | "monitor") => {
+        Some("node" | "ping" | "call" | "world" | "nodes" | "monitor" | "top") => {
             erl::translate(rest).map_err(Failure::Usage)?
         }
         _ => erl::Translation { arguments: rest.to_vec(), notes: Vec::new() },
@@ -135,6 +138,7 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
             Verb::Nodes(arguments) => nodes::run(&arguments),
             Verb::Monitor(arguments) => monitor::run(&arguments),
             Verb::Call(arguments) => call::run(&arguments),
+            Verb::Top(arguments) => top::run(&arguments),
             Verb::Doctor(arguments) => doctor::run(&arguments),
             Verb::DemoFloor => demo::serve_floor(),
         },
