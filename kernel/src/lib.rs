@@ -28,9 +28,10 @@ pub use net_kernel::{
     BadNodeMonitorOptions, ConnectError, NetTicktime, NodeMonitorOptions, NodeTypes, TicktimeChange,
 };
 pub use node::{
-    AddressFamily, AutoConnect, Builder, Checksum, Encoded, FabricConfig, LaneStats, LifeState,
-    LinkStats, NameType, Node, NodeConfig, NotAlive, Output, Reply, SendError, ShardStats,
-    SpawnError, StartError, StartOptions, Started, StopError, Stopped,
+    AddressFamily, AutoConnect, Builder, Checksum, ConnectionStats, Encoded, FabricConfig,
+    LaneStats, LifeState, LinkStats, NameType, Node, NodeConfig, NotAlive, Output, Reply,
+    SendError, ShardStats, SpawnError, StartError, StartOptions, Started, StopError, Stopped,
+    TurnHistogram,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,

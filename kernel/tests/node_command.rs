@@ -340,7 +340,7 @@ fn metrics_tell_of_its_links() {
         page = get(address, "/metrics").1;
         page.contains("erlang_vm_dist_node_state{peer=\"p@127.0.0.1\"} 3")
     });
-    assert!(page.contains("# TYPE erlang_vm_dist_recv_bytes counter"), "{page}");
+    assert!(page.contains("# TYPE erlang_vm_dist_recv_bytes gauge"), "{page}");
     assert!(page.contains("krarup_executor_kicks_total{shard=\"0\"}"), "{page}");
     assert!(page.contains("krarup_up 1"), "{page}");
     assert_eq!(get(address, "/readyz"), ("HTTP/1.1 200 OK".into(), "ready\n".into()));

@@ -234,14 +234,16 @@ fn a_node_tells_of_itself(release: Release) {
     assert_eq!(otp.eval(later), "true");
 
     otp.eval("Metrics = rpc:call(Node, krarup, metrics, []).");
-    let keys = "[kicks,links,long_turns,parks,passes,processes]";
+    let keys = "[connect_failures,downs,kicks,links,long_turns,mailbox_bytes,parks,passes,processes,\
+        refusals,registered_names,shards,ups]";
     assert_eq!(otp.eval("lists:sort(maps:keys(Metrics))."), keys);
     assert_eq!(otp.eval("lists:sort(maps:keys(gen_server:call({krarup, Node}, metrics)))."), keys);
     let links =
         "[{maps:get(node, Link) =:= node(), maps:get(lane, Link), lists:sort(maps:keys(Link))}
         || Link <- maps:get(links, Metrics)].";
-    let keys = "[lane,last_received,missed_tick_intervals,node,queued_bytes,received_bytes,\
-        received_signals,sent_bytes,sent_signals,shard,silent_intervals]";
+    let keys = "[busy,busy_times,is_connected,lane,last_received,missed_tick_intervals,node,\
+        queued_bytes,received_bytes,received_signals,resumes,retained_bytes,sent_bytes,\
+        sent_signals,sent_ticks,shard,silent_intervals]";
     assert_eq!(otp.eval(links), format!("[{{true,none,{keys}}}]"));
     let counted = "Before = hd(maps:get(links, rpc:call(Node, krarup, metrics, []))),
         [{sink, Node} ! binary:copy(<<1>>, 1000) || _ <- lists:seq(1, 100)],

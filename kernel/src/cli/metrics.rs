@@ -1,24 +1,32 @@
-//! `krarup node --metrics ADDR`: what the node counts, for Prometheus.
+//! `krarup node --metrics ADDR`: what the node counts, for Prometheus, and whether it is well.
 //!
-//! Traffic of the links has the names of the Erlang collector of prometheus.erl
-//! (`erlang_vm_dist_*`, label `peer`), so that dashboards of Erlang clusters show Krarup nodes too.
-//! What Erlang has not begins with `krarup_`.
+//! A small HTTP server on threads of its own: it answers also when a shard does not.
 
-use std::fmt::Write as _;
+mod page;
+mod request;
+
+use request::{Method, Request};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use krarup::{LaneStats, LinkStats, Node, ShardStats};
+use krarup::Node;
 
-/// Requests answered at one time; one more is closed.
+/// Requests answered at one time; one more is refused.
 const CLIENTS_MAX: usize = 16;
 /// A client has so long for its request, and for taking the answer.
 const CLIENT_TIME: Duration = Duration::from_secs(2);
-/// Bytes of a request that are looked at; its first line is what counts.
-const REQUEST_BYTES_MAX: usize = 4096;
+/// Bytes of a request, which has no body.
+const REQUEST_BYTES_MAX: usize = 8192;
+/// Bytes that are read and thrown away behind a request, so that closing does not take the answer
+/// back from a client that still sends.
+const LEFT_OVER_BYTES_MAX: usize = 256 << 10;
+/// The shards have so long to say that they are well.
+const HEALTH_TIME: Duration = Duration::from_secs(1);
+/// The shards have so long for their counters.
+const COUNTERS_TIME: Duration = Duration::from_secs(3);
 
 /// Serves until the process ends.
 pub(super) fn serve(address: SocketAddr, node: Node) -> io::Result<SocketAddr> {
@@ -34,11 +42,12 @@ pub(super) fn serve(address: SocketAddr, node: Node) -> io::Result<SocketAddr> {
             };
             if clients.fetch_add(1, Ordering::SeqCst) >= CLIENTS_MAX {
                 clients.fetch_sub(1, Ordering::SeqCst);
+                refuse(client);
                 continue;
             }
             let (node, busy) = (node.clone(), Arc::clone(&clients));
             let answered = std::thread::Builder::new().name("metrics".into()).spawn(move || {
-                if let Err(error) = answer(client, &node) {
+                if let Err(error) = serve_client(client, &node) {
                     tracing::debug!(%error, "a request for metrics was not answered");
                 }
                 busy.fetch_sub(1, Ordering::SeqCst);
@@ -51,129 +60,135 @@ pub(super) fn serve(address: SocketAddr, node: Node) -> io::Result<SocketAddr> {
     Ok(local)
 }
 
-fn answer(mut client: TcpStream, node: &Node) -> io::Result<()> {
-    client.set_read_timeout(Some(CLIENT_TIME))?;
-    client.set_write_timeout(Some(CLIENT_TIME))?;
-    let mut request = Vec::new();
-    let mut buffer = [0; 1024];
-    while !request.windows(2).any(|end| end == b"\r\n") && request.len() < REQUEST_BYTES_MAX {
+/// What is sent back.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: &'static str,
+    /// Header lines beyond those that each answer has.
+    more: &'static str,
+    body: String,
+}
+
+impl Answer {
+    fn new(status: &'static str, body: impl Into<String>) -> Self {
+        Self { status, more: "", body: body.into() }
+    }
+
+    fn to_bytes(&self, with_body: bool) -> Vec<u8> {
+        let Self { status, more, body } = self;
+        let length = body.len();
+        let mut text = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
+             Content-Length: {length}\r\n{more}Connection: close\r\n\r\n"
+        );
+        if with_body {
+            text.push_str(body);
+        }
+        text.into_bytes()
+    }
+}
+
+/// Tells one client too many that it is, if that takes no time.
+fn refuse(mut client: TcpStream) {
+    let answer = Answer::new("503 Service Unavailable", "too many requests at a time\n");
+    if client.set_nonblocking(true).is_ok() {
+        let _ = client.write(&answer.to_bytes(true));
+    }
+}
+
+fn serve_client(mut client: TcpStream, node: &Node) -> io::Result<()> {
+    let read = read_request(&mut client)?;
+    let (answer, with_body) = match &read {
+        Ok(request) => (answer(node, request), request.method != Method::Head),
+        Err(answer) => (Answer { body: answer.body.clone(), ..*answer }, true),
+    };
+    let end = Instant::now() + CLIENT_TIME;
+    let bytes = answer.to_bytes(with_body);
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        client.set_write_timeout(Some(left(end)?))?;
+        let written = client.write(rest)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        rest = &rest[written..];
+    }
+    client.shutdown(Shutdown::Write)?;
+    let mut buffer = [0; 4096];
+    let mut left_over = 0;
+    while left_over < LEFT_OVER_BYTES_MAX {
+        client.set_read_timeout(Some(left(end)?))?;
         match client.read(&mut buffer)? {
             0 => break,
-            n => request.extend_from_slice(&buffer[..n]),
+            n => left_over += n,
         }
     }
-    let request = String::from_utf8_lossy(&request);
-    let mut words = request.split_whitespace();
-    let (status, body) = match (words.next(), words.next()) {
-        (Some("GET"), Some("/metrics")) => ("200 OK", page(node, &node.stats().wait())),
-        (Some("GET"), Some("/healthz")) => ("200 OK", "ok\n".to_owned()),
-        (Some("GET"), Some("/readyz")) if node.is_alive() => ("200 OK", "ready\n".to_owned()),
-        (Some("GET"), Some("/readyz")) => ("503 Service Unavailable", "not alive\n".to_owned()),
-        (Some("GET"), Some(_)) => ("404 Not Found", "try /metrics, /healthz, /readyz\n".to_owned()),
-        _ => ("405 Method Not Allowed", "only GET\n".to_owned()),
-    };
-    let length = body.len();
-    write!(
-        client,
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
-         Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    )
+    Ok(())
 }
 
-/// Name, kind and meaning of a metric, and its value for one link or shard.
-type Family<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
+/// The time until `end`.
+fn left(end: Instant) -> io::Result<Duration> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
 
-/// The page in Prometheus's text format.
-fn page(node: &Node, shards: &[ShardStats]) -> String {
-    let mut page = String::new();
-    let links: Vec<&LinkStats> = shards.iter().flat_map(|shard| &shard.links).collect();
-    let peers = by_peer(&links);
-    let of_links: [Family<LinkStats>; 7] = [
-        ("erlang_vm_dist_recv_bytes", "counter", "bytes received", |link| link.received_bytes),
-        ("erlang_vm_dist_send_bytes", "counter", "bytes sent", |link| link.sent_bytes),
-        ("erlang_vm_dist_recv_cnt", "counter", "signals received", |link| link.received_signals),
-        ("erlang_vm_dist_send_cnt", "counter", "signals sent", |link| link.sent_signals),
-        ("erlang_vm_dist_send_pend_bytes", "gauge", "bytes waiting to be sent", |link| {
-            link.queued_bytes as u64
-        }),
-        ("erlang_vm_dist_node_state", "gauge", "3 for a node that is up", |_| 3),
-        ("krarup_dist_ticks_sent_total", "counter", "ticks sent", |link| link.sent_ticks),
-    ];
-    for (name, kind, help, value) in of_links {
-        head(&mut page, name, kind, help);
-        for peer in &peers {
-            let _ = writeln!(page, "{name}{{peer=\"{}\"}} {}", label(peer), value(peer));
+/// Reads up to the end of the header, or what to answer to that which is none.
+fn read_request(client: &mut TcpStream) -> io::Result<Result<Request, Answer>> {
+    let end = Instant::now() + CLIENT_TIME;
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 1024];
+    loop {
+        client.set_read_timeout(Some(left(end)?))?;
+        match client.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => bytes.extend_from_slice(&buffer[..n]),
+        }
+        if request::is_complete(&bytes) {
+            let wrong = Answer::new("400 Bad Request", "expected METHOD PATH HTTP/1.x\n");
+            return Ok(Request::parse(&bytes).ok_or(wrong));
+        }
+        if bytes.len() > REQUEST_BYTES_MAX {
+            let why = format!("a request has {REQUEST_BYTES_MAX} bytes at most\n");
+            return Ok(Err(Answer::new("431 Request Header Fields Too Large", why)));
         }
     }
-    let of_lanes: [Family<LaneStats>; 5] = [
-        ("krarup_lane_connected", "gauge", "whether it has a connection", |lane| {
-            u64::from(lane.is_connected)
-        }),
-        ("krarup_lane_resumes_total", "counter", "times another connection took it over", |lane| {
-            lane.resumes
-        }),
-        ("krarup_lane_replayed_bytes_total", "counter", "bytes sent again for that", |lane| {
-            lane.replayed_bytes
-        }),
-        ("krarup_lane_retained_bytes", "gauge", "bytes the peer has not acknowledged", |lane| {
-            lane.retained_bytes as u64
-        }),
-        ("krarup_lane_checksum_errors_total", "counter", "frames with a wrong checksum", |lane| {
-            lane.checksum_errors
-        }),
-    ];
-    for (name, kind, help, value) in of_lanes {
-        head(&mut page, name, kind, help);
-        for (link, lane) in links.iter().filter_map(|link| Some((link, link.lane.as_ref()?))) {
-            let (peer, number) = (label(link), lane.lane);
-            let _ = writeln!(page, "{name}{{peer=\"{peer}\",lane=\"{number}\"}} {}", value(lane));
-        }
-    }
-    let of_shards: [Family<ShardStats>; 7] = [
-        ("krarup_shard_links", "gauge", "links", |shard| shard.links.len() as u64),
-        ("krarup_shard_processes", "gauge", "processes", |shard| shard.processes as u64),
-        ("krarup_shard_passes_total", "counter", "passes of the driver", |s| s.driver.passes),
-        ("krarup_shard_parks_total", "counter", "times it went to sleep", |s| s.driver.parks),
-        ("krarup_shard_naps_total", "counter", "times it slept for 1 ms at most", |s| {
-            s.driver.naps
-        }),
-        ("krarup_executor_kicks_total", "counter", "times woken from outside", |s| s.driver.kicks),
-        ("krarup_shard_long_turns_total", "counter", "turns of 10 ms or more", |s| s.long_turns),
-    ];
-    for (name, kind, help, value) in of_shards {
-        head(&mut page, name, kind, help);
-        for (number, shard) in shards.iter().enumerate() {
-            let _ = writeln!(page, "{name}{{shard=\"{number}\"}} {}", value(shard));
-        }
-    }
-    head(&mut page, "krarup_up", "gauge", "whether the node is alive");
-    let _ = writeln!(page, "krarup_up {}", u8::from(node.is_alive()));
-    page
 }
 
-/// The links of each peer as one: a Krarup node may have several.
-fn by_peer(links: &[&LinkStats]) -> Vec<LinkStats> {
-    let mut peers: Vec<LinkStats> = Vec::new();
-    for link in links {
-        let Some(peer) = peers.iter_mut().find(|peer| peer.node == link.node) else {
-            peers.push((*link).clone());
-            continue;
-        };
-        peer.received_bytes += link.received_bytes;
-        peer.sent_bytes += link.sent_bytes;
-        peer.received_signals += link.received_signals;
-        peer.sent_signals += link.sent_signals;
-        peer.sent_ticks += link.sent_ticks;
-        peer.queued_bytes += link.queued_bytes;
+fn answer(node: &Node, request: &Request) -> Answer {
+    if request.method == Method::Other {
+        let more = "Allow: GET, HEAD\r\n";
+        return Answer { more, ..Answer::new("405 Method Not Allowed", "only GET and HEAD\n") };
     }
-    peers
+    match request.path.as_str() {
+        "/metrics" => match page::page(node, COUNTERS_TIME) {
+            Some(page) => Answer::new("200 OK", page),
+            None => unavailable("a shard does not answer; see /healthz"),
+        },
+        "/healthz" => match silent_shards(node) {
+            silent if silent.is_empty() => Answer::new("200 OK", "ok\n"),
+            silent => unavailable(&format!("no answer within {HEALTH_TIME:?} of shard {silent}")),
+        },
+        "/readyz" if !node.is_alive() => unavailable("not alive"),
+        "/readyz" if !node.is_registered() => unavailable("not registered with epmd"),
+        "/readyz" => Answer::new("200 OK", "ready\n"),
+        _ => Answer::new("404 Not Found", "try /metrics, /healthz, /readyz\n"),
+    }
 }
 
-fn head(page: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+fn unavailable(why: &str) -> Answer {
+    Answer::new("503 Service Unavailable", format!("{why}\n"))
 }
 
-/// A label value: backslashes and quotes are escaped. Node names have no line breaks.
-fn label(link: &LinkStats) -> String {
-    link.node.as_str().replace('\\', "\\\\").replace('"', "\\\"")
+/// The shards that do not answer in time, with commas between them.
+fn silent_shards(node: &Node) -> String {
+    let end = Instant::now() + HEALTH_TIME;
+    let silent: Vec<String> = node
+        .answer_times()
+        .into_iter()
+        .map(|answer| answer.wait_for(end.saturating_duration_since(Instant::now())).flatten())
+        .enumerate()
+        .filter(|(_, answer)| answer.is_none())
+        .map(|(shard, _)| shard.to_string())
+        .collect();
+    silent.join(", ")
 }

@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -138,6 +139,8 @@ pub struct Keeper {
     creation: Creation,
     address: Option<SocketAddr>,
     stop: Arc<OwnedFd>,
+    /// Whether epmd knows the name now.
+    is_registered: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -154,22 +157,37 @@ impl Keeper {
         let stop = Arc::new(stop);
         if config.mode == EpmdMode::None {
             let creation = random_creation().map_err(RegisterError::System)?;
-            return Ok(Self { creation, address: None, stop, thread: None });
+            let is_registered = Arc::new(AtomicBool::new(true));
+            return Ok(Self { creation, address: None, stop, is_registered, thread: None });
         }
-        let mut watch = Watch { config, server: None, stop: Arc::clone(&stop) };
+        let is_registered = Arc::new(AtomicBool::new(true));
+        let mut watch = Watch {
+            config,
+            server: None,
+            stop: Arc::clone(&stop),
+            is_registered: Arc::clone(&is_registered),
+        };
         let registration = watch.register()?;
         let creation = registration.creation;
-        let address = Some(watch.config.epmd());
+        let watched = watch.config.epmd();
+        let address = Some(watched);
         let thread = std::thread::Builder::new()
             .name("epmd-keeper".into())
             .spawn(move || watch.run(registration))
             .map_err(RegisterError::System)?;
-        Ok(Self { creation, address, stop, thread: Some(thread) })
+        tracing::info!(epmd = %watched, "registered");
+        Ok(Self { creation, address, stop, is_registered, thread: Some(thread) })
     }
 
     /// The creation of the node: that of its first registration.
     pub fn creation(&self) -> Creation {
         self.creation
+    }
+
+    /// Whether epmd knows the name now, as far as that can be told: its connection is there. With
+    /// [`EpmdMode::None`] there is nothing to know, and it is so.
+    pub fn is_registered(&self) -> bool {
+        self.is_registered.load(Ordering::Relaxed)
     }
 
     /// The epmd the name is registered with; `None` with [`EpmdMode::None`].
@@ -194,6 +212,7 @@ struct Watch {
     /// The epmd within this process, once this node had to start it.
     server: Option<ServerHandle>,
     stop: Arc<OwnedFd>,
+    is_registered: Arc<AtomicBool>,
 }
 
 impl Watch {
@@ -202,6 +221,7 @@ impl Watch {
             if self.wait(Some(&registration.stream), None) {
                 return registration.give_up(GIVE_UP_MAX);
             }
+            self.is_registered.store(false, Ordering::Relaxed);
             tracing::warn!(epmd = %self.config.epmd(), "epmd went away, registering again");
             drop(registration);
             let mut attempts = 0u32;
@@ -219,6 +239,7 @@ impl Watch {
                     }
                 }
             };
+            self.is_registered.store(true, Ordering::Relaxed);
             tracing::info!(epmd = %self.config.epmd(), "registered again");
         }
     }

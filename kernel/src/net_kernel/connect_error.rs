@@ -96,6 +96,26 @@ impl SystemError {
 }
 
 impl ConnectError {
+    /// The step at which it failed, in a word or two: for counters.
+    pub fn step(&self) -> &'static str {
+        match self {
+            ConnectError::Name(_) => "name",
+            ConnectError::NotAllowed => "not_allowed",
+            ConnectError::NotAutomatic => "not_automatic",
+            ConnectError::Host(_) => "host",
+            ConnectError::Epmd { .. } => "epmd",
+            ConnectError::Unknown { .. } => "unknown",
+            ConnectError::Unreachable { .. } => "unreachable",
+            ConnectError::Handshake(_) => "handshake",
+            ConnectError::Lanes(_) => "lanes",
+            ConnectError::Broken(_) => "broken",
+            ConnectError::PeersAttempt { .. } => "peers_attempt",
+            ConnectError::Ended(_) => "ended",
+            ConnectError::GivenUp => "given_up",
+            ConnectError::NotAlive | ConnectError::Stopped => "not_alive",
+        }
+    }
+
     /// Whether the time for a step ran out: the peer, the network or this node was too slow.
     pub fn is_timeout(&self) -> bool {
         match self {

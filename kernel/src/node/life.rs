@@ -58,6 +58,10 @@ impl Alive {
         self.keeper.as_ref()?.address()
     }
 
+    pub(super) fn is_registered(&self) -> bool {
+        self.keeper.as_ref().is_none_or(Keeper::is_registered)
+    }
+
     fn state(&self) -> LifeState {
         LifeState {
             started: self.started,

@@ -8,6 +8,7 @@ mod connections;
 mod cookies;
 mod encoded;
 mod error;
+mod health;
 mod life;
 mod naming;
 mod reply;
@@ -43,7 +44,7 @@ pub use life::{LifeState, Started};
 pub use reply::Reply;
 pub(crate) use reply::block_on;
 pub use start_options::StartOptions;
-pub use stats::{LaneStats, LinkStats, ShardStats};
+pub use stats::{ConnectionStats, LaneStats, LinkStats, ShardStats, TurnHistogram};
 
 use crate::process::{
     AsDestination, Destination, ExternalQueue, Identity, Mailbox, Owner, Process, ProcessId,

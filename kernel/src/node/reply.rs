@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 
@@ -62,6 +63,33 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         match future.as_mut().poll(&mut cx) {
             Poll::Ready(value) => return value,
             Poll::Pending => thread::park(),
+        }
+    }
+}
+
+impl<T> Reply<T> {
+    /// As [`Reply::wait`], for so long at most. None when the time is over; an answer that comes
+    /// later is dropped.
+    ///
+    /// # Panics
+    /// As [`Reply::wait`].
+    pub fn wait_for(mut self, time: Duration) -> Option<T> {
+        assert!(
+            matches!(self.state, State::Known(_)) || !shard::on_a_shard(),
+            "Reply::wait_for would block the shard that has to answer; use .await inside a process"
+        );
+        let end = Instant::now() + time;
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(value) = Pin::new(&mut self).poll(&mut cx) {
+                return Some(value);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            thread::park_timeout(left);
         }
     }
 }

@@ -325,6 +325,11 @@ impl MailboxQueue {
         (self.waker, self.waits) = (None, false);
     }
 
+    /// Bytes that are queued, with the bookkeeping that counts against the limit.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Messages dropped because the mailbox was full.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped

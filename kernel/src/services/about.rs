@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use krarup_transport::term::{Map, Term};
+use krarup_transport::term::{Atom, Map, Term};
 
 use crate::atoms::atom;
 use crate::node::{Node, ShardStats};
@@ -42,9 +42,46 @@ pub(super) async fn metrics(me: &Process) -> Term {
             ("missed_tick_intervals", number(link.missed_tick_intervals.into())),
             ("silent_intervals", number(link.silent_intervals.into())),
             ("last_received", number(milliseconds(link.last_received))),
+            ("sent_ticks", number(link.sent_ticks)),
+            ("busy", number(milliseconds(link.busy))),
+            ("busy_times", number(link.busy_times)),
+            ("resumes", number(link.lane.map_or(0, |lane| lane.resumes))),
+            ("is_connected", Term::from(link.lane.is_none_or(|lane| lane.is_connected))),
+            ("retained_bytes", number(link.lane.map_or(0, |lane| lane.retained_bytes as u64))),
+        ])
+    });
+    let connections = me.node().connection_stats().await;
+    let downs = connections.downs.into_iter().map(|(reason, count)| (reason, number(count)));
+    let failures =
+        connections.failures.into_iter().map(|(step, count)| (step.to_owned(), number(count)));
+    let shards = stats.iter().enumerate().map(|(shard, stats)| {
+        let microseconds = |share| match stats.turns.quantile(share) {
+            Some(bound) => number(u64::try_from(bound.as_micros()).unwrap_or(u64::MAX)),
+            None => atom("unknown"),
+        };
+        map([
+            ("shard", number(shard as u64)),
+            ("links", number(stats.links.len() as u64)),
+            ("processes", number(stats.processes as u64)),
+            ("mailbox_bytes", number(stats.mailbox_bytes as u64)),
+            ("mailbox_bytes_max", number(stats.mailbox_bytes_max as u64)),
+            ("long_turns", number(stats.long_turns)),
+            ("passes", number(stats.driver.passes)),
+            ("parks", number(stats.driver.parks)),
+            ("kicks", number(stats.driver.kicks)),
+            ("messages", number(stats.driver.messages)),
+            ("turn_median", microseconds(0.5)),
+            ("turn_99", microseconds(0.99)),
         ])
     });
     map([
+        ("ups", number(connections.ups)),
+        ("downs", counts(downs)),
+        ("connect_failures", counts(failures)),
+        ("refusals", number(connections.refusals)),
+        ("registered_names", number(connections.registered_names as u64)),
+        ("mailbox_bytes", sum(|shard| shard.mailbox_bytes as u64)),
+        ("shards", Term::List(shards.collect())),
         ("processes", sum(|shard| shard.processes as u64)),
         ("long_turns", sum(|shard| shard.long_turns)),
         ("passes", sum(|shard| shard.driver.passes)),
@@ -63,6 +100,18 @@ fn map<const N: usize>(entries: [(&'static str, Term); N]) -> Term {
     let mut map = Map::new();
     for (key, value) in entries {
         map.insert(atom(key), value);
+    }
+    Term::Map(map)
+}
+
+/// A map with atoms of this program as keys.
+fn counts(entries: impl Iterator<Item = (String, Term)>) -> Term {
+    let mut map = Map::new();
+    for (key, value) in entries {
+        // Each is short enough for an atom.
+        if let Ok(key) = Atom::new(&key) {
+            map.insert(Term::Atom(key), value);
+        }
     }
     Term::Map(map)
 }

@@ -1,8 +1,11 @@
 //! How full the way to a link is, for senders on every shard.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Shared by the shard of a link, which sets it, and all shards that send over it.
 ///
@@ -14,6 +17,12 @@ pub(crate) struct Gauge {
     /// Bytes that other shards have put into the mesh and the link's shard has not seen yet.
     in_flight_bytes: AtomicUsize,
     full: AtomicBool,
+    /// When it became full last, in nanoseconds of the system's monotonic clock. This and the next
+    /// two are written by the shard of the link only.
+    full_since: AtomicU64,
+    /// How long it was full before that, in nanoseconds.
+    full_time: AtomicU64,
+    full_times: AtomicU64,
     anyone_waits: AtomicBool,
     waiting: Mutex<Vec<Waker>>,
 }
@@ -44,6 +53,9 @@ impl Gauge {
         Gauge {
             in_flight_bytes: AtomicUsize::new(0),
             full: AtomicBool::new(false),
+            full_since: AtomicU64::new(0),
+            full_time: AtomicU64::new(0),
+            full_times: AtomicU64::new(0),
             anyone_waits: AtomicBool::new(false),
             waiting: Mutex::default(),
         }
@@ -74,10 +86,33 @@ impl Gauge {
     pub(crate) fn set_full(&self, full: bool) {
         if self.full.load(Ordering::Relaxed) != full {
             self.full.store(full, Ordering::SeqCst);
+            self.note_change(full);
         }
         if !full {
             self.wake_if_room();
         }
+    }
+
+    #[cold]
+    fn note_change(&self, full: bool) {
+        let now = monotonic_nanoseconds();
+        if full {
+            self.full_since.store(now, Ordering::Relaxed);
+            self.full_times.fetch_add(1, Ordering::Relaxed);
+        } else {
+            let lasted = now.saturating_sub(self.full_since.load(Ordering::Relaxed));
+            self.full_time.fetch_add(lasted, Ordering::Relaxed);
+        }
+    }
+
+    /// How long the outbox was full, up to now, and how often it became so.
+    pub(crate) fn fullness(&self) -> (Duration, u64) {
+        let before = self.full_time.load(Ordering::Relaxed);
+        let lasts = match self.full.load(Ordering::Relaxed) {
+            true => monotonic_nanoseconds().saturating_sub(self.full_since.load(Ordering::Relaxed)),
+            false => 0,
+        };
+        (Duration::from_nanos(before + lasts), self.full_times.load(Ordering::Relaxed))
     }
 
     /// Wakes `waker` when there is room. The caller looks again after this call, since there may
@@ -109,6 +144,11 @@ impl Gauge {
     }
 }
 
+fn monotonic_nanoseconds() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU32;
@@ -135,6 +175,23 @@ mod tests {
         gauge.set_full(false);
         gauge.set_full(false);
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn the_time_that_it_is_full_is_counted() {
+        let gauge = Gauge::new();
+        assert_eq!(gauge.fullness(), (Duration::ZERO, 0));
+        gauge.set_full(true);
+        gauge.set_full(true);
+        let until = std::time::Instant::now() + Duration::from_millis(2);
+        while std::time::Instant::now() < until {}
+        let (so_far, times) = gauge.fullness();
+        assert!(so_far >= Duration::from_millis(2), "also while it lasts: {so_far:?}");
+        assert_eq!(times, 1);
+        gauge.set_full(false);
+        let (all, _) = gauge.fullness();
+        assert!(all >= so_far);
+        assert_eq!(gauge.fullness(), (all, 1), "and not when it has room");
     }
 
     #[test]

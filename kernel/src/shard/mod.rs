@@ -31,6 +31,7 @@ mod process;
 mod reach;
 mod receive;
 mod relate;
+mod sample;
 mod send;
 mod sessions;
 mod settle;
@@ -148,6 +149,8 @@ pub(crate) struct Shard {
     ready: RefCell<VecDeque<Rc<ProcessCell>>>,
     /// The turn of the process that runs.
     turn: Cell<Turn>,
+    /// How long turns are.
+    turn_sample: sample::TurnSample,
     /// Turns of processes that held up the shard.
     long_turns: Cell<u64>,
     /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
@@ -194,6 +197,7 @@ impl Shard {
             ticked: RefCell::default(),
             ready: RefCell::default(),
             turn: Cell::new(Turn::begin()),
+            turn_sample: sample::TurnSample::default(),
             long_turns: Cell::new(0),
             outside: RefCell::default(),
             held: RefCell::default(),

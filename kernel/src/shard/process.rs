@@ -113,7 +113,11 @@ impl Shard {
             (None, Some(future)) => {
                 self.turn.set(Turn::begin());
                 self.io().handle().note_turn();
+                let timed = self.turn_sample.begin();
                 let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+                if let Some(began) = timed {
+                    self.turn_sample.end(began);
+                }
                 // The executor's timer spares most turns a second look at the clock.
                 if glommio::executor().need_preempt() {
                     self.note_turn(cell);
@@ -237,6 +241,7 @@ impl Shard {
             self.io().with(link, |state| {
                 let counters = state.machine.counters();
                 let is_connected = link.key().is_some();
+                let (busy, busy_times) = link.gauges().room.fullness();
                 let lane = match &state.machine {
                     Machine::Otp(_) => None,
                     Machine::Lane(lane) => {
@@ -264,12 +269,24 @@ impl Shard {
                     silent_intervals: state.machine.ticker().silent_intervals(),
                     last_received: now.saturating_duration_since(state.last_byte(now)),
                     queued_bytes: state.machine.queued_bytes(),
+                    busy,
+                    busy_times,
                 }
             })
         });
+        let (mut processes, mut mailbox_bytes, mut mailbox_bytes_max) = (0, 0, 0);
+        for process in self.processes.borrow().iter() {
+            let bytes = process.mailbox.borrow().bytes();
+            processes += 1;
+            mailbox_bytes += bytes;
+            mailbox_bytes_max = bytes.max(mailbox_bytes_max);
+        }
         ShardStats {
             links: links.collect(),
-            processes: self.processes.borrow().iter().count(),
+            processes,
+            mailbox_bytes,
+            mailbox_bytes_max,
+            turns: self.turn_sample.histogram(),
             long_turns: self.long_turns.get(),
             driver: handle.counters(),
         }

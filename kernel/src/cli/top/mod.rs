@@ -99,6 +99,7 @@ fn as_json(node: &str, sample: &Sample, rows: &[Row]) -> String {
         "uptime_ms": u64::try_from(sample.uptime.as_millis()).unwrap_or(u64::MAX),
         "shards": sample.shards,
         "processes": sample.processes,
+        "mailbox_bytes": sample.mailbox_bytes,
         "long_turns": sample.long_turns,
         "kicks": sample.kicks,
         "links": rows,
@@ -107,23 +108,35 @@ fn as_json(node: &str, sample: &Sample, rows: &[Row]) -> String {
 }
 
 fn table(node: &str, sample: &Sample, rows: &[Row]) -> String {
-    let Sample { uptime, shards, processes, long_turns, kicks, .. } = sample;
+    let Sample { uptime, shards, processes, mailbox_bytes, long_turns, kicks, .. } = sample;
     let mut text = format!(
-        "{node}  up {}  {shards} shards  {processes} processes  {long_turns} long turns  \
-         {kicks} kicks\n",
-        time(*uptime)
+        "{node}  up {}  {shards} shards  {processes} processes  {}B in mailboxes  \
+         {long_turns} long turns  {kicks} kicks\n",
+        time(*uptime),
+        short(*mailbox_bytes as f64),
     );
     let width = rows.iter().map(|row| row.node.len()).max().unwrap_or(0).max(4);
     let _ = write!(
         text,
-        "{:width$} {:>4} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6} {:>8}",
-        "node", "lane", "shard", "in B/s", "out B/s", "in /s", "out /s", "queued", "silent", "last"
+        "{:width$} {:>4} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5} {:>7} {:>6} {:>8}",
+        "node",
+        "lane",
+        "shard",
+        "in B/s",
+        "out B/s",
+        "in /s",
+        "out /s",
+        "queued",
+        "busy",
+        "resumes",
+        "silent",
+        "last"
     );
     for row in rows {
         let lane = row.lane.map_or_else(|| "-".to_owned(), |lane| lane.to_string());
         let _ = write!(
             text,
-            "\n{:width$} {lane:>4} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6} {:>8}",
+            "\n{:width$} {lane:>4} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>4.0}% {:>7} {:>6} {:>8}",
             row.node,
             row.shard,
             short(row.received_bytes_per_s),
@@ -131,6 +144,8 @@ fn table(node: &str, sample: &Sample, rows: &[Row]) -> String {
             short(row.received_signals_per_s),
             short(row.sent_signals_per_s),
             short(row.queued_bytes as f64),
+            row.busy * 100.0,
+            row.resumes,
             row.silent_intervals,
             format!("{:.1} s", row.last_received_ms as f64 / 1000.0),
         );

@@ -11,6 +11,7 @@ pub(super) struct Sample {
     pub(super) uptime: Duration,
     pub(super) shards: u64,
     pub(super) processes: u64,
+    pub(super) mailbox_bytes: u64,
     pub(super) long_turns: u64,
     pub(super) kicks: u64,
     pub(super) links: Vec<Link>,
@@ -27,6 +28,9 @@ pub(super) struct Link {
     pub(super) received_signals: u64,
     pub(super) sent_signals: u64,
     pub(super) queued_bytes: u64,
+    /// How long it was too full for another message, in milliseconds.
+    pub(super) busy: u64,
+    pub(super) resumes: u64,
     pub(super) silent_intervals: u64,
     pub(super) last_received: Duration,
 }
@@ -42,6 +46,10 @@ pub(super) struct Row {
     pub(super) received_signals_per_s: f64,
     pub(super) sent_signals_per_s: f64,
     pub(super) queued_bytes: u64,
+    /// The share of the time in which it was too full for another message.
+    pub(super) busy: f64,
+    /// How often a connection took over from one that broke, since the node is up.
+    pub(super) resumes: u64,
     pub(super) silent_intervals: u64,
     pub(super) last_received_ms: u64,
 }
@@ -55,6 +63,7 @@ impl Sample {
             uptime: Duration::from_millis(number(info, "uptime")?),
             shards: number(info, "shards")?,
             processes: number(metrics, "processes")?,
+            mailbox_bytes: number(metrics, "mailbox_bytes")?,
             long_turns: number(metrics, "long_turns")?,
             kicks: number(metrics, "kicks")?,
             links: links.iter().map(Link::read).collect::<Option<_>>()?,
@@ -84,14 +93,16 @@ impl Sample {
                     received_signals_per_s: rate(|link| link.received_signals),
                     sent_signals_per_s: rate(|link| link.sent_signals),
                     queued_bytes: link.queued_bytes,
+                    busy: (rate(|link| link.busy) / 1000.0).min(1.0),
+                    resumes: link.resumes,
                     silent_intervals: link.silent_intervals,
                     last_received_ms: link.last_received.as_millis() as u64,
                 }
             })
             .collect();
-        let busy = |row: &Row| row.received_bytes_per_s + row.sent_bytes_per_s;
+        let traffic = |row: &Row| row.received_bytes_per_s + row.sent_bytes_per_s;
         rows.sort_by(|a, b| {
-            let by_traffic = busy(b).total_cmp(&busy(a));
+            let by_traffic = traffic(b).total_cmp(&traffic(a));
             by_traffic.then_with(|| (&a.node, a.lane).cmp(&(&b.node, b.lane)))
         });
         rows
@@ -111,6 +122,8 @@ impl Link {
             received_signals: number(link, "received_signals")?,
             sent_signals: number(link, "sent_signals")?,
             queued_bytes: number(link, "queued_bytes")?,
+            busy: number(link, "busy")?,
+            resumes: number(link, "resumes")?,
             silent_intervals: number(link, "silent_intervals")?,
             last_received: Duration::from_millis(number(link, "last_received")?),
         })
@@ -131,16 +144,18 @@ mod tests {
 
     fn sample(uptime: u64, links: &str) -> Sample {
         let info = format!("#{{uptime => {uptime}, shards => 2}}").parse().expect("a term");
-        let metrics =
-            format!("#{{processes => 5, long_turns => 1, kicks => 0, links => [{links}]}}");
+        let metrics = format!(
+            "#{{processes => 5, mailbox_bytes => 9, long_turns => 1, kicks => 0, links => [{links}]}}"
+        );
         Sample::read(&info, &metrics.parse().expect("a term")).expect("a sample")
     }
 
     fn link(node: &str, lane: &str, received: u64) -> String {
+        // It is too full for as many milliseconds as bytes came.
         format!(
             "#{{node => '{node}', lane => {lane}, shard => 1, received_bytes => {received},
                 sent_bytes => 0, received_signals => 3, sent_signals => 0, queued_bytes => 9,
-                silent_intervals => 0, last_received => 20}}"
+                busy => {received}, resumes => 0, silent_intervals => 0, last_received => 20}}"
         )
     }
 
@@ -155,6 +170,8 @@ mod tests {
             .collect();
         let expected = [("a@h", Some(1), 2500.0), ("b@h", None, 100.0), ("a@h", Some(0), 25.0)];
         assert_eq!(found, expected);
+        let busy: Vec<f64> = rows.iter().map(|row| row.busy).collect();
+        assert_eq!(busy, [1.0, 0.1, 0.025]);
     }
 
     #[test]

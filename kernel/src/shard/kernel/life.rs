@@ -78,6 +78,9 @@ impl KernelShard {
             _ => self.with(NetKernel::start_unnamed),
         }
         self.begin_ticks(life.tick);
+        if life.port != 0 {
+            tracing::info!(port = life.port, "listening");
+        }
         self.life.replace(Some(life));
         for listener in listeners {
             let leash = Rc::<Leash>::default();

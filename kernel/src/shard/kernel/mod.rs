@@ -3,6 +3,7 @@
 //! Carries out what the [`NetKernel`] machine decides, keeps the registered names, and answers the
 //! node's handle. It never sits on the data path.
 
+mod counts;
 mod handshakes;
 mod life;
 mod names;
@@ -22,6 +23,7 @@ use krarup_transport::handshake::Challenge;
 use krarup_transport::io::{PeerAddress, sleep};
 use krarup_transport::term::Atom;
 
+use self::counts::Counts;
 use self::life::Naming;
 use self::names::{NameBarrier, Spread};
 use self::options::LiveOptions;
@@ -37,7 +39,7 @@ use crate::net_kernel::{
     Action, AttemptId, BarrierId, ConnectError, ConnectionId, Cookies, NetKernel, NodeDownReason,
     NodeInfo, NodeType, Order, PeerLink, SystemError, Ticktime, WaiterId,
 };
-use crate::node::{AutoConnect, NodeConfig};
+use crate::node::{AutoConnect, ConnectionStats, NodeConfig};
 use crate::process::{Identity, ProcessId};
 
 /// Sockets that have not proven the cookie; beyond it the oldest is closed. It lets in a cluster
@@ -83,6 +85,7 @@ pub(crate) struct KernelShard {
     barred: RefCell<HashSet<Atom>>,
     naming: Naming,
     pub(in crate::shard) ticktime: RefCell<Ticktime>,
+    counts: Counts,
     carrying_out: Cell<bool>,
     expiry_armed: Cell<bool>,
 }
@@ -130,6 +133,7 @@ impl KernelShard {
             next_name_barrier: Cell::new(0),
             barred: RefCell::default(),
             naming: Naming::default(),
+            counts: Counts::default(),
             carrying_out: Cell::new(false),
             expiry_armed: Cell::new(false),
         }
@@ -238,12 +242,14 @@ impl KernelShard {
     fn log(self: &Rc<Self>, order: &Order) {
         match order {
             Order::NodeUp { node, node_type, .. } => {
+                self.counts.up();
                 tracing::info!(%node, ?node_type, "nodeup");
             }
             Order::NodeDown { node, reason, .. } => {
                 if self.config.auto_connect == AutoConnect::Once {
                     self.barred.borrow_mut().insert(node.clone());
                 }
+                self.counts.down(reason);
                 tracing::info!(%node, %reason, "nodedown");
                 self.names_after(node);
             }
@@ -408,6 +414,17 @@ impl KernelShard {
         Some(call(name, cookies))
     }
 
+    /// What became of connections so far.
+    pub(crate) fn connection_stats(&self) -> ConnectionStats {
+        ConnectionStats {
+            ups: self.counts.ups.get(),
+            downs: self.counts.downs(),
+            failures: self.counts.failures(),
+            refusals: self.counts.refusals.get(),
+            registered_names: self.names.borrow().len(),
+        }
+    }
+
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
         self.machine.borrow().nodes()
     }
@@ -446,6 +463,7 @@ impl KernelShard {
 
     /// Logs that somebody was not let in, but no more of that than is worth reading.
     pub(in crate::shard) fn note_refusal(&self, peer: &PeerAddress, error: &str) {
+        self.counts.refused();
         if let Some(held_back) = self.refusal_log.admit(Instant::now()) {
             if held_back > 0 {
                 tracing::warn!(held_back, "more connections were refused than are told");
@@ -455,6 +473,7 @@ impl KernelShard {
     }
 
     pub(in crate::shard) fn attempt_failed(self: &Rc<Self>, attempt: AttemptId, why: ConnectError) {
+        self.counts.failed(&why);
         self.naming.given.borrow_mut().failed(attempt);
         self.attempts.borrow_mut().remove(&attempt);
         self.with(|machine| machine.failed(attempt, why));
