@@ -113,8 +113,9 @@ fn check_all<A: AtomTable + ?Sized>(bytes: &[u8], atoms: &A, limits: &Limits) ->
         None => last[LAST_BYTES - bytes.len()..LAST_BYTES].copy_from_slice(bytes),
     }
     let mut open = Open::new(Open::PLAIN, 1);
-    let mut outer = [open; DEPTH_MAX];
-    let mut depth = 0;
+    // Never longer than its inline room. An array would have to be filled first, with stores that
+    // may cross a page, which costs more than the rest of a short term.
+    let mut outer = SmallVec::<[Open; DEPTH_MAX]>::new();
     let mut keys = Keys::default();
     let mut uses_atom_cache = false;
     let depth_max = limits.depth_max.min(DEPTH_MAX);
@@ -153,11 +154,10 @@ fn check_all<A: AtomTable + ?Sized>(bytes: &[u8], atoms: &A, limits: &Limits) ->
             tag::SMALL_TUPLE => {
                 rest = &rest[2..];
                 if head[1] > 0 {
-                    if depth >= depth_max {
+                    if outer.len() >= depth_max {
                         return None;
                     }
-                    outer[depth] = open;
-                    depth += 1;
+                    outer.push(open);
                     open = Open::new(Open::PLAIN, head[1].into());
                     continue;
                 }
@@ -165,15 +165,14 @@ fn check_all<A: AtomTable + ?Sized>(bytes: &[u8], atoms: &A, limits: &Limits) ->
             tag @ (tag::LIST | tag::MAP) => {
                 rest = &rest[5..];
                 let count = word(head);
-                if depth >= depth_max
+                if outer.len() >= depth_max
                     || count as usize >= rest.len()
                     || count as usize > limits.count_max
                 {
                     return None;
                 }
                 if count > 0 {
-                    outer[depth] = open;
-                    depth += 1;
+                    outer.push(open);
                     open = match (tag, count) {
                         (tag::LIST, _) => Open::new(Open::LIST, count),
                         (_, 1) => Open::new(Open::PLAIN, 2),
@@ -204,12 +203,11 @@ fn check_all<A: AtomTable + ?Sized>(bytes: &[u8], atoms: &A, limits: &Limits) ->
                 Open::MAP => keys.close(bytes, atoms)?,
                 _ => {}
             }
-            if depth == 0 {
+            let Some(around) = outer.pop() else {
                 let len = total - rest.len();
                 return (len <= bytes.len()).then_some(Validated { len, uses_atom_cache });
-            }
-            depth -= 1;
-            open = outer[depth];
+            };
+            open = around;
         }
     }
 }
