@@ -31,7 +31,7 @@ pub use node::{
     AddressFamily, AutoConnect, Builder, Checksum, ConnectionStats, Encoded, FabricConfig,
     LaneStats, LifeState, LinkStats, NameType, Node, NodeConfig, NotAlive, Output, Reply,
     SendError, ShardStats, SpawnError, StartError, StartOptions, Started, StopError, Stopped,
-    TurnHistogram,
+    TimeHistogram,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,

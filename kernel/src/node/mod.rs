@@ -44,7 +44,7 @@ pub use life::{LifeState, Started};
 pub use reply::Reply;
 pub(crate) use reply::block_on;
 pub use start_options::StartOptions;
-pub use stats::{ConnectionStats, LaneStats, LinkStats, ShardStats, TurnHistogram};
+pub use stats::{ConnectionStats, LaneStats, LinkStats, ShardStats, TimeHistogram};
 
 use crate::process::Process;
 use crate::rpc::Functions;
