@@ -22,7 +22,6 @@ pub mod supervisor;
 pub use gen_server::{CallError, GenServer};
 pub use krarup_transport::buffer::Slice;
 pub use krarup_transport::handshake::Cookie;
-pub use krarup_transport::io::SocketOptions;
 pub use krarup_transport::term;
 pub use net_kernel::{
     BadNodeMonitorOptions, ConnectError, NetTicktime, NodeMonitorOptions, NodeTypes, TicktimeChange,

@@ -334,7 +334,7 @@ fn builder(settings: &Layer) -> Result<Builder, Failure> {
     config.listen_options = options(OptionList::Listen)?;
     config.connect_options = options(OptionList::Connect)?;
     config.dist_nodelay = settings.dist_nodelay;
-    config.socket_options.more = profile.options(&explicit);
+    config.socket_options = profile.options(&explicit);
     // The default spin depends on shards and cores, which the node knows.
     if profile != krarup_tuning::profile::Profile::Balanced {
         config.spin = Some(profile.spin());
