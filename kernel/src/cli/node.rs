@@ -89,8 +89,12 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     }
     if let Some(address) = settings.metrics {
         let served = metrics::serve(address, node.clone());
-        let address =
-            served.map_err(|error| Failure::Failed(format!("metrics at {address}: {error}")))?;
+        let address = served.map_err(|error| {
+            Failure::Failed(format!(
+                "metrics at {address}: {error}; give --metrics another address, or stop who \
+                 listens there"
+            ))
+        })?;
         tracing::info!(%address, "serving metrics");
     }
     let ready = ready_line(&node);
