@@ -612,6 +612,7 @@ impl NetKernel {
     /// The last trace of a connection is gone: whoever waited for that goes on.
     fn gone(&mut self, node: &Atom, id: ConnectionId) {
         self.connections.remove(&id);
+        self.known.lost(node);
         let Some(peer) = self.peers.get_mut(node) else { return };
         let ended = peer.connection.take().and_then(|connection| connection.down);
         let ended = ended.map_or(NodeDownReason::ConnectionClosed, |reason| *reason);
