@@ -30,8 +30,8 @@ pub use net_kernel::{
 pub use node::{
     AddressFamily, AutoConnect, Builder, Checksum, ConnectionStats, Encoded, FabricConfig,
     LaneStats, LifeState, LinkStats, NameType, Node, NodeConfig, NotAlive, Output, Reply,
-    SendError, ShardStats, SpawnError, StartError, StartOptions, Started, StopError, Stopped,
-    TurnHistogram,
+    SendError, SetCookieError, ShardStats, SpawnError, StartError, StartOptions, Started,
+    StopError, Stopped, TurnHistogram,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,

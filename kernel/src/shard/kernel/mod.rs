@@ -37,7 +37,7 @@ use super::throttle::Throttle;
 use super::{KernelEvent, Shard, ShardMessage};
 use crate::net_kernel::{
     Action, AttemptId, BarrierId, ConnectError, ConnectionId, Cookies, NetKernel, NodeDownReason,
-    NodeInfo, NodeType, Order, PeerLink, SystemError, Ticktime, WaiterId,
+    NodeInfo, NodeType, Order, PeerLink, SystemError, Ticktime, TooManyNames, WaiterId,
 };
 use crate::node::{AutoConnect, ConnectionStats, NodeConfig};
 use crate::process::{Identity, ProcessId};
@@ -434,8 +434,8 @@ impl KernelShard {
         self.machine.borrow().known().cloned().collect()
     }
 
-    pub(crate) fn allow(&self, nodes: Vec<String>) {
-        self.machine.borrow_mut().allow(nodes);
+    pub(crate) fn allow(&self, nodes: Vec<String>) -> Result<(), TooManyNames> {
+        self.machine.borrow_mut().allow(nodes)
     }
 
     pub(crate) fn allowed(&self) -> Vec<String> {
