@@ -404,7 +404,9 @@ pub(super) async fn dial(
             kernel.attempt_gave_way(attempt);
         }
         Err(Unconnected::Failed(why)) => {
-            tracing::info!(%node, %why, "a connection could not be set up");
+            if let Some(held_back) = kernel.failure_log.admit(Instant::now()) {
+                tracing::info!(%node, %why, held_back, "a connection could not be set up");
+            }
             kernel.not_named_by(&node);
             kernel.attempt_failed(attempt, why);
         }

@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use krarup_transport::fabric::SessionId;
@@ -46,8 +46,10 @@ use crate::process::{Identity, ProcessId};
 /// whose nodes all start at once, each with a first link and a lane.
 const STRANGERS_MAX: usize = 1024;
 
-/// Lines a second about connections that were refused, each for a reason of its own.
-const REFUSAL_LINES_MAX: u32 = 100;
+/// Lines at once about one kind of thing that goes wrong with connections, and the time in which one
+/// more comes after them.
+const LINES_MAX: u32 = 100;
+const LINE_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) use self::life::Life;
 
@@ -65,6 +67,11 @@ pub(crate) struct KernelShard {
     crowd_log: Throttle,
     /// Bounds the log lines about refused connections.
     refusal_log: Throttle,
+    /// Those about nodes that are not allowed.
+    not_allowed_log: Throttle,
+    /// Those about connections of this node that failed: who sends to a node that is not there makes
+    /// as many as he likes.
+    pub(in crate::shard) failure_log: Throttle,
     attempts: RefCell<HashMap<AttemptId, Rc<Leash>>>,
     /// When attempts of this node begin.
     pub(in crate::shard) pace: Pace,
@@ -118,8 +125,10 @@ impl KernelShard {
             accepting: RefCell::default(),
             challenges: RefCell::default(),
             strangers: RefCell::default(),
-            crowd_log: Throttle::new(1),
-            refusal_log: Throttle::new(REFUSAL_LINES_MAX),
+            crowd_log: Throttle::new(10, LINE_EVERY),
+            refusal_log: Throttle::new(LINES_MAX, LINE_EVERY),
+            not_allowed_log: Throttle::new(LINES_MAX, LINE_EVERY),
+            failure_log: Throttle::new(LINES_MAX, LINE_EVERY),
             attempts: RefCell::default(),
             pace: Pace::default(),
             settling: RefCell::default(),
@@ -469,6 +478,13 @@ impl KernelShard {
                 tracing::warn!(held_back, "more connections were refused than are told");
             }
             tracing::warn!(%peer, %error, "an inbound connection was refused");
+        }
+    }
+
+    /// Logs that a node that is not allowed tried to connect.
+    fn note_not_allowed(&self, node: &Atom) {
+        if let Some(held_back) = self.not_allowed_log.admit(Instant::now()) {
+            tracing::warn!(%node, held_back, "a node that is not allowed tried to connect");
         }
     }
 
