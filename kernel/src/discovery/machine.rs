@@ -124,7 +124,12 @@ impl Reconciler {
             return None;
         }
         let is_due = |wanted: &Wanted| matches!(wanted.state, State::Waiting(at) if at <= now);
-        let (node, wanted) = self.nodes.iter_mut().find(|(_, wanted)| is_due(wanted))?;
+        let due = self.nodes.iter_mut().filter(|(_, wanted)| is_due(wanted));
+        // Who waits longest is first: nodes that never answer must not keep the rest from their turn.
+        let (node, wanted) = due.min_by_key(|(_, wanted)| match wanted.state {
+            State::Waiting(at) => Some(at),
+            _ => None,
+        })?;
         wanted.state = State::Dialled;
         self.dials += 1;
         Some(node.clone())
@@ -189,6 +194,25 @@ mod tests {
 
     fn due(machine: &mut Reconciler, now: Instant) -> Vec<String> {
         std::iter::from_fn(|| machine.next(now)).map(|node| node.as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn nodes_that_never_answer_keep_no_other_from_its_turn() {
+        let mut now = Instant::now();
+        let mut machine = Reconciler::new(BackOff::default(), 1, 3);
+        let names: String = (0..200).map(|number| format!("n{number:03}@h ")).collect();
+        machine.want(now, 0, set(&names));
+        let mut dialled = BTreeSet::new();
+        // Each attempt takes ten seconds, and none succeeds.
+        for _ in 0..20 {
+            let round: Vec<Atom> = std::iter::from_fn(|| machine.next(now)).collect();
+            now += Duration::from_secs(10);
+            for node in round {
+                machine.dialled(now, &node, false);
+                dialled.insert(node);
+            }
+        }
+        assert_eq!(dialled.len(), 200);
     }
 
     #[test]
