@@ -33,3 +33,14 @@ fn who_is_refused_again_and_again_does_not_fill_the_log() {
     let lines = count(output.clone(), "is not allowed") + count(output, "was refused");
     assert!((2..=210).contains(&lines), "{lines} lines tell of 500 refusals");
 }
+
+/// As where the DNS names all addresses of a cluster, and a node's name has none of them.
+#[test]
+fn a_node_that_is_to_connect_to_itself_by_another_name_does_not() {
+    let lab = Lab::new();
+    let arguments = ["--connect", "a@127.0.0.2", "--listen-address", "0.0.0.0"];
+    let mut krarup = lab.krarup("a").args(arguments).start();
+    let soon = std::time::Duration::from_secs(20);
+    krarup.process().wait_line("passed over: it is this node itself node='a@127.0.0.2'", soon);
+    krarup.stop();
+}

@@ -12,6 +12,8 @@ use krarup_transport::term::Atom;
 pub(crate) const WANTED_MAX: usize = 4096;
 /// Nodes that are being connected at a time.
 const DIALS_MAX: usize = 16;
+/// How long a name of this node itself is left alone.
+const ITSELF_PAUSE: Duration = Duration::from_secs(600);
 
 /// How long to wait before a node that did not answer is tried again: at first the least, each time
 /// twice as long, up to the most. Of every such time a random part of the second half is left out,
@@ -155,6 +157,15 @@ impl Reconciler {
         wanted.failures
     }
 
+    /// An attempt has come to this node itself, under another name: it is not tried again before the
+    /// name may have come to stand for another node.
+    pub(crate) fn dialled_itself(&mut self, now: Instant, node: &Atom) {
+        if let Some(wanted) = self.nodes.get_mut(node).filter(|node| node.state == State::Dialled) {
+            self.dials -= 1;
+            wanted.state = State::Waiting(now + ITSELF_PAUSE);
+        }
+    }
+
     /// When [`next`](Self::next) may have something to do again.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.dials >= DIALS_MAX {
@@ -213,6 +224,20 @@ mod tests {
             }
         }
         assert_eq!(dialled.len(), 200);
+    }
+
+    #[test]
+    fn this_node_itself_is_left_alone_for_long() {
+        let now = Instant::now();
+        let mut machine = Reconciler::new(BackOff::default(), 1, 3);
+        machine.want(now, 0, set("me@h"));
+        let me = machine.next(now).expect("it is due");
+        machine.dialled_itself(now, &me);
+        machine.connected(now, &set(""));
+        assert_eq!(machine.deadline(), Some(now + ITSELF_PAUSE));
+        assert_eq!(machine.next(now + Duration::from_secs(599)), None);
+        assert_eq!(machine.next(now + ITSELF_PAUSE), Some(me));
+        assert_eq!(machine.dials, 1);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use self::life::Naming;
 use self::names::{NameBarrier, Spread};
 use self::options::LiveOptions;
 use super::bundle::{Bundle, LinkId};
-use super::connect::{self, Leash};
+use super::connect::{self, Ends, Leash};
 use super::node_monitors::Approach;
 use super::pace::Pace;
 use super::sessions::Sessions;
@@ -73,6 +73,8 @@ pub(crate) struct KernelShard {
     /// as many as he likes.
     pub(in crate::shard) failure_log: Throttle,
     attempts: RefCell<HashMap<AttemptId, Rc<Leash>>>,
+    /// The connections of attempts of this node, and whether it is itself who was called.
+    pub(in crate::shard) calls: RefCell<HashMap<Ends, bool>>,
     /// When attempts of this node begin.
     pub(in crate::shard) pace: Pace,
     /// What is being settled on first links that were accepted.
@@ -130,6 +132,7 @@ impl KernelShard {
             not_allowed_log: Throttle::new(LINES_MAX, LINE_EVERY),
             failure_log: Throttle::new(LINES_MAX, LINE_EVERY),
             attempts: RefCell::default(),
+            calls: RefCell::default(),
             pace: Pace::default(),
             settling: RefCell::default(),
             sessions: Sessions::default(),
