@@ -2,9 +2,12 @@
 //! cookie whose arguments no program has. The node answers as OTP does, or says what its limit is,
 //! and goes on.
 
-use krarup_tests::{Lab, PeerIdentity, RawPeer};
+use std::time::Duration;
+
+use krarup_tests::{Lab, PeerIdentity, RawPeer, Release};
 
 const COOKIE: &str = "Alouette";
+const SOON: Duration = Duration::from_secs(30);
 
 /// A log is written for who reads it.
 #[test]
@@ -40,7 +43,27 @@ fn a_node_that_is_to_connect_to_itself_by_another_name_does_not() {
     let lab = Lab::new();
     let arguments = ["--connect", "a@127.0.0.2", "--listen-address", "0.0.0.0"];
     let mut krarup = lab.krarup("a").args(arguments).start();
-    let soon = std::time::Duration::from_secs(20);
-    krarup.process().wait_line("passed over: it is this node itself node='a@127.0.0.2'", soon);
+    krarup.process().wait_line("passed over: it is this node itself node='a@127.0.0.2'", SOON);
     krarup.stop();
+}
+
+/// A list of options is a list of calls of the system, while a shard does nothing else.
+#[test]
+fn lists_of_socket_options_have_an_end() {
+    let lab = Lab::new();
+    let _krarup = lab.krarup("a").start();
+    let mut otp = lab.otp(Release::R27, "o").start();
+    let of_many = |function: &str, two: [&str; 2]| {
+        format!(
+            "rpc:call('a@127.0.0.1', net_kernel, {function}, ['o@127.0.0.1',
+                lists:duplicate(100000, {}) ++ lists:duplicate(100000, {})]).",
+            two[0], two[1]
+        )
+    };
+    assert_eq!(otp.eval(&of_many("getopts", ["tclass", "nodelay"])), "{error,einval}");
+    let set = of_many("setopts", ["{tclass,0}", "{nodelay,true}"]);
+    assert_eq!(otp.eval(&set), "{error,einval}");
+    let few = "rpc:call('a@127.0.0.1', net_kernel, getopts,
+        ['o@127.0.0.1', lists:duplicate(1000, nodelay)]) =:= {ok, lists:duplicate(1000, {nodelay, true})}.";
+    assert_eq!(otp.eval(few), "true");
 }
