@@ -2,9 +2,10 @@
 //! cookie whose arguments no program has. The node answers as OTP does, or says what its limit is,
 //! and goes on.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
-use krarup_tests::{Lab, PeerIdentity, RawPeer, Release};
+use krarup_tests::{Lab, PeerIdentity, RawPeer, Release, until};
 
 const COOKIE: &str = "Alouette";
 const SOON: Duration = Duration::from_secs(30);
@@ -66,4 +67,33 @@ fn lists_of_socket_options_have_an_end() {
     let few = "rpc:call('a@127.0.0.1', net_kernel, getopts,
         ['o@127.0.0.1', lists:duplicate(1000, nodelay)]) =:= {ok, lists:duplicate(1000, {nodelay, true})}.";
     assert_eq!(otp.eval(few), "true");
+}
+
+/// What blocks has a thread of its own, and there are not as many of them as somebody likes.
+#[test]
+fn calls_that_block_take_turns() {
+    let lab = Lab::without_epmd();
+    let _epmd = lab.start_krarup_epmd(["-address", "127.0.0.1"]);
+    let mut krarup = lab.krarup("a").start();
+    // An epmd that accepts connections and says nothing.
+    let silent = TcpListener::bind(("127.0.0.77", lab.epmd_port())).expect("a free address");
+    let mut otp = lab.otp(Release::R27, "o").start();
+    otp.eval(
+        "Asked = [erpc:send_request('a@127.0.0.1', net_adm, names, [\"127.0.0.77\"])
+            || _ <- lists:seq(1, 300)], ok.",
+    );
+    // It comes behind the others.
+    assert_eq!(otp.eval("erpc:call('a@127.0.0.1', erlang, node, [])."), "'a@127.0.0.1'");
+    let tasks = format!("/proc/{}/task", krarup.process().pid());
+    let blocked = || {
+        let tasks = std::fs::read_dir(&tasks).expect("its threads");
+        let names = tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("comm")));
+        names.flatten().filter(|name| name.trim() == "krarup-blocking").count()
+    };
+    let some = || Some(blocked()).filter(|count| *count >= 64);
+    assert_eq!(until("the threads of those that block", SOON, some), 64);
+    drop(silent);
+    let answers = "lists:usort([erpc:receive_response(Request, 30000) || Request <- Asked]).";
+    assert_eq!(otp.eval_within(answers, SOON), "[{error,address}]");
+    krarup.stop();
 }
