@@ -2,13 +2,19 @@
 //! cookie whose arguments no program has. The node answers as OTP does, or says what its limit is,
 //! and goes on.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
+use krarup::term::{Atom, Term};
 use krarup_tests::{Lab, PeerIdentity, RawPeer, Release, until};
 
 const COOKIE: &str = "Alouette";
 const SOON: Duration = Duration::from_secs(30);
+
+fn atom(text: &str) -> Atom {
+    Atom::new(text).expect("a short name")
+}
 
 /// A log is written for who reads it.
 #[test]
@@ -95,5 +101,43 @@ fn calls_that_block_take_turns() {
     drop(silent);
     let answers = "lists:usort([erpc:receive_response(Request, 30000) || Request <- Asked]).";
     assert_eq!(otp.eval_within(answers, SOON), "[{error,address}]");
+    krarup.stop();
+}
+
+/// The origin of a `peer` may be busy, or stopped: its child is a node all the same.
+#[test]
+fn an_origin_that_does_not_read_holds_up_no_shard() {
+    const REPLIES: usize = 48;
+    const BYTES: usize = 1 << 20;
+    let lab = Lab::new();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = listener.local_addr().expect("its address").port().to_string();
+    let peer = ["--peer", "--origin", "127.0.0.1", &port];
+    let krarup = lab.krarup("a").args(peer).start();
+    let (mut origin, _) = listener.accept().expect("the child");
+    // `{call,N,erlang,send,[{nobody,'a@127.0.0.1'},Bytes]}` gives the bytes back.
+    for number in 0..REPLIES {
+        let to = [Term::Atom(atom("nobody")), Term::Atom(atom(krarup.name()))];
+        let arguments = vec![Term::Tuple(to.to_vec()), Term::Binary(vec![1; BYTES].into())];
+        let call = [
+            Term::Atom(atom("call")),
+            Term::from(number as u64),
+            Term::Atom(atom("erlang")),
+            Term::Atom(atom("send")),
+            Term::List(arguments),
+        ];
+        let mut bytes = vec![0; 4];
+        Term::Tuple(call.to_vec()).encode_versioned(&mut bytes);
+        let length = u32::try_from(bytes.len() - 4).expect("a short term");
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        origin.write_all(&bytes).expect("it listens");
+    }
+    let mut otp = lab.otp(Release::R27, "o").start();
+    let pinged = "erpc:call('a@127.0.0.1', erlang, node, [], 20000).";
+    assert_eq!(otp.eval_within(pinged, SOON), "'a@127.0.0.1'");
+    origin.set_read_timeout(Some(SOON)).expect("a time");
+    let mut bytes = vec![0; REPLIES * BYTES];
+    origin.read_exact(&mut bytes).expect("all replies");
+    assert_eq!(otp.eval_within(pinged, SOON), "'a@127.0.0.1'");
     krarup.stop();
 }
