@@ -29,8 +29,8 @@ pub use net_kernel::{
 pub use node::{
     AddressFamily, AutoConnect, Builder, Checksum, ConnectionStats, Encoded, FabricConfig,
     LaneStats, LifeState, LinkStats, NameType, Node, NodeConfig, NotAlive, Output, Reply,
-    SendError, ShardStats, SpawnError, StartError, StartOptions, Started, StopError, Stopped,
-    TimeHistogram,
+    SendError, SetCookieError, ShardStats, SpawnError, StartError, StartOptions, Started,
+    StopError, Stopped, TimeHistogram,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,

@@ -79,3 +79,23 @@ fn a_mailbox_is_told_of_nodes_as_a_process_is() {
     assert_eq!(down.connection_id, up.connection_id);
     stop([a, b]);
 }
+
+/// What OTP's net_kernel would wait for until its setup time is over, again and again.
+#[test]
+fn a_node_that_calls_itself_by_another_name_is_told_so_at_once() {
+    let (a, b) = pair_with(|node| {
+        let node = node.listen_address(Ipv4Addr::UNSPECIFIED.into());
+        node.shards(2).net_setuptime(Duration::from_secs(60))
+    });
+    let started = Instant::now();
+    for address in ["127.0.0.2", "127.0.0.3"] {
+        let outcome = a.connect(&format!("a@{address}")).wait();
+        assert_eq!(outcome, Err(ConnectError::ThisNode), "{address}");
+    }
+    assert!(started.elapsed() < PATIENCE, "it waited for itself");
+    // Another one at such an address is none of that: it has another name.
+    let outcome = a.connect("b@127.0.0.2").wait();
+    assert!(matches!(outcome, Err(ConnectError::Handshake(_))), "{outcome:?}");
+    a.connect("b@127.0.0.1").wait().expect("another node");
+    stop([a, b]);
+}

@@ -35,6 +35,24 @@ fn a_host_that_can_run_a_node_is_told_so() {
 }
 
 #[test]
+fn a_listen_range_among_the_ports_that_the_kernel_hands_out_is_warned_of() {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let range = range.expect("the kernel's range");
+    let first: u16 = range.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a port");
+    let home = tempfile::tempdir().expect("a folder");
+    let doctor = |min: u16, max: u16| {
+        let (min, max) = (min.to_string(), max.to_string());
+        let flags = ["doctor", "--json", "--listen-min", &min, "--listen-max", &max];
+        krarup(&flags, home.path()).output().expect("it runs")
+    };
+    assert_eq!(finding(&doctor(first - 10, first - 1), "ports")["severity"], "ok");
+    let shared = finding(&doctor(first - 1, first + 3), "ports");
+    assert_eq!(shared["severity"], "warning");
+    assert!(shared["change"].as_str().is_some_and(|text| text.contains("reserved_ports")));
+    assert_eq!(doctor(9105, 9100).status.code(), Some(2), "no range");
+}
+
+#[test]
 fn a_cookie_file_that_others_can_read_is_warned_of() {
     use std::os::unix::fs::PermissionsExt;
     let home = tempfile::tempdir().expect("a folder");
@@ -51,12 +69,16 @@ fn a_cookie_file_that_others_can_read_is_warned_of() {
 #[test]
 fn a_seccomp_filter_is_named_with_the_profile_that_helps() {
     let home = tempfile::tempdir().expect("a folder");
-    let output = sandbox::without_io_uring(krarup(&["doctor", "--json"], home.path()));
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let io_uring = finding(&output, "io_uring");
-    assert_eq!(io_uring["severity"], "fatal");
-    let change = io_uring["change"].as_str().expect("a command");
-    assert!(change.contains("docs/operations/seccomp-io-uring.json"), "{change}");
+    // Some runtimes answer with the one, some with the other.
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let output = sandbox::without_io_uring(krarup(&["doctor", "--json"], home.path()), errno);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let io_uring = finding(&output, "io_uring");
+        assert_eq!(io_uring["severity"], "fatal");
+        assert!(io_uring["found"].as_str().is_some_and(|text| text.contains("seccomp filter")));
+        let change = io_uring["change"].as_str().unwrap_or_else(|| panic!("{io_uring}"));
+        assert!(change.contains("docs/operations/seccomp-io-uring.json"), "{change}");
+    }
     let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations/seccomp-io-uring.json");
     let profile: Value =
         serde_json::from_str(&std::fs::read_to_string(profile).expect("the profile"))
@@ -76,10 +98,12 @@ fn a_seccomp_filter_is_named_with_the_profile_that_helps() {
 fn a_node_that_cannot_start_for_it_points_to_the_doctor() {
     let home = tempfile::tempdir().expect("a folder");
     let node = ["node", "--name", "a@127.0.0.1", "--cookie", "c", "--epmd", "none"];
-    let output = sandbox::without_io_uring(krarup(&node, home.path()));
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let told = String::from_utf8(output.stderr).expect("UTF-8");
-    assert!(told.contains("seccomp") && told.contains("krarup doctor"), "{told}");
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let output = sandbox::without_io_uring(krarup(&node, home.path()), errno);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(told.contains("seccomp") && told.contains("krarup doctor"), "{told}");
+    }
 }
 
 mod sandbox {
@@ -88,14 +112,14 @@ mod sandbox {
 
     use super::{Command, CommandExt, Output};
 
-    /// Runs a command that is refused `io_uring_setup`, as container runtimes do.
-    pub(super) fn without_io_uring(mut command: Command) -> Output {
+    /// Runs a command that is refused `io_uring_setup` with this error, as container runtimes do.
+    pub(super) fn without_io_uring(mut command: Command, errno: i32) -> Output {
         // SAFETY: only system calls are made there, which are safe after a fork.
-        unsafe { command.pre_exec(refuse_io_uring) };
+        unsafe { command.pre_exec(move || refuse_io_uring(errno)) };
         command.output().expect("it runs")
     }
 
-    fn refuse_io_uring() -> std::io::Result<()> {
+    fn refuse_io_uring(errno: i32) -> std::io::Result<()> {
         let number = libc::SYS_io_uring_setup as u32;
         let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
         let mut program = [
@@ -106,7 +130,7 @@ mod sandbox {
                 libc::BPF_RET | libc::BPF_K,
                 0,
                 0,
-                libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned(),
+                libc::SECCOMP_RET_ERRNO | errno.cast_unsigned(),
             ),
             step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
         ];

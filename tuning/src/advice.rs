@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
@@ -34,7 +35,7 @@ pub struct Facts {
 }
 
 /// The settings that are looked at.
-const SYSCTLS: [&str; 8] = [
+const SYSCTLS: [&str; 9] = [
     "net.core.rmem_max",
     "net.core.wmem_max",
     "net.core.somaxconn",
@@ -43,6 +44,7 @@ const SYSCTLS: [&str; 8] = [
     "net.ipv4.tcp_slow_start_after_idle",
     "net.ipv4.tcp_available_congestion_control",
     "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
 ];
 
 impl Facts {
@@ -56,7 +58,7 @@ impl Facts {
         });
         let files = getrlimit(Resource::Nofile);
         Facts {
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            kernel: host::kernel_release(),
             allowed_cpus: host::allowed_cpus().len(),
             cgroup_quota: host::cgroup_quota(),
             caches: caches(Path::new("/sys/devices/system/cpu/cpu0/cache")),
@@ -351,6 +353,45 @@ fn congestion(facts: &Facts) -> Option<Finding> {
     Some(Finding::good("congestion", format!("{available}: what the option congestion can be")))
 }
 
+/// Whether the ports that a node is to listen on are its own: the kernel gives those of its range to
+/// connections that leave this host, unless they are reserved.
+pub fn listen_range(facts: &Facts, ports: RangeInclusive<u16>) -> Option<Finding> {
+    let subject = "ports";
+    let (range, reserved) = ("net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports");
+    let (first, last) = facts.sysctl(range)?.split_once(' ')?;
+    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+    let before = facts.sysctl(reserved).unwrap_or_default();
+    let are_reserved = |port: u16| {
+        before.split(',').any(|part| {
+            let (from, to) = part.split_once('-').unwrap_or((part, part));
+            let bounds = from.parse().ok().zip(to.parse().ok());
+            bounds.is_some_and(|(from, to): (u16, u16)| (from..=to).contains(&port))
+        })
+    };
+    let (min, max) = (*ports.start(), *ports.end());
+    let found = format!("{min} to {max}; {range} is {first} {last}");
+    let shared = ports.filter(|port| (first..=last).contains(port) && !are_reserved(*port)).count();
+    if shared == 0 {
+        return Some(Finding::good(subject, found));
+    }
+    let wanted = match before {
+        "" => format!("{min}-{max}"),
+        before => format!("{before},{min}-{max}"),
+    };
+    Some(
+        Finding::new(
+            subject,
+            Severity::Warning,
+            found,
+            format!(
+                "{shared} of them may be taken by a connection that leaves this host, and the node \
+                 cannot listen there then; choose ports outside, or reserve them"
+            ),
+        )
+        .with_change(set(reserved, wanted), set(reserved, before)),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,6 +461,31 @@ mod tests {
         assert_eq!(of(&with_quota(8.0), "cores").severity, Severity::Good);
         let one = Facts { allowed_cpus: 1, ..good_host() };
         assert_eq!(of(&one, "cores").severity, Severity::Note);
+    }
+
+    #[test]
+    fn ports_that_the_kernel_hands_out_are_no_good_to_listen_on() {
+        let with = |reserved: &str| {
+            let mut facts = good_host();
+            facts.sysctls.insert("net.ipv4.ip_local_port_range", "32768 60999".into());
+            facts.sysctls.insert("net.ipv4.ip_local_reserved_ports", reserved.into());
+            facts
+        };
+        let of = |reserved: &str, ports| listen_range(&with(reserved), ports).expect("a finding");
+        assert_eq!(of("", 9100..=9105).severity, Severity::Good);
+        let bad = of("", 32_760..=32_770);
+        assert_eq!(bad.severity, Severity::Warning);
+        assert!(bad.reason.starts_with("3 of them"), "{bad:?}");
+        let name = "sysctl -w net.ipv4.ip_local_reserved_ports=";
+        assert_eq!(bad.change, Some(format!("{name}'32760-32770'")));
+        assert_eq!(bad.undo, Some(format!("{name}''")));
+        assert_eq!(of("8080,32760-32769,32770", 32_760..=32_770).severity, Severity::Good);
+        let partly = of("40000-40001", 40_000..=40_002);
+        assert!(partly.reason.starts_with("1 of them"), "{partly:?}");
+        assert_eq!(partly.change, Some(format!("{name}'40000-40001,40000-40002'")));
+        assert_eq!(partly.undo, Some(format!("{name}'40000-40001'")));
+        assert_eq!(of("", 1..=u16::MAX).severity, Severity::Warning);
+        assert_eq!(listen_range(&good_host(), 1..=2), None);
     }
 
     #[test]

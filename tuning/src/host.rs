@@ -59,6 +59,27 @@ pub fn raise_open_files_max() -> Option<u64> {
     open_files_max()
 }
 
+/// The running kernel's release, such as `6.12.0`.
+pub fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// The first two numbers of a kernel's release, such as `6.12.0-rc1`.
+pub fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Whether a seccomp filter judges the system calls of this process.
+pub fn has_seccomp_filter() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    seccomp_mode(&status) == Some(2)
+}
+
+fn seccomp_mode(status: &str) -> Option<u32> {
+    status.lines().find_map(|line| line.strip_prefix("Seccomp:")?.trim().parse().ok())
+}
+
 /// What `kernel.io_uring_disabled` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoUring {
@@ -212,6 +233,24 @@ fn io_uring_setting(text: &str) -> IoUring {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_has_a_version_and_a_status_a_mode() {
+        for (release, version) in [
+            ("6.12.0", Some((6, 12))),
+            ("5.8-rc1", Some((5, 8))),
+            ("6.18.44-fc-v669", Some((6, 18))),
+            ("4.18.0-553.el8.x86_64", Some((4, 18))),
+            ("6", None),
+            ("", None),
+            ("next", None),
+        ] {
+            assert_eq!(kernel_version(release), version, "{release}");
+        }
+        assert_eq!(seccomp_mode("Name:\ta\nSeccomp:\t2\nSeccomp_filters:\t1\n"), Some(2));
+        assert_eq!(seccomp_mode("Name:\ta\nSeccomp:\t0\n"), Some(0));
+        assert_eq!(seccomp_mode(""), None);
+    }
 
     #[test]
     fn quota_is_rounded_down_but_not_to_nothing() {

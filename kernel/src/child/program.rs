@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use krarup_transport::term::{Atom, Pid, Term};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::{ChildBuilder, Style};
 use crate::node::NameType;
@@ -101,11 +103,16 @@ impl Running {
         }
         let running = Running { process: child.id(), output, ended: Arc::clone(&ended) };
         let wait = move || {
-            let status = match child.wait() {
-                Ok(status) => status.to_string(),
-                Err(error) => error.to_string(),
-            };
-            *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+            await_end(child.id());
+            {
+                // Its number is free for others from the wait on, so nobody may kill it meanwhile.
+                let mut ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
+                let status = match child.wait() {
+                    Ok(status) => status.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                *ended = Some(status);
+            }
             // Nothing is ever sent: it ends when both readers have gone.
             let _ = all_read.recv_timeout(OUTPUT_TIME_MAX);
             told();
@@ -122,7 +129,7 @@ impl Running {
     /// Ends it at once, unless it has ended.
     pub(super) fn kill(&self) {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        // While the lock is held nobody else can have its number: it is waited for afterwards.
+        // While the lock is held nobody else can have its number: it is given back under the lock.
         if ended.is_none()
             && let Some(process) =
                 i32::try_from(self.process).ok().and_then(rustix::process::Pid::from_raw)
@@ -136,6 +143,15 @@ impl Running {
         let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&output).into_owned()
     }
+}
+
+/// Waits until a program has ended, and leaves it its number.
+fn await_end(process: u32) {
+    let Some(process) = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw) else {
+        return;
+    };
+    let left = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while waitid(WaitId::Pid(process), left).is_err_and(|error| error == Errno::INTR) {}
 }
 
 /// Reads what a program prints, so that it never waits for a reader, and keeps the end of it.
@@ -199,6 +215,21 @@ mod tests {
         hears.recv().expect("it ends");
         assert_eq!(running.ended().as_deref(), Some("exit status: 3"));
         assert_eq!(running.output(), "early\nlate\n");
+    }
+
+    #[test]
+    fn a_program_is_killed_while_it_runs_and_has_its_number_no_more_when_it_has_ended() {
+        let line = ["/bin/sleep".to_owned(), "600".to_owned()];
+        let (told, hears) = mpsc::channel();
+        let running =
+            Running::start(&line, move || told.send(()).unwrap_or(())).expect("it starts");
+        assert_eq!(running.ended(), None);
+        running.kill();
+        hears.recv_timeout(Duration::from_secs(30)).expect("it ends");
+        assert!(running.ended().is_some_and(|status| status.starts_with("signal: 9")));
+        let process = i32::try_from(running.process).ok().and_then(rustix::process::Pid::from_raw);
+        let is_there = rustix::process::test_kill_process(process.expect("its number"));
+        assert_eq!(is_there, Err(Errno::SRCH));
     }
 
     #[test]

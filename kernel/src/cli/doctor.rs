@@ -2,7 +2,7 @@
 
 use super::{Failure, output};
 use krarup_transport::io::probe::{self, IoUringUnavailable};
-use krarup_tuning::advice::{Facts, Finding, Severity, advise};
+use krarup_tuning::advice::{Facts, Finding, Severity, advise, listen_range};
 use krarup_tuning::host;
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -20,6 +20,15 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=255))]
     shards: Option<u16>,
 
+    /// First port that the node is to listen on, as its --listen-min
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    listen_min: Option<u16>,
+
+    /// Last port that the node is to listen on, as its --listen-max; the first one unless stated
+    #[arg(long, value_name = "PORT", requires = "listen_min",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    listen_max: Option<u16>,
+
     /// Port of epmd
     #[arg(long, value_name = "PORT", env = "ERL_EPMD_PORT", hide_env_values = true, default_value_t = krarup::epmd::DEFAULT_PORT,
           value_parser = clap::value_parser!(u16).range(1..))]
@@ -36,6 +45,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let shards = arguments.shards.map_or_else(host::usable_cores, usize::from);
     let mut findings = vec![kernel(&facts), io_uring(probe::check(shards), shards)];
     findings.extend(advise(&facts));
+    if let Some(min) = arguments.listen_min {
+        let max = arguments.listen_max.unwrap_or(min);
+        if max < min {
+            return Err(Failure::Usage(format!("listen-min {min} is above listen-max {max}")));
+        }
+        findings.extend(listen_range(&facts, min..=max));
+    }
     findings.extend([host_name(), epmd(arguments.epmd_port), cookie()]);
     if arguments.json {
         output::line(&as_json(&findings));
@@ -49,7 +65,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn kernel(facts: &Facts) -> Finding {
-    Finding::good("kernel", format!("Linux {}", facts.kernel))
+    let (major, minor) = probe::KERNEL_MIN;
+    let found = format!("Linux {}", facts.kernel);
+    match host::kernel_version(&facts.kernel) {
+        Some(version) if version < probe::KERNEL_MIN => Finding::new(
+            "kernel",
+            Severity::Warning,
+            found,
+            format!("a node needs Linux {major}.{minor} or newer, or one with its io_uring"),
+        ),
+        _ => Finding::good("kernel", format!("{found}; {major}.{minor} or newer is needed")),
+    }
 }
 
 fn io_uring(outcome: Result<(), IoUringUnavailable>, shards: usize) -> Finding {
@@ -65,11 +91,12 @@ fn io_uring(outcome: Result<(), IoUringUnavailable>, shards: usize) -> Finding {
                 "sysctl -w kernel.io_uring_disabled=0",
                 format!("sysctl -w kernel.io_uring_disabled={value}"),
             ),
-        IoUringUnavailable::Refused => fatal("refused by a seccomp filter or a security module")
-            .with_change(
-                format!("docker run --security-opt seccomp={SECCOMP_PROFILE} … (podman alike)"),
-                "run without that option",
-            ),
+        IoUringUnavailable::Refused => {
+            with_profile(fatal("refused by a seccomp filter or a security module"))
+        }
+        IoUringUnavailable::Hidden { .. } => {
+            with_profile(fatal("hidden by a seccomp filter, or not in this kernel"))
+        }
         IoUringUnavailable::Memlock { limit_bytes, needed_bytes } => fatal(
             "too little memory may be locked",
         )
@@ -80,6 +107,13 @@ fn io_uring(outcome: Result<(), IoUringUnavailable>, shards: usize) -> Finding {
         IoUringUnavailable::NotInKernel => fatal("not in this kernel"),
         _ => fatal("does not work"),
     }
+}
+
+fn with_profile(finding: Finding) -> Finding {
+    finding.with_change(
+        format!("docker run --security-opt seccomp={SECCOMP_PROFILE} … (podman alike)"),
+        "run without that option",
+    )
 }
 
 fn host_name() -> Finding {
@@ -201,6 +235,7 @@ mod tests {
         for (error, change) in [
             (IoUringUnavailable::Disabled { value: 2 }, "kernel.io_uring_disabled=0"),
             (IoUringUnavailable::Refused, SECCOMP_PROFILE),
+            (IoUringUnavailable::Hidden { release: "6.12.0".into() }, SECCOMP_PROFILE),
             (memlock, "ulimit -l 512"),
         ] {
             let finding = io_uring(Err(error), 1);
@@ -212,5 +247,14 @@ mod tests {
             assert!(finding.undo.is_some(), "{finding:?}");
         }
         assert_eq!(io_uring(Ok(()), 2).severity, Severity::Good);
+    }
+
+    #[test]
+    fn a_kernel_that_is_too_old_is_warned_of() {
+        let of = |release: &str| kernel(&Facts { kernel: release.into(), ..Facts::default() });
+        assert_eq!(of("5.4.0-generic").severity, Severity::Warning);
+        assert!(of("5.4.0-generic").reason.contains("5.8"), "{:?}", of("5.4.0-generic"));
+        assert_eq!(of("5.8.0").severity, Severity::Good);
+        assert_eq!(of("unheard of").severity, Severity::Good);
     }
 }

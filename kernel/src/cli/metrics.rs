@@ -2,20 +2,19 @@
 //!
 //! A small HTTP server on threads of its own: it answers also when a shard does not.
 
+mod clients;
 mod page;
 mod request;
 
+use clients::{Client, Clients};
 use request::{Method, Request};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use krarup::Node;
 
-/// Requests answered at one time; one more is refused.
-const CLIENTS_MAX: usize = 16;
 /// A client has so long for its request, and for taking the answer.
 const CLIENT_TIME: Duration = Duration::from_secs(2);
 /// Bytes of a request, which has no body.
@@ -32,7 +31,7 @@ const COUNTERS_TIME: Duration = Duration::from_secs(3);
 pub(super) fn serve(address: SocketAddr, node: Node) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address)?;
     let local = listener.local_addr()?;
-    let clients = Arc::new(AtomicUsize::new(0));
+    let clients = Arc::new(Clients::default());
     std::thread::Builder::new().name("metrics".into()).spawn(move || {
         for client in listener.incoming() {
             let Ok(client) = client else {
@@ -40,20 +39,21 @@ pub(super) fn serve(address: SocketAddr, node: Node) -> io::Result<SocketAddr> {
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             };
-            if clients.fetch_add(1, Ordering::SeqCst) >= CLIENTS_MAX {
-                clients.fetch_sub(1, Ordering::SeqCst);
-                refuse(client);
-                continue;
-            }
-            let (node, busy) = (node.clone(), Arc::clone(&clients));
+            let client = match clients.admit(client) {
+                Ok(client) => client,
+                Err(one_too_many) => {
+                    refuse(one_too_many);
+                    continue;
+                }
+            };
+            let node = node.clone();
             let answered = std::thread::Builder::new().name("metrics".into()).spawn(move || {
-                if let Err(error) = serve_client(client, &node) {
+                if let Err(error) = serve_client(&client, &node) {
                     tracing::debug!(%error, "a request for metrics was not answered");
                 }
-                busy.fetch_sub(1, Ordering::SeqCst);
             });
-            if answered.is_err() {
-                clients.fetch_sub(1, Ordering::SeqCst);
+            if let Err(error) = answered {
+                tracing::debug!(%error, "no thread for a request for metrics");
             }
         }
     })?;
@@ -96,11 +96,14 @@ fn refuse(mut client: TcpStream) {
     }
 }
 
-fn serve_client(mut client: TcpStream, node: &Node) -> io::Result<()> {
-    let read = read_request(&mut client)?;
-    let (answer, with_body) = match &read {
-        Ok(request) => (answer(node, request), request.method != Method::Head),
-        Err(answer) => (Answer { body: answer.body.clone(), ..*answer }, true),
+fn serve_client(served: &Client, node: &Node) -> io::Result<()> {
+    let mut client = served.stream();
+    let (answer, with_body) = match read_request(client)? {
+        Ok(request) => {
+            let made = served.answered(|| answer(node, &request));
+            (made.ok_or(io::ErrorKind::ConnectionAborted)?, request.method != Method::Head)
+        }
+        Err(answer) => (answer, true),
     };
     let end = Instant::now() + CLIENT_TIME;
     let bytes = answer.to_bytes(with_body);
@@ -133,7 +136,7 @@ fn left(end: Instant) -> io::Result<Duration> {
 }
 
 /// Reads up to the end of the header, or what to answer to that which is none.
-fn read_request(client: &mut TcpStream) -> io::Result<Result<Request, Answer>> {
+fn read_request(mut client: &TcpStream) -> io::Result<Result<Request, Answer>> {
     let end = Instant::now() + CLIENT_TIME;
     let mut bytes = Vec::new();
     let mut buffer = [0; 1024];

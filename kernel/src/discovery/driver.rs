@@ -62,6 +62,10 @@ pub(super) async fn run(mut me: Process, discovery: Discovery) -> ProcessResult 
         let deadline = looks.chain(machine.deadline()).min();
         match next(&mut me, &mut work, deadline).await? {
             None => {}
+            Some(Done::Dialled { node: peer, outcome: Err(ConnectError::ThisNode) }) => {
+                machine.dialled_itself(Instant::now(), &peer);
+                tracing::info!(node = %peer, "passed over: it is this node itself");
+            }
             Some(Done::Dialled { node: peer, outcome }) => {
                 let failures = machine.dialled(Instant::now(), &peer, outcome.is_ok());
                 match outcome {

@@ -12,6 +12,8 @@ use krarup_transport::term::Atom;
 pub(crate) const WANTED_MAX: usize = 4096;
 /// Nodes that are being connected at a time.
 const DIALS_MAX: usize = 16;
+/// How long a name of this node itself is left alone.
+const ITSELF_PAUSE: Duration = Duration::from_secs(600);
 
 /// How long to wait before a node that did not answer is tried again: at first the least, each time
 /// twice as long, up to the most. Of every such time a random part of the second half is left out,
@@ -124,7 +126,12 @@ impl Reconciler {
             return None;
         }
         let is_due = |wanted: &Wanted| matches!(wanted.state, State::Waiting(at) if at <= now);
-        let (node, wanted) = self.nodes.iter_mut().find(|(_, wanted)| is_due(wanted))?;
+        let due = self.nodes.iter_mut().filter(|(_, wanted)| is_due(wanted));
+        // Who waits longest is first: nodes that never answer must not keep the rest from their turn.
+        let (node, wanted) = due.min_by_key(|(_, wanted)| match wanted.state {
+            State::Waiting(at) => Some(at),
+            _ => None,
+        })?;
         wanted.state = State::Dialled;
         self.dials += 1;
         Some(node.clone())
@@ -148,6 +155,15 @@ impl Reconciler {
         let pause = pause.unwrap_or(self.back_off.most).min(self.back_off.most);
         wanted.state = State::Waiting(now + jittered(&mut self.random, pause));
         wanted.failures
+    }
+
+    /// An attempt has come to this node itself, under another name: it is not tried again before the
+    /// name may have come to stand for another node.
+    pub(crate) fn dialled_itself(&mut self, now: Instant, node: &Atom) {
+        if let Some(wanted) = self.nodes.get_mut(node).filter(|node| node.state == State::Dialled) {
+            self.dials -= 1;
+            wanted.state = State::Waiting(now + ITSELF_PAUSE);
+        }
     }
 
     /// When [`next`](Self::next) may have something to do again.
@@ -189,6 +205,39 @@ mod tests {
 
     fn due(machine: &mut Reconciler, now: Instant) -> Vec<String> {
         std::iter::from_fn(|| machine.next(now)).map(|node| node.as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn nodes_that_never_answer_keep_no_other_from_its_turn() {
+        let mut now = Instant::now();
+        let mut machine = Reconciler::new(BackOff::default(), 1, 3);
+        let names: String = (0..200).map(|number| format!("n{number:03}@h ")).collect();
+        machine.want(now, 0, set(&names));
+        let mut dialled = BTreeSet::new();
+        // Each attempt takes ten seconds, and none succeeds.
+        for _ in 0..20 {
+            let round: Vec<Atom> = std::iter::from_fn(|| machine.next(now)).collect();
+            now += Duration::from_secs(10);
+            for node in round {
+                machine.dialled(now, &node, false);
+                dialled.insert(node);
+            }
+        }
+        assert_eq!(dialled.len(), 200);
+    }
+
+    #[test]
+    fn this_node_itself_is_left_alone_for_long() {
+        let now = Instant::now();
+        let mut machine = Reconciler::new(BackOff::default(), 1, 3);
+        machine.want(now, 0, set("me@h"));
+        let me = machine.next(now).expect("it is due");
+        machine.dialled_itself(now, &me);
+        machine.connected(now, &set(""));
+        assert_eq!(machine.deadline(), Some(now + ITSELF_PAUSE));
+        assert_eq!(machine.next(now + Duration::from_secs(599)), None);
+        assert_eq!(machine.next(now + ITSELF_PAUSE), Some(me));
+        assert_eq!(machine.dials, 1);
     }
 
     #[test]

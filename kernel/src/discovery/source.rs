@@ -136,15 +136,25 @@ impl Source {
             Source::Dns { name, host } => {
                 let head = name.as_ref().unwrap_or(&around.head);
                 let mut found = Found::new();
+                let mut failed = None;
                 for query_type in around.family.query_types() {
-                    let records =
-                        look_up(&servers(), host, *query_type).map_err(SourceFailure::Dns)?;
+                    let records = match look_up(&servers(), host, *query_type) {
+                        Ok(records) => records,
+                        Err(error) => {
+                            failed = failed.or(Some(error));
+                            continue;
+                        }
+                    };
                     found.extend(records.into_iter().filter_map(|record| match record {
                         Record::Address(address) => Some((format!("{head}@{address}"), None)),
                         Record::Service { .. } => None,
                     }));
                 }
-                Ok(found)
+                // As getaddrinfo(3): some servers fail for addresses that they have none of.
+                match failed {
+                    Some(error) if found.is_empty() => Err(SourceFailure::Dns(error)),
+                    _ => Ok(found),
+                }
             }
             Source::Srv { name, service } => {
                 let head = name.as_ref().unwrap_or(&around.head);

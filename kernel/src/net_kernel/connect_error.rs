@@ -49,6 +49,8 @@ pub enum ConnectError {
         /// What the system says.
         error: SystemError,
     },
+    /// Whoever answers there is this node itself: it was called by another name than its own.
+    ThisNode,
     /// The handshake failed; the error names the message that was waited for.
     Handshake(Box<HandshakeError>),
     /// What follows the handshake between Krarup nodes failed.
@@ -106,6 +108,7 @@ impl ConnectError {
             ConnectError::Epmd { .. } => "epmd",
             ConnectError::Unknown { .. } => "unknown",
             ConnectError::Unreachable { .. } => "unreachable",
+            ConnectError::ThisNode => "this_node",
             ConnectError::Handshake(_) => "handshake",
             ConnectError::Lanes(_) => "lanes",
             ConnectError::Broken(_) => "broken",
@@ -168,6 +171,9 @@ impl fmt::Display for ConnectError {
             }
             ConnectError::Unreachable { address, error } => {
                 write!(f, "no connection to {address}: {error}")
+            }
+            ConnectError::ThisNode => {
+                f.write_str("that is this node itself, by another name than its own")
             }
             ConnectError::Handshake(error) => error.fmt(f),
             ConnectError::Lanes(error) => write!(f, "behind the handshake: {error}"),

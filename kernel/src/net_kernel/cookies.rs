@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use krarup_transport::handshake::Cookie;
 
+use super::TooManyNames;
+use super::allowed::NAMES_MAX;
+
 /// Which cookie goes with which peer (OTP: `auth`).
 ///
 /// Both sides of a handshake use the same lookup, so a cookie that is set for a peer is used
@@ -36,8 +39,15 @@ impl Cookies {
     }
 
     /// Sets the cookie for one peer. Connections that are there stay.
-    pub fn set(&mut self, node: String, cookie: Cookie) {
+    ///
+    /// # Errors
+    /// [`TooManyNames`].
+    pub fn set(&mut self, node: String, cookie: Cookie) -> Result<(), TooManyNames> {
+        if self.peers.len() >= NAMES_MAX && !self.peers.contains_key(&node) {
+            return Err(TooManyNames);
+        }
         self.peers.insert(node, cookie);
+        Ok(())
     }
 }
 
@@ -52,10 +62,22 @@ mod tests {
         assert_eq!(cookies.of("b@h").reveal(), "b");
         assert_eq!(cookies.of("c@h").reveal(), "own");
         cookies.set_own(cookie("new"));
-        cookies.set("c@h".to_owned(), cookie("c"));
+        cookies.set("c@h".to_owned(), cookie("c")).expect("room for it");
         assert_eq!(cookies.own().reveal(), "new");
         assert_eq!(cookies.of("b@h").reveal(), "b");
         assert_eq!(cookies.of("c@h").reveal(), "c");
         assert_eq!(cookies.of("d@h").reveal(), "new");
+    }
+
+    #[test]
+    fn there_is_an_end_of_the_cookies_for_single_peers() {
+        let cookie = Cookie::new("c").expect("a cookie");
+        let mut cookies = Cookies::new(cookie.clone(), []);
+        for number in 0..NAMES_MAX {
+            assert_eq!(cookies.set(format!("n{number}@h"), cookie.clone()), Ok(()));
+        }
+        assert_eq!(cookies.set("x@h".to_owned(), cookie.clone()), Err(TooManyNames));
+        assert_eq!(cookies.set("n1@h".to_owned(), Cookie::new("d").expect("a cookie")), Ok(()));
+        assert_eq!(cookies.of("n1@h").reveal(), "d");
     }
 }

@@ -19,13 +19,14 @@ use std::time::{Duration, Instant};
 
 use krarup_transport::term::Atom;
 
-use super::ConnectError;
+use super::allowed::Allowed;
 use super::known::KnownNodes;
 use super::peer::{Awaited, Connection, Peer, Stage};
 use super::types::{
     Action, AttemptId, BarrierId, ConnectionId, Decision, NodeDownReason, NodeInfo, Order,
     PeerLink, WaiterId,
 };
+use super::{ConnectError, TooManyNames};
 
 /// The node table as a state machine.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub struct NetKernel {
     is_unnamed: bool,
     shard_count: usize,
     setup_time: Duration,
-    allowed: Vec<String>,
+    allowed: Allowed,
     peers: HashMap<Atom, Peer>,
     known: KnownNodes,
     attempts: HashMap<AttemptId, Atom>,
@@ -62,7 +63,7 @@ impl NetKernel {
             is_unnamed: false,
             shard_count,
             setup_time,
-            allowed: Vec::new(),
+            allowed: Allowed::default(),
             peers: HashMap::new(),
             known: KnownNodes::default(),
             attempts: HashMap::new(),
@@ -97,18 +98,17 @@ impl NetKernel {
 
     /// Adds to the list of nodes that may connect; an empty addition changes nothing
     /// (OTP: `net_kernel:allow/1`).
-    pub fn allow(&mut self, nodes: impl IntoIterator<Item = String>) {
-        for node in nodes {
-            if !self.allowed.contains(&node) {
-                self.allowed.push(node);
-            }
-        }
+    ///
+    /// # Errors
+    /// [`TooManyNames`].
+    pub fn allow(&mut self, nodes: impl IntoIterator<Item = String>) -> Result<(), TooManyNames> {
+        self.allowed.add(nodes)
     }
 
     /// Who may connect, in the order in which it was said; nobody is named where everybody may
     /// (OTP: `net_kernel:allowed/0`).
     pub fn allowed(&self) -> &[String] {
-        &self.allowed
+        self.allowed.names()
     }
 
     /// The nodes that were connected, or that somebody wanted to connect to (OTP: `nodes(known)`,
@@ -152,7 +152,7 @@ impl NetKernel {
         }
         // The list is asked for new attempts only: who is connected, or about to be, stays so.
         let needs_attempt = self.peers.get(node).is_none_or(Peer::needs_attempt);
-        if needs_attempt && !self.may_call(node.as_str()) {
+        if needs_attempt && !self.allowed.may_be_called(node.as_str()) {
             self.tell_connected(waiter, Err(ConnectError::NotAllowed));
             return;
         }
@@ -284,7 +284,7 @@ impl NetKernel {
         if local == node {
             return Decision::Nok;
         }
-        if !self.may_connect(node.as_str()) {
+        if !self.allowed.may_connect(node.as_str()) {
             return Decision::NotAllowed;
         }
         match self.peers.get(node) {
@@ -299,21 +299,6 @@ impl NetKernel {
             Some(peer) if peer.is_called() => Decision::OkSimultaneous,
             _ => Decision::Ok,
         }
-    }
-
-    /// Outbound entries match a full name only.
-    fn may_call(&self, node: &str) -> bool {
-        self.allowed.is_empty() || self.allowed.iter().any(|name| name == node)
-    }
-
-    /// Inbound entries match a full name, a bare host, or a bare name with an empty host
-    /// (OTP: `net_kernel:allow/1` as `dist_util` checks it).
-    fn may_connect(&self, node: &str) -> bool {
-        let (head, host) = node.split_once('@').unwrap_or((node, ""));
-        let names = |entry: &String| {
-            entry == node || entry == host || entry.strip_suffix('@') == Some(head)
-        };
-        self.allowed.is_empty() || self.allowed.iter().any(names)
     }
 
     /// Our name is about to go out in an attempt of ours: from now on the peer may complete it.
@@ -612,6 +597,7 @@ impl NetKernel {
     /// The last trace of a connection is gone: whoever waited for that goes on.
     fn gone(&mut self, node: &Atom, id: ConnectionId) {
         self.connections.remove(&id);
+        self.known.lost(node);
         let Some(peer) = self.peers.get_mut(node) else { return };
         let ended = peer.connection.take().and_then(|connection| connection.down);
         let ended = ended.map_or(NodeDownReason::ConnectionClosed, |reason| *reason);

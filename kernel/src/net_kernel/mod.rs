@@ -4,6 +4,7 @@
 //! acknowledgements of the shards come in as calls, [`Action`]s go out. The shards' runtime
 //! (`crate::shard`) carries them out.
 
+mod allowed;
 mod connect_error;
 mod cookies;
 mod dynamic_name;
@@ -19,6 +20,7 @@ mod tests;
 mod ticktime;
 mod types;
 
+pub use allowed::TooManyNames;
 pub use connect_error::{ConnectError, EpmdFailure, SystemError};
 pub use cookies::Cookies;
 pub(crate) use dynamic_name::{DynamicName, Turn};

@@ -299,7 +299,7 @@ fn a_link_that_falls_while_coming_up_still_reports_both_events() {
 #[test]
 fn allow_matches_full_names_hosts_and_heads_inbound_but_only_names_outbound() {
     let mut kernel = machine(1);
-    kernel.allow(["a@h".into(), "lan".into(), "ops@".into()]);
+    kernel.allow(["a@h".into(), "lan".into(), "ops@".into()]).unwrap();
     for (name, allowed) in
         [("a@h", true), ("x@lan", true), ("ops@far", true), ("b@h", false), ("a@far", false)]
     {
@@ -313,11 +313,11 @@ fn allow_matches_full_names_hosts_and_heads_inbound_but_only_names_outbound() {
 #[test]
 fn who_is_allowed_is_told_in_the_order_in_which_it_was_said() {
     let mut kernel = machine(1);
-    kernel.allow([]);
+    kernel.allow([]).unwrap();
     assert!(kernel.allowed().is_empty());
     assert_eq!(kernel.inbound(&Atom::from_static("a@h")).1, Decision::Ok);
-    kernel.allow(["b@h".into(), "a@h".into()]);
-    kernel.allow(["c@h".into(), "a@h".into()]);
+    kernel.allow(["b@h".into(), "a@h".into()]).unwrap();
+    kernel.allow(["c@h".into(), "a@h".into()]).unwrap();
     assert_eq!(kernel.allowed(), ["b@h", "a@h", "c@h"]);
 }
 
@@ -378,7 +378,7 @@ fn who_is_connected_or_about_to_be_needs_no_leave_to_be_called() {
     bring_up(&mut kernel, &up);
     kernel.connect(&coming, false, Some(WaiterId(1)));
     let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("dials") };
-    kernel.allow(["x@h".into()]);
+    kernel.allow(["x@h".into()]).unwrap();
     kernel.connect(&up, false, Some(WaiterId(2)));
     let told = |waiter| Action::Connected { waiter: WaiterId(waiter), result: Ok(()) };
     assert_eq!(drain(&mut kernel), [told(2)]);
@@ -428,7 +428,7 @@ fn nothing_replaces_a_link_that_ends_with_the_life() {
 #[test]
 fn whoever_was_allowed_is_forgotten_with_the_life() {
     let mut kernel = machine(1);
-    kernel.allow(["x@h".into()]);
+    kernel.allow(["x@h".into()]).unwrap();
     kernel.stop(&NodeDownReason::NetKernelTerminated);
     kernel.start(Atom::from_static("m@h"));
     assert!(kernel.allowed().is_empty());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use krarup_transport::term::Atom;
 
 use super::{Node, Reply};
-use crate::net_kernel::{ConnectError, NodeInfo};
+use crate::net_kernel::{ConnectError, NodeInfo, TooManyNames};
 use crate::shard::Approach;
 
 /// Connections (Erlang: `net_kernel` and the distribution BIFs).
@@ -113,13 +113,14 @@ impl Node {
 
     /// Lets only these nodes connect from now on; more calls add more
     /// (OTP: `net_kernel:allow/1`).
-    pub fn allow(&self, nodes: Vec<String>) -> Reply<()> {
-        let (done, reply) = Reply::pair(|| ());
+    ///
+    /// # Errors
+    /// [`TooManyNames`]: there is room for 65,536.
+    pub fn allow(&self, nodes: Vec<String>) -> Reply<Result<(), TooManyNames>> {
+        let (done, reply) = Reply::pair(|| Ok(()));
         self.on_kernel(move |shard| {
-            if let Some(kernel) = shard.kernel() {
-                kernel.allow(nodes);
-            }
-            let _ = done.send(());
+            let allowed = shard.kernel().map(|kernel| kernel.allow(nodes));
+            let _ = done.send(allowed.unwrap_or(Ok(())));
         });
         reply
     }

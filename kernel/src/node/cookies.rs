@@ -2,7 +2,7 @@
 
 use krarup_transport::handshake::Cookie;
 
-use super::{Node, NotAlive, Reply};
+use super::{Node, NotAlive, Reply, SetCookieError};
 use crate::net_kernel::Cookies;
 
 impl Node {
@@ -23,19 +23,33 @@ impl Node {
     /// # Errors
     /// [`NotAlive`].
     pub fn set_cookie(&self, cookie: Cookie) -> Reply<Result<(), NotAlive>> {
-        self.on_cookies(move |_, cookies| cookies.set_own(cookie))
+        let (done, reply) = Reply::pair(|| Err(NotAlive));
+        self.on_cookies(move |set| {
+            let _ = done.send(set.map(|(_, cookies)| cookies.set_own(cookie)).ok_or(NotAlive));
+        });
+        reply
     }
 
     /// Sets the cookie for one peer, whoever of the two connects; for this node's own name the
     /// common one. Connections that are there stay.
     ///
     /// # Errors
-    /// [`NotAlive`].
-    pub fn set_cookie_for(&self, node: &str, cookie: Cookie) -> Reply<Result<(), NotAlive>> {
+    /// [`SetCookieError`].
+    pub fn set_cookie_for(&self, node: &str, cookie: Cookie) -> Reply<Result<(), SetCookieError>> {
         let node = node.to_owned();
-        self.on_cookies(move |own, cookies| {
-            if own == node { cookies.set_own(cookie) } else { cookies.set(node, cookie) }
-        })
+        let (done, reply) = Reply::pair(|| Err(SetCookieError::NotAlive));
+        self.on_cookies(move |set| {
+            let outcome = match set {
+                None => Err(SetCookieError::NotAlive),
+                Some((own, cookies)) if own == node => {
+                    cookies.set_own(cookie);
+                    Ok(())
+                }
+                Some((_, cookies)) => cookies.set(node, cookie).map_err(SetCookieError::TooMany),
+            };
+            let _ = done.send(outcome);
+        });
+        reply
     }
 
     fn of_cookies<T: Send + 'static>(
@@ -50,15 +64,18 @@ impl Node {
         reply
     }
 
-    fn on_cookies(
-        &self,
-        change: impl FnOnce(&str, &mut Cookies) + Send + 'static,
-    ) -> Reply<Result<(), NotAlive>> {
-        let (done, reply) = Reply::pair(|| Err(NotAlive));
+    /// Hands over this node's name and its cookies; nothing while it is not alive.
+    fn on_cookies(&self, change: impl FnOnce(Option<(&str, &mut Cookies)>) + Send + 'static) {
         self.on_kernel(move |shard| {
-            let changed = shard.kernel().and_then(|kernel| kernel.with_cookies(change));
-            let _ = done.send(changed.ok_or(NotAlive));
+            let mut change = Some(change);
+            if let Some(kernel) = shard.kernel() {
+                kernel.with_cookies(|own, cookies| {
+                    change.take().map(|change| change(Some((own, cookies))))
+                });
+            }
+            if let Some(change) = change {
+                change(None);
+            }
         });
-        reply
     }
 }

@@ -8,7 +8,7 @@ use krarup_transport::io::probe::IoUringUnavailable;
 use krarup_transport::shard::StartError as ShardStartError;
 use krarup_transport::term::{Atom, ConvertError, Pid};
 
-use crate::net_kernel::ConnectError;
+use crate::net_kernel::{ConnectError, TooManyNames};
 
 /// The node has no name, and so no connections and no cookies (OTP: `ignored`, or the error
 /// `notalive`).
@@ -22,6 +22,27 @@ impl fmt::Display for NotAlive {
 }
 
 impl std::error::Error for NotAlive {}
+
+/// Why the cookie for a peer was not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SetCookieError {
+    /// The node is not alive (OTP: `distribution_not_started`).
+    NotAlive,
+    /// There are 65,536 cookies for single peers already (OTP has no limit).
+    TooMany(TooManyNames),
+}
+
+impl fmt::Display for SetCookieError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SetCookieError::NotAlive => NotAlive.fmt(f),
+            SetCookieError::TooMany(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SetCookieError {}
 
 /// Why a message was not sent.
 #[derive(Debug)]

@@ -37,7 +37,7 @@ pub use config::{
 };
 pub(crate) use encoded::BY_REFERENCE_BYTES_MIN;
 pub use encoded::Encoded;
-pub use error::{NotAlive, SendError, SpawnError, StartError, StopError, Stopped};
+pub use error::{NotAlive, SendError, SetCookieError, SpawnError, StartError, StopError, Stopped};
 use life::Alive;
 pub(crate) use life::give_up;
 pub use life::{LifeState, Started};

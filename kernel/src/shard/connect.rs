@@ -111,6 +111,56 @@ impl Drop for Outstanding {
     }
 }
 
+/// A connection of an attempt of ours: to this node itself, if its own listener accepts it.
+struct Call {
+    kernel: Rc<KernelShard>,
+    ends: Option<Ends>,
+}
+
+/// The caller's address and that of who is called, by which a host tells its connections apart.
+pub(in crate::shard) type Ends = (SocketAddr, SocketAddr);
+
+impl Call {
+    fn new(kernel: &Rc<KernelShard>, socket: &Socket) -> Self {
+        let ends = match (socket.local_address(), socket.peer_address()) {
+            (Ok(Some(from)), Ok(PeerAddress::Tcp(to))) => Some((canonical(from), canonical(to))),
+            _ => None,
+        };
+        if let Some(ends) = ends {
+            kernel.calls.borrow_mut().insert(ends, false);
+        }
+        Call { kernel: Rc::clone(kernel), ends }
+    }
+
+    fn is_to_ourselves(&self) -> bool {
+        let calls = self.kernel.calls.borrow();
+        self.ends.and_then(|ends| calls.get(&ends).copied()).unwrap_or(false)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(ends) = &self.ends {
+            self.kernel.calls.borrow_mut().remove(ends);
+        }
+    }
+}
+
+/// Whether an accepted connection is a call of ours; from now on the call knows whom it has reached.
+/// The caller's address alone would not do: a port may be that of several connections to different
+/// ends, also of different programs.
+fn is_own_call(kernel: &KernelShard, socket: &Socket, from: &PeerAddress) -> bool {
+    let PeerAddress::Tcp(from) = from else { return false };
+    let Ok(Some(to)) = socket.local_address() else { return false };
+    let ends = (canonical(*from), canonical(to));
+    kernel.calls.borrow_mut().get_mut(&ends).map(|is_own| *is_own = true).is_some()
+}
+
+/// A listener for both families sees its IPv4 peers as IPv6.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 /// What a waiting handshake is woken by.
 pub(super) enum Event {
     Bytes(usize),
@@ -232,6 +282,7 @@ async fn answer(kernel: Rc<KernelShard>, socket: Socket, address: PeerAddress, l
         // Only joins come to the Unix socket: a handshake there would say who is at the other end,
         // and not where.
         Ok(Some(_)) if socket.is_unix() => kernel.dismiss(&leash),
+        Ok(Some(_)) if is_own_call(&kernel, &socket, &address) => kernel.dismiss(&leash),
         Ok(Some(received)) => {
             answer_handshake(&kernel, socket, &address, &leash, &received, started).await;
         }
@@ -404,7 +455,9 @@ pub(super) async fn dial(
             kernel.attempt_gave_way(attempt);
         }
         Err(Unconnected::Failed(why)) => {
-            tracing::info!(%node, %why, "a connection could not be set up");
+            if let Some(held_back) = kernel.failure_log.admit(Instant::now()) {
+                tracing::info!(%node, %why, held_back, "a connection could not be set up");
+            }
             kernel.not_named_by(&node);
             kernel.attempt_failed(attempt, why);
         }
@@ -433,8 +486,13 @@ async fn dial_socket(
                     return Err(ConnectError::GivenUp.into());
                 }
                 kernel.with(|machine| machine.called(attempt));
-                let (established, greeting) =
-                    drive_initiator(kernel, &socket, peer, hidden, leash).await?;
+                let call = Call::new(kernel, &socket);
+                let driven = drive_initiator(kernel, &socket, peer, hidden, leash).await;
+                if call.is_to_ourselves() {
+                    return Err(ConnectError::ThisNode.into());
+                }
+                drop(call);
+                let (established, greeting) = driven?;
                 kernel.with(|machine| machine.proven(attempt));
                 let side = Side::Dialled(at);
                 return Ok(settle(kernel, socket, established, side, greeting, leash).await?);

@@ -104,9 +104,6 @@ pub(crate) struct Route {
     pub(crate) peer: Rc<Peer>,
 }
 
-/// Who monitors which node.
-type NodeMonitorTable = FxHashMap<Atom, node_monitors::NodeMonitors>;
-
 pub(crate) struct Shard {
     pub(crate) id: usize,
     pub(crate) count: usize,
@@ -124,8 +121,8 @@ pub(crate) struct Shard {
     next_attempt: Cell<u64>,
     /// Spawn requests of this shard's processes that are not answered yet.
     spawns: RefCell<FxHashMap<Reference, spawn::Waiting>>,
-    subscriptions: RefCell<Vec<subscriptions::Subscription>>,
-    node_monitors: RefCell<NodeMonitorTable>,
+    subscriptions: RefCell<subscriptions::Subscriptions>,
+    node_monitors: RefCell<node_monitors::NodeMonitors>,
     routes: RefCell<FxHashMap<Atom, Route>>,
     links: RefCell<FxHashMap<LinkId, Rc<LinkEntry>>>,
     /// The link that this shard's signals take over each connection, and the shard that keeps it.

@@ -3,15 +3,19 @@
 use std::rc::Rc;
 
 use krarup_transport::term::Atom;
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::Shard;
 use crate::net_kernel::{NodeDownReason, NodeMonitorOptions, NodeType};
 use crate::process::{NodeDown, NodeUp, ProcessCell, ProcessId, Signal};
 
+/// The subscriptions of each process.
+pub(super) type Subscriptions = FxHashMap<ProcessId, SmallVec<[Subscription; 1]>>;
+
 /// The subscriptions of one process with the same options.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subscription {
-    process: ProcessId,
     options: NodeMonitorOptions,
     /// How often it subscribed, and is told.
     count: u32,
@@ -52,13 +56,17 @@ impl Shard {
         options: NodeMonitorOptions,
     ) {
         let mut subscriptions = self.subscriptions.borrow_mut();
-        let id = process.id();
-        let at = subscriptions.iter().position(|s| s.process == id && s.options == options);
-        match (at, on) {
-            (Some(at), true) => subscriptions[at].count = subscriptions[at].count.saturating_add(1),
-            (None, true) => subscriptions.push(Subscription { process: id, options, count: 1 }),
-            (Some(at), false) => drop(subscriptions.remove(at)),
-            (None, false) => {}
+        if on {
+            let own = subscriptions.entry(process.id()).or_default();
+            match own.iter_mut().find(|subscription| subscription.options == options) {
+                Some(subscription) => subscription.count = subscription.count.saturating_add(1),
+                None => own.push(Subscription { options, count: 1 }),
+            }
+        } else if let Some(own) = subscriptions.get_mut(&process.id()) {
+            own.retain(|subscription| subscription.options != options);
+            if own.is_empty() {
+                subscriptions.remove(&process.id());
+            }
         }
         process.watches_nodes.set(process.watches_nodes.get() | on);
     }
@@ -66,8 +74,12 @@ impl Shard {
     /// Tells the processes of this shard that subscribed to it.
     pub(crate) fn tell_subscribers(self: &Rc<Self>, change: &NodeChange) {
         // Whoever is told may end of it.
-        let told: Vec<Subscription> = self.subscriptions.borrow().clone();
-        for Subscription { process, options, count } in told {
+        let told: Vec<(ProcessId, Subscription)> = {
+            let all = self.subscriptions.borrow();
+            let each = all.iter().flat_map(|(process, own)| own.iter().map(|one| (*process, *one)));
+            each.collect()
+        };
+        for (process, Subscription { options, count }) in told {
             if !options.watches(change.node_type) {
                 continue;
             }
@@ -82,6 +94,6 @@ impl Shard {
 
     /// A process has ended.
     pub(super) fn forget_subscriptions(&self, process: ProcessId) {
-        self.subscriptions.borrow_mut().retain(|subscription| subscription.process != process);
+        self.subscriptions.borrow_mut().remove(&process);
     }
 }

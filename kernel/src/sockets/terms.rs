@@ -12,6 +12,10 @@ use crate::atoms::atom;
 // OTP: inet_tcp_dist.erl, setopts/2.
 const RESERVED: [&str; 3] = ["active", "deliver", "packet"];
 
+/// Most options that one list may have, with those of its profiles: each is a call of the system
+/// for each socket of a connection, during which their shards do nothing else.
+pub const OPTIONS_MAX: usize = 1024;
+
 /// One option that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -151,20 +155,23 @@ pub fn to_term(option: &SocketOption) -> Term {
 ///
 /// # Errors
 /// [`OptionsError::BadOptions`] with all that are the distribution's own; else
-/// [`OptionsError::NoOption`] with the first that is none.
+/// [`OptionsError::NoOption`] with the first that is none, or is one more than [`OPTIONS_MAX`].
 pub fn from_terms(terms: &[Term]) -> Result<Vec<SocketOption>, OptionsError> {
     let is_reserved = |term: &&Term| matches!(term.as_tuple(), Some([Term::Atom(name), _]) if RESERVED.contains(&name.as_str()));
     let reserved: Vec<Term> = terms.iter().filter(is_reserved).cloned().collect();
     if !reserved.is_empty() {
         return Err(OptionsError::BadOptions(reserved));
     }
-    let mut options = Vec::with_capacity(terms.len());
+    let mut options = Vec::new();
     for term in terms {
         match profile(term) {
             Some(profile) => options.extend(profile.settings()),
             None => {
                 options.push(option(term).ok_or_else(|| OptionsError::NoOption(term.clone()))?);
             }
+        }
+        if options.len() > OPTIONS_MAX {
+            return Err(OptionsError::NoOption(term.clone()));
         }
     }
     Ok(options)
@@ -289,6 +296,15 @@ mod tests {
             let all = format!("[{{keepalive,true}},{wrong}]");
             assert_eq!(read(&all), Err(OptionsError::NoOption(term(wrong))), "{wrong}");
         }
+    }
+
+    #[test]
+    fn lists_have_an_end() {
+        let of = |text: &str, count| from_terms(&vec![term(text); count]).map(|all| all.len());
+        let too_many = |text| Err(OptionsError::NoOption(term(text)));
+        assert_eq!(of("{nodelay,true}", OPTIONS_MAX), Ok(OPTIONS_MAX));
+        assert_eq!(of("{nodelay,true}", OPTIONS_MAX + 1), too_many("{nodelay,true}"));
+        assert_eq!(of("{profile,wan}", OPTIONS_MAX), too_many("{profile,wan}"));
     }
 
     #[test]

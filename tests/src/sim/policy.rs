@@ -73,7 +73,7 @@ impl Policy {
             }
             Some(node) => {
                 self.by_peer.insert(node.to_owned(), text.to_owned());
-                self.cookies.set(node.to_owned(), cookie);
+                self.cookies.set(node.to_owned(), cookie).expect("room for it");
             }
         }
     }

@@ -64,7 +64,7 @@ impl Life {
         }
         env.tell(|| format!("{} allows {nodes:?}", self.owner));
         self.policy.allow(&nodes);
-        self.kernel.allow(nodes);
+        self.kernel.allow(nodes).expect("room for them");
         assert_eq!(self.kernel.allowed(), self.policy.allowed);
     }
 

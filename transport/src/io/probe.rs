@@ -10,11 +10,16 @@ use std::fs;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
+use krarup_tuning::host;
+
 /// glommio refuses to start with less, and each executor locks some 50 KiB.
 const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 
 /// What one executor locks, generously.
 const MEMLOCK_BYTES_PER_SHARD: u64 = 64 * 1024;
+
+/// The oldest kernel that has all that a shard uses.
+pub const KERNEL_MIN: (u32, u32) = (5, 8);
 
 /// The switch that administrators turn io_uring off with, since Linux 6.6.
 const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
@@ -32,6 +37,12 @@ pub enum IoUringUnavailable {
     /// The call is refused, though not by the switch: a seccomp filter, as container runtimes
     /// install, or another security module.
     Refused,
+    /// The call is answered as if the kernel did not know it, which it should by its version, and a
+    /// seccomp filter is in force: some container runtimes answer so in place of the kernel.
+    Hidden {
+        /// The kernel's release.
+        release: String,
+    },
     /// The kernel does not know the call.
     NotInKernel,
     /// The process may lock too little memory.
@@ -79,7 +90,15 @@ fn check_setup() -> Result<(), IoUringUnavailable> {
             Some(value) if value > 0 => IoUringUnavailable::Disabled { value },
             _ => IoUringUnavailable::Refused,
         },
-        Some(libc::ENOSYS) => IoUringUnavailable::NotInKernel,
+        Some(libc::ENOSYS) => {
+            let release = host::kernel_release();
+            match host::kernel_version(&release) {
+                Some(version) if version >= KERNEL_MIN && host::has_seccomp_filter() => {
+                    IoUringUnavailable::Hidden { release }
+                }
+                _ => IoUringUnavailable::NotInKernel,
+            }
+        }
         Some(libc::EMFILE | libc::ENFILE) => IoUringUnavailable::Descriptors(error),
         Some(libc::ENOMEM) => {
             let limit_bytes = memlock().map_or(0, |limit| limit.rlim_cur);
@@ -125,6 +144,12 @@ fn disabled_value() -> Option<u8> {
     fs::read_to_string(SYSCTL).ok()?.trim().parse().ok()
 }
 
+/// What helps against a filter.
+const ALLOW: &str = "remedy: allow io_uring_setup, io_uring_enter and io_uring_register in the \
+                     container's seccomp profile (docker: --security-opt seccomp=PROFILE.json, \
+                     podman and Kubernetes alike); a profile is \
+                     docs/operations/seccomp-io-uring.json";
+
 impl fmt::Display for IoUringUnavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("io_uring is not available: ")?;
@@ -138,12 +163,16 @@ impl fmt::Display for IoUringUnavailable {
                 f,
                 "kernel.io_uring_disabled is {value}; remedy: sysctl -w kernel.io_uring_disabled=0"
             ),
-            IoUringUnavailable::Refused => f.write_str(
+            IoUringUnavailable::Refused => write!(
+                f,
                 "io_uring_setup is refused (EPERM) and kernel.io_uring_disabled is not the cause: \
-                 a seccomp filter or a security module forbids it; remedy: allow io_uring_setup, \
-                 io_uring_enter and io_uring_register in the container's seccomp profile (docker: \
-                 --security-opt seccomp=PROFILE.json, podman and Kubernetes alike); a profile is \
-                 docs/operations/seccomp-io-uring.json",
+                 a seccomp filter or a security module forbids it; {ALLOW}"
+            ),
+            IoUringUnavailable::Hidden { release } => write!(
+                f,
+                "io_uring_setup is unknown (ENOSYS), but Linux {release} should know it, and a \
+                 seccomp filter is in force: it answers in place of the kernel, or the kernel is \
+                 built without CONFIG_IO_URING; {ALLOW}"
             ),
             IoUringUnavailable::NotInKernel => f.write_str(
                 "this kernel does not know io_uring_setup (ENOSYS); remedy: Linux 5.8 or newer \

@@ -9,11 +9,12 @@ use self::channel::{Framing, Inbox, framed};
 use super::Failure;
 use super::node::End;
 use base64::Engine;
+use futures_channel::oneshot;
 use krarup::term::{Atom, Limits, Pid, Term};
 use krarup::{Node, Process, ProcessResult, RpcError, Signal};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// How long each address of the parent may take to answer.
@@ -129,11 +130,11 @@ impl Parent {
                     Failure::Failed(format!("the origin at {addresses:?} port {port}: {error}"))
                 })?;
                 let reader = stream.try_clone().map_err(Failure::of)?;
-                let channel = Channel::new(Framing::Packets, stream);
+                let channel = Channel::new(Framing::Packets, stream).map_err(Failure::of)?;
                 channel.serve(node, reader, move || gone("the origin has gone"))?;
             }
             Parent::Stdio => {
-                let channel = Channel::new(Framing::Nibbles, io::stdout());
+                let channel = Channel::new(Framing::Nibbles, io::stdout()).map_err(Failure::of)?;
                 channel.serve(node, io::stdin(), move || gone("the origin has gone"))?;
             }
         }
@@ -207,23 +208,40 @@ fn started(node: &Node) -> Term {
     tuple([atom("started"), name])
 }
 
+/// Bytes for the origin, and who is told that it has taken them.
+type Written = (Vec<u8>, oneshot::Sender<()>);
+
 /// The way to the origin without a connection of nodes.
 #[derive(Clone)]
 struct Channel {
     framing: Framing,
-    writer: Arc<Mutex<dyn Write + Send>>,
+    /// To a thread: an origin that does not read must hold up no shard.
+    writer: mpsc::Sender<Written>,
 }
 
 impl Channel {
-    fn new(framing: Framing, writer: impl Write + Send + 'static) -> Self {
-        Channel { framing, writer: Arc::new(Mutex::new(writer)) }
+    fn new(framing: Framing, mut writer: impl Write + Send + 'static) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::channel::<Written>();
+        let write = move || {
+            for (bytes, done) in receiver {
+                // An origin that has gone is noticed by who reads.
+                let _ = writer.write_all(&bytes).and_then(|()| writer.flush());
+                let _ = done.send(());
+            }
+        };
+        std::thread::Builder::new().name("origin".into()).spawn(write)?;
+        Ok(Channel { framing, writer: sender })
     }
 
-    /// Sends a term. An origin that has gone is noticed by who reads.
-    fn tell(&self, term: &Term) {
-        let bytes = framed(self.framing, term);
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writer.write_all(&bytes).and_then(|()| writer.flush());
+    /// Sends a term. Ready when the origin has taken it, so that whoever waits for that has one
+    /// under way at most.
+    fn tell(&self, term: &Term) -> impl Future<Output = ()> + use<> {
+        let (done, taken) = oneshot::channel();
+        // Without the thread the process is about to end.
+        let _ = self.writer.send((framed(self.framing, term), done));
+        async move {
+            let _ = taken.await;
+        }
     }
 
     /// Does what the origin says, on a thread of its own, until it has gone.
@@ -236,7 +254,7 @@ impl Channel {
         let channel = self.clone();
         let relay = node.spawn_on(0, None, move |me| relay(me, channel)).wait();
         node.print_by(relay.map_err(Failure::of)?);
-        self.tell(&started(node));
+        drop(self.tell(&started(node)));
         let node = node.clone();
         let read = move || {
             let mut inbox = Inbox::new(self.framing);
@@ -270,7 +288,7 @@ impl Channel {
                 let sequence = sequence.clone();
                 let call = move |me: Process| async move {
                     let [class, value] = call(&me, &m, &f, &arguments).await;
-                    channel.tell(&tuple([atom("reply"), sequence, class, value]));
+                    channel.tell(&tuple([atom("reply"), sequence, class, value])).await;
                     Ok(())
                 };
                 node.spawn_on(0, None, call)
@@ -315,7 +333,7 @@ async fn relay(mut me: Process, channel: Channel) -> ProcessResult {
             let term = message.term()?;
             if term.as_tuple().and_then(<[Term]>::first).is_some_and(|what| is(what, "io_request"))
             {
-                channel.tell(&term);
+                channel.tell(&term).await;
             }
         }
     }

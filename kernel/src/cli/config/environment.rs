@@ -16,15 +16,16 @@ pub(in crate::cli) const FILE: &str = "KRARUP_CONFIG";
 const OTHERS: &[&str] = &[
     "KRARUP_LOG",
     "KRARUP_DETACHED",
+    "KRARUP_ANSWERS_SECONDS",
     "KRARUP_BIN",
     "KRARUP_CACHE",
     "KRARUP_DEBIAN_MIRROR",
     "KRARUP_OTP_BIN",
     "KRARUP_SKIP",
+    "KRARUP_SOAK_SECONDS",
 ];
-/// Beginnings and ends of others of the tests.
+/// Beginnings of others of the tests.
 const OTHERS_BEGIN: &[&str] = &["KRARUP_BENCH_", "KRARUP_SIM_", "KRARUP_TEST_"];
-const OTHERS_END: &str = "_SECONDS";
 /// What Kubernetes gives every container beside a service that is called krarup.
 const OF_KUBERNETES: &[&str] = &["KRARUP_SERVICE_", "KRARUP_PORT_"];
 
@@ -55,7 +56,6 @@ fn is_of_others(name: &str) -> bool {
     name == FILE
         || OTHERS.contains(&name)
         || begins(OTHERS_BEGIN)
-        || name.ends_with(OTHERS_END)
         || name == "KRARUP_PORT"
         || begins(OF_KUBERNETES)
 }

@@ -95,6 +95,8 @@ fn mistakes_in_the_environment_are_named() {
         ("KRARUP_EPMD", "no", "expected one of auto, embedded, external, none, got \"no\""),
         ("KRARUP_SETOPT", "nodley=true", "environment: setopt: "),
         ("KRARUP_NET_TICTIME", "5", "did you mean KRARUP_NET_TICKTIME?"),
+        ("KRARUP_NET_TICKTIME_SECONDS", "30", "did you mean KRARUP_NET_TICKTIME?"),
+        ("KRARUP_SETUPTIME_SECONDS", "30", "is the variable of no setting"),
         ("KRARUP_EPMD_PORT", "5", "did you mean ERL_EPMD_PORT?"),
         ("KRARUP_CONFG", "5", "did you mean KRARUP_CONFIG?"),
     ] {
@@ -110,6 +112,8 @@ fn variables_that_are_no_settings_say_nothing() {
     let others = [
         ("KRARUP_LOG", "debug"),
         ("KRARUP_SIM_SEED", "7"),
+        ("KRARUP_ANSWERS_SECONDS", "7"),
+        ("KRARUP_SOAK_SECONDS", "7"),
         ("KRARUP_CONFIG", "/etc/krarup.toml"),
         ("KRARUP_PORT", "tcp://10.0.0.1:4369"),
         ("KRARUP_SERVICE_HOST", "10.0.0.1"),

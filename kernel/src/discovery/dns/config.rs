@@ -29,7 +29,7 @@ impl NameServers {
     }
 
     /// Reads a text in the form of resolv.conf(5).
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut found = NameServers::only(Vec::new());
         for line in text.lines() {
             let mut words = line.split_whitespace();

@@ -1,6 +1,7 @@
 //! The functions of `erlang` that are about other nodes: cookies, `nodes`, `monitor_node`,
 //! `disconnect_node`.
 
+use std::collections::HashSet;
 use std::future::ready;
 
 use krarup_transport::handshake::Cookie;
@@ -9,7 +10,7 @@ use krarup_transport::term::{Atom, Map, Term};
 use super::{Value, ignored, own_name};
 use crate::atoms::atom;
 use crate::net_kernel::{NodeInfo, NodeType};
-use crate::node::{Node, NotAlive};
+use crate::node::{Node, NotAlive, SetCookieError};
 use crate::process::{Identity, Process};
 use crate::rpc::Raise;
 
@@ -66,7 +67,10 @@ fn of_cookies(node: &Node) {
         let cookie = given_cookie(&cookie)?;
         match of {
             Term::Atom(of) if of.as_str() != Identity::NOBODY => {
-                was_set(me.node().set_cookie_for(of.as_str(), cookie).await)
+                match me.node().set_cookie_for(of.as_str(), cookie).await {
+                    Err(SetCookieError::TooMany(_)) => Err(Raise::error("system_limit")),
+                    outcome => was_set(outcome.map_err(|_| NotAlive)),
+                }
             }
             _ => Err(Raise::error("badarg")),
         }
@@ -137,13 +141,18 @@ async fn nodes(me: &Process, sets: &Term) -> Result<Vec<Row>, Raise> {
     };
     let node = me.node();
     let connected = node.nodes().await;
-    let is_connected = |name: &Atom| connected.iter().any(|info| info.name == *name);
+    let names: HashSet<&Atom> = connected.iter().map(|info| &info.name).collect();
     let of = |wanted: fn(&NodeInfo) -> bool| {
         connected.iter().filter(move |info| wanted(info)).cloned().map(Row::connected)
     };
     let this = || own_name(&node).as_atom().cloned().map(|name| Row::unconnected(name, "this"));
     let mut rows: Vec<Row> = Vec::new();
+    let mut seen = HashSet::new();
     for set in sets {
+        // Each set counts once, however long the list is.
+        if !seen.insert(set.as_atom().map(Atom::as_str)) {
+            continue;
+        }
         match set.as_atom().map(Atom::as_str) {
             Some("visible") => rows.extend(of(|info| info.node_type == NodeType::Visible)),
             Some("hidden") => rows.extend(of(|info| info.node_type == NodeType::Hidden)),
@@ -154,19 +163,15 @@ async fn nodes(me: &Process, sets: &Term) -> Result<Vec<Row>, Raise> {
                 rows.extend(this());
                 let nobody = Atom::from_static(Identity::NOBODY);
                 let known = node.known_nodes().await.into_iter().chain([nobody]);
-                let others = known.filter(|name| !is_connected(name));
+                let others = known.filter(|name| !names.contains(name));
                 rows.extend(others.map(|name| Row::unconnected(name, "known")));
             }
             _ => return Err(Raise::error("badarg")),
         }
     }
-    let mut once: Vec<Row> = Vec::with_capacity(rows.len());
-    for row in rows {
-        if !once.iter().any(|seen| seen.name == row.name) {
-            once.push(row);
-        }
-    }
-    Ok(once)
+    let mut once = HashSet::new();
+    rows.retain(|row| once.insert(row.name.clone()));
+    Ok(rows)
 }
 
 /// `nodes/2`.

@@ -13,6 +13,7 @@ mod net_adm;
 mod net_kernel;
 mod sockets;
 mod ticks;
+mod turns;
 
 use krarup_transport::term::Term;
 

@@ -1,14 +1,17 @@
 //! The functions of `net_adm`.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use krarup_transport::term::{Atom, Term};
 
 use super::Value;
+use super::turns::Turns;
 use crate::atoms::atom;
 use crate::net_adm::{self, Host, NamesError};
-use crate::node::Node;
+use crate::node::{Node, Stopped};
 use crate::process::{Process, Signal};
 use crate::rpc::Raise;
 
@@ -18,6 +21,10 @@ const PING_TIME_MAX: Duration = Duration::from_secs(60);
 const NAMES_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long `ping_list/1` waits for one more node (OTP: `net_adm.erl`, `collect_new/2`).
 const QUIET: Duration = Duration::from_secs(3);
+/// Threads that calls of others block at a time: one that looks at files, asks the DNS or an epmd.
+const BLOCKED_MAX: usize = 64;
+/// Of all nodes of this program, since threads are the program's.
+static TURNS: LazyLock<Arc<Turns>> = LazyLock::new(|| Turns::new(BLOCKED_MAX));
 
 pub(super) fn register(node: &Node) {
     let m = "net_adm";
@@ -28,19 +35,19 @@ pub(super) fn register(node: &Node) {
         ping_list(me, nodes).await
     });
     node.register_function(m, "localhost", |me, ()| async move {
-        Ok(Term::charlist(&me.node().blocking(net_adm::localhost).await??))
+        Ok(Term::charlist(&blocking(&me.node(), net_adm::localhost).await??))
     });
     node.register_function(m, "dns_hostname", |me, (host,): (Term,)| async move {
         dns_hostname(&me.node(), host).await
     });
     node.register_function(m, "host_file", |me, ()| async move {
-        Ok(match me.node().blocking(net_adm::host_file).await? {
+        Ok(match blocking(&me.node(), net_adm::host_file).await? {
             Ok(hosts) => Term::List(hosts),
             Err(error) => Term::Tuple(vec![atom("error"), error.to_term()]),
         })
     });
     node.register_function(m, "names", |me, ()| async move {
-        let host = me.node().blocking(net_adm::localhost).await??;
+        let host = blocking(&me.node(), net_adm::localhost).await??;
         Ok(names_term(names(&me.node(), Host::Name(host)).await?))
     });
     node.register_function(m, "names", |me, (host,): (Term,)| async move {
@@ -56,6 +63,20 @@ pub(super) fn register(node: &Node) {
     node.register_function(m, "world_list", |me, (hosts, verbosity): (Term, Term)| async move {
         world_list(&me, &hosts, &verbosity).await
     });
+}
+
+/// As [`Node::blocking`], for callers of which there may be any number.
+async fn blocking<T: Send + 'static>(
+    node: &Node,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Stopped> {
+    let turn = TURNS.next().await;
+    let work = move || {
+        // Held as long as the thread is, also when the caller has gone.
+        let _turn = turn;
+        work()
+    };
+    node.blocking(work).await
 }
 
 fn answer(is_there: bool) -> Term {
@@ -79,7 +100,7 @@ fn text_of(host: &Term) -> Option<String> {
 async fn dns_hostname(node: &Node, host: Term) -> Value {
     let unknown = |host| Ok(Term::Tuple(vec![atom("error"), host]));
     let Some(name) = text_of(&host) else { return unknown(host) };
-    match node.blocking(move || net_adm::dns_hostname(&name)).await? {
+    match blocking(node, move || net_adm::dns_hostname(&name)).await? {
         Ok(name) => Ok(Term::Tuple(vec![atom("ok"), Term::charlist(&name)])),
         Err(_) => unknown(host),
     }
@@ -110,7 +131,7 @@ type Names = Result<Vec<(String, u16)>, NamesError>;
 
 async fn names(node: &Node, host: Host) -> Result<Names, Raise> {
     let port = node.config().epmd_port;
-    Ok(node.blocking(move || net_adm::names_at(&host, port, NAMES_TIME_MAX)).await?)
+    Ok(blocking(node, move || net_adm::names_at(&host, port, NAMES_TIME_MAX)).await?)
 }
 
 fn names_term(names: Names) -> Term {
@@ -128,7 +149,7 @@ fn names_term(names: Names) -> Term {
 }
 
 async fn world(me: &Process, verbosity: &Term) -> Value {
-    match me.node().blocking(net_adm::host_file).await? {
+    match blocking(&me.node(), net_adm::host_file).await? {
         Ok(hosts) => world_list(me, &Term::List(hosts), verbosity).await,
         // OTP: net_adm.erl, world/1 exits, whatever its specification says.
         Err(error) => Err(Raise::Exit(Term::Tuple(vec![atom("error"), error.to_term()]))),
@@ -170,12 +191,13 @@ async fn ping_list(mut me: Process, nodes: Term) -> Value {
         Term::ImproperList(nodes, _) => (nodes.as_slice(), false),
         _ => return Err(Raise::error("function_clause")),
     };
-    let connected: Vec<Atom> = me.node().nodes().await.into_iter().map(|info| info.name).collect();
+    let connected: HashSet<Atom> =
+        me.node().nodes().await.into_iter().map(|info| info.name).collect();
     me.monitor_nodes(true);
     let mut all = Vec::new();
     let mut has_answered = false;
     for name in nodes {
-        let known = name.as_atom().filter(|name| connected.contains(name));
+        let known = name.as_atom().filter(|name| connected.contains(*name));
         if known.is_some() {
             all.push(name.clone());
         } else if ping(&me.node(), name).await? {

@@ -35,8 +35,7 @@ pub(super) fn register(node: &Node) {
             nodes.iter().map(|node| Some(node.as_atom()?.as_str().to_owned())).collect()
         });
         let Some(names) = names else { return Ok(atom("error")) };
-        me.node().allow(names).await;
-        Ok(atom("ok"))
+        Ok(atom(if me.node().allow(names).await.is_ok() { "ok" } else { "error" }))
     });
     node.register_function(m, "allowed", |me, ()| async move {
         if let Some(ignored) = ignored(&me.node()) {

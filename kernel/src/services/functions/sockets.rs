@@ -8,7 +8,7 @@ use crate::atoms::atom;
 use crate::node::Node;
 use crate::rpc::Raise;
 use crate::sockets::OptionsError;
-use crate::sockets::terms::{Asked, from_terms};
+use crate::sockets::terms::{Asked, OPTIONS_MAX, from_terms};
 
 pub(super) fn register(node: &Node) {
     let m = "net_kernel";
@@ -63,7 +63,11 @@ async fn read(
         });
     }
     ready(node, name).await?;
-    let asked: Vec<Asked> = terms?.iter().map(Asked::from_term).collect::<Result<_, _>>()?;
+    let terms = terms?;
+    if let Some(one_too_many) = terms.get(OPTIONS_MAX) {
+        return Err(OptionsError::NoOption(one_too_many.clone()));
+    }
+    let asked: Vec<Asked> = terms.iter().map(Asked::from_term).collect::<Result<_, _>>()?;
     let names: Vec<OptionName> = asked.iter().filter_map(Asked::name).collect();
     let values = node.getopts(name, &names).await?;
     let answers = asked.iter().filter_map(|asked| asked.answer(&values)).collect();

@@ -29,7 +29,7 @@ impl KernelShard {
             Decision::Alive => Accept::Alive,
             Decision::Nok => return Verdict::Nok,
             Decision::NotAllowed => {
-                tracing::warn!(%node, "a node that is not allowed tried to connect");
+                self.note_not_allowed(&node);
                 return Verdict::NotAllowed;
             }
         };

@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use krarup_transport::fabric::SessionId;
@@ -28,7 +28,7 @@ use self::life::Naming;
 use self::names::{NameBarrier, Spread};
 use self::options::LiveOptions;
 use super::bundle::{Bundle, LinkId};
-use super::connect::{self, Leash};
+use super::connect::{self, Ends, Leash};
 use super::node_monitors::Approach;
 use super::pace::Pace;
 use super::sessions::Sessions;
@@ -37,7 +37,7 @@ use super::throttle::Throttle;
 use super::{KernelEvent, Shard, ShardMessage};
 use crate::net_kernel::{
     Action, AttemptId, BarrierId, ConnectError, ConnectionId, Cookies, NetKernel, NodeDownReason,
-    NodeInfo, NodeType, Order, PeerLink, SystemError, Ticktime, WaiterId,
+    NodeInfo, NodeType, Order, PeerLink, SystemError, Ticktime, TooManyNames, WaiterId,
 };
 use crate::node::{AutoConnect, ConnectionStats, NodeConfig};
 use crate::process::{Identity, ProcessId};
@@ -46,8 +46,10 @@ use crate::process::{Identity, ProcessId};
 /// whose nodes all start at once, each with a first link and a lane.
 const STRANGERS_MAX: usize = 1024;
 
-/// Lines a second about connections that were refused, each for a reason of its own.
-const REFUSAL_LINES_MAX: u32 = 100;
+/// Lines at once about one kind of thing that goes wrong with connections, and the time in which one
+/// more comes after them.
+const LINES_MAX: u32 = 100;
+const LINE_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) use self::life::Life;
 
@@ -65,7 +67,14 @@ pub(crate) struct KernelShard {
     crowd_log: Throttle,
     /// Bounds the log lines about refused connections.
     refusal_log: Throttle,
+    /// Those about nodes that are not allowed.
+    not_allowed_log: Throttle,
+    /// Those about connections of this node that failed: who sends to a node that is not there makes
+    /// as many as he likes.
+    pub(in crate::shard) failure_log: Throttle,
     attempts: RefCell<HashMap<AttemptId, Rc<Leash>>>,
+    /// The connections of attempts of this node, and whether it is itself who was called.
+    pub(in crate::shard) calls: RefCell<HashMap<Ends, bool>>,
     /// When attempts of this node begin.
     pub(in crate::shard) pace: Pace,
     /// What is being settled on first links that were accepted.
@@ -118,9 +127,12 @@ impl KernelShard {
             accepting: RefCell::default(),
             challenges: RefCell::default(),
             strangers: RefCell::default(),
-            crowd_log: Throttle::new(1),
-            refusal_log: Throttle::new(REFUSAL_LINES_MAX),
+            crowd_log: Throttle::new(10, LINE_EVERY),
+            refusal_log: Throttle::new(LINES_MAX, LINE_EVERY),
+            not_allowed_log: Throttle::new(LINES_MAX, LINE_EVERY),
+            failure_log: Throttle::new(LINES_MAX, LINE_EVERY),
             attempts: RefCell::default(),
+            calls: RefCell::default(),
             pace: Pace::default(),
             settling: RefCell::default(),
             sessions: Sessions::default(),
@@ -434,8 +446,8 @@ impl KernelShard {
         self.machine.borrow().known().cloned().collect()
     }
 
-    pub(crate) fn allow(&self, nodes: Vec<String>) {
-        self.machine.borrow_mut().allow(nodes);
+    pub(crate) fn allow(&self, nodes: Vec<String>) -> Result<(), TooManyNames> {
+        self.machine.borrow_mut().allow(nodes)
     }
 
     pub(crate) fn allowed(&self) -> Vec<String> {
@@ -469,6 +481,13 @@ impl KernelShard {
                 tracing::warn!(held_back, "more connections were refused than are told");
             }
             tracing::warn!(%peer, %error, "an inbound connection was refused");
+        }
+    }
+
+    /// Logs that a node that is not allowed tried to connect.
+    fn note_not_allowed(&self, node: &Atom) {
+        if let Some(held_back) = self.not_allowed_log.admit(Instant::now()) {
+            tracing::warn!(%node, held_back, "a node that is not allowed tried to connect");
         }
     }
 
