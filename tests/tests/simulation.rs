@@ -1,7 +1,7 @@
 //! Clusters from seeds; see `krarup_tests::sim`.
 //!
 //! `KRARUP_SIM_SEED` runs one seed and says what it did, `KRARUP_SIM_SECONDS` says how long two
-//! cores look for others (10 s if unset; each of the three weathers has two thirds of it),
+//! cores look for others (10 s if unset; each of the four weathers has half of it),
 //! `KRARUP_SIM_TRACE` prints what sessions and faults do.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,6 +11,9 @@ use krarup_tests::sim::{Report, Weather, run, story};
 
 /// Seeds of [`Weather::Fickle`] that run every time.
 const FICKLE: std::ops::Range<u64> = 0..250;
+
+/// Seeds of [`Weather::Mixed`] that run every time.
+const MIXED: std::ops::Range<u64> = 0..250;
 
 /// Seeds that once found something, with what it was.
 const FOUND: &[(u64, Weather, &str)] = &[
@@ -44,6 +47,7 @@ fn try_seed(seed: u64, weather: Weather) -> Report {
                     Weather::Gentle => "gentle",
                     Weather::Wild => "wild",
                     Weather::Fickle => "fickle",
+                    Weather::Mixed => "mixed",
                 }
             );
             resume_unwind(panic);
@@ -58,7 +62,7 @@ fn explore(weather: Weather) {
         return;
     }
     let seconds = number("KRARUP_SIM_SECONDS").unwrap_or(10);
-    let end = Instant::now() + Duration::from_secs(seconds) * 2 / 3;
+    let end = Instant::now() + Duration::from_secs(seconds) / 2;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
     let first = since.as_micros() as u64;
     let mut total = Report::default();
@@ -98,12 +102,26 @@ fn fickle() {
     explore(Weather::Fickle);
 }
 
+#[test]
+fn mixed() {
+    explore(Weather::Mixed);
+}
+
 /// The same seeds every time: what is wrong in one of them is wrong for everybody.
 #[test]
 fn fickle_by_heart() {
     if number("KRARUP_SIM_SEED").is_none() {
         for seed in FICKLE {
             try_seed(seed, Weather::Fickle);
+        }
+    }
+}
+
+#[test]
+fn mixed_by_heart() {
+    if number("KRARUP_SIM_SEED").is_none() {
+        for seed in MIXED {
+            try_seed(seed, Weather::Mixed);
         }
     }
 }
@@ -117,7 +135,7 @@ fn found() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    for weather in [Weather::Gentle, Weather::Wild, Weather::Fickle] {
+    for weather in [Weather::Gentle, Weather::Wild, Weather::Fickle, Weather::Mixed] {
         assert_eq!(try_seed(7, weather), try_seed(7, weather));
     }
 }

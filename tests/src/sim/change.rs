@@ -22,6 +22,9 @@ impl World {
                 self.connect_later(other, node, gap);
             }
             34..=39 => {
+                if self.plan.specs[node].is_otp() {
+                    return self.wish_connected(node);
+                }
                 if let Some(life) = self.nodes[node].life.as_mut() {
                     life.await_peer(&mut self.env, other);
                 }
@@ -145,7 +148,7 @@ impl World {
     pub(super) fn look_whether_stopped(&mut self, node: usize) {
         let entry = &mut self.nodes[node];
         let Some(life) = entry.life.as_mut().filter(|life| life.has_stopped()) else { return };
-        if self.plan.weather != super::Weather::Fickle || self.env.rng.chance(1, 2) {
+        if !self.plan.weather.is_fickle() || self.env.rng.chance(1, 2) {
             return self.end(node);
         }
         // The process stays, and becomes a node again.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::World;
 use super::life::Life;
-use super::plan::Weather;
 
 impl World {
     pub(super) fn check(&mut self) {
@@ -43,8 +42,10 @@ impl World {
             }
             assert_eq!(life.bundles.len(), connected, "{node} keeps what is over");
             for bundle in life.bundles.values() {
-                assert!(bundle.session.lanes().all(|(_, up)| up), "a lane of {node} is down");
-                assert_eq!(bundle.session.deadline(), None);
+                assert!(!bundle.is_ending(), "{node} has something that ends");
+                let Some(fabric) = &bundle.fabric else { continue };
+                assert!(fabric.session.lanes().all(|(_, up)| up), "a lane of {node} is down");
+                assert_eq!(fabric.session.deadline(), None);
             }
             for shard in &life.shards {
                 for slot in shard.lanes.values() {
@@ -90,7 +91,7 @@ impl World {
 
     /// Whether one of two nodes may call the other, with a cookie that both have for each other.
     pub(super) fn can_connect(&self, one: &Life, two: &Life) -> bool {
-        if self.plan.weather != Weather::Fickle {
+        if !self.plan.weather.is_fickle() {
             return true;
         }
         let name = |life: &Life| self.plan.specs[life.owner.node].name.as_str();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use krarup::net_kernel::NodeDownReason;
 use krarup_transport::fabric::{Refusal, SessionEnd};
 
 use super::mesh::LaneKey;
@@ -233,6 +234,12 @@ impl Env {
             }
             _ => {}
         }
+    }
+
+    /// The only link of a connection has ended by itself.
+    pub(super) fn judge_link_end(&mut self, owner: Owner, peer: Owner, reason: &NodeDownReason) {
+        *self.ends.entry(reason.to_string()).or_default() += 1;
+        assert_ne!(self.weather, Weather::Gentle, "{owner} lost {peer}: {reason}");
     }
 
     /// Prints a line of the run's story, or keeps it, if that is wished for.

@@ -23,10 +23,12 @@ mod change;
 mod check;
 mod duel;
 mod env;
+mod kernel;
 mod life;
 mod mesh;
 mod net;
 mod oracle;
+mod otp;
 mod plan;
 mod policy;
 mod rng;
@@ -212,7 +214,7 @@ impl World {
                 Event::Fault => self.fault(),
                 Event::Retry(round) if round == self.rounds && self.part == Part::Calm => {
                     match self.plan.weather {
-                        Weather::Fickle => self.connect_in_turn(),
+                        Weather::Fickle | Weather::Mixed => self.connect_in_turn(),
                         Weather::Gentle | Weather::Wild => self.connect_all(),
                     }
                     if self.env.now < self.retries_end {
@@ -237,7 +239,7 @@ impl World {
                     }
                     self.check();
                     self.check_duel();
-                    if self.part == Part::Calm && self.plan.weather == Weather::Fickle {
+                    if self.part == Part::Calm && self.plan.weather.is_fickle() {
                         self.part = Part::Duel;
                         self.prepare_duel();
                         continue;
@@ -254,7 +256,7 @@ impl World {
     /// The time after which everything has settled when nothing goes wrong any more.
     fn calm(&self) -> Duration {
         let settles = match self.plan.weather {
-            Weather::Fickle => RETRY_TIME + SETUP_TIME * 3,
+            Weather::Fickle | Weather::Mixed => RETRY_TIME + SETUP_TIME * 3,
             Weather::Gentle | Weather::Wild => Duration::from_secs(30),
         };
         self.env.longest_ticktime() * 2 + settles
@@ -273,13 +275,13 @@ impl World {
                 None => self.start(node),
             }
         }
-        if self.plan.weather == Weather::Fickle && self.env.rng.chance(1, 2) {
+        if self.plan.weather.is_fickle() && self.env.rng.chance(1, 2) {
             self.reconcile();
         }
         let start = self.env.now.max(self.env.heals_at());
         // Who asks in vain has to be told before all is looked at.
         self.retries_end = match self.plan.weather {
-            Weather::Fickle => start + self.env.longest_ticktime() * 2 + RETRY_TIME,
+            Weather::Fickle | Weather::Mixed => start + self.env.longest_ticktime() * 2 + RETRY_TIME,
             Weather::Gentle | Weather::Wild => Duration::MAX,
         };
         self.env.after(Duration::ZERO, Event::Retry(self.rounds));
@@ -358,7 +360,7 @@ impl World {
         let gap = self.env.rng.within(mean / 2..=mean * 3 / 2);
         self.env.after(Duration::from_micros(gap), Event::Fault);
         let weather = self.plan.weather;
-        if weather == Weather::Fickle {
+        if weather.is_fickle() {
             return self.change();
         }
         let kinds = if weather == Weather::Gentle { 10 } else { 20 };

@@ -175,7 +175,7 @@ impl Life {
         let is_well = is_up
             && connections.iter().flatten().all(|connection| {
                 let bundle = self.bundles.get(connection);
-                bundle.is_some_and(|bundle| bundle.closing.is_none() && !bundle.session.is_over())
+                bundle.is_some_and(|bundle| !bundle.is_ending())
             });
         let is_absent = self.shards.iter().all(|shard| shard.table.is_absent(node));
         let has_ended = self.shards.iter().all(|shard| shard.table.has_been_up(node) && !is_up);

@@ -33,7 +33,7 @@ impl Life {
         let config = InitiatorConfig {
             local: LocalName::Named(spec.name.clone(), self.creation()),
             peer: self.plan.specs[peer].name.clone(),
-            flags: Life::flags(published),
+            flags: self.flags(published),
             cookie: self.policy.cookies.of(node.as_str()).clone(),
             challenge,
             timeouts: Timeouts::default(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use krarup::net_kernel::{AttemptId, ConnectError, Decision, NodeType};
+use krarup::net_kernel::{AttemptId, ConnectError, Decision, NodeType, PeerLink};
 use krarup_transport::fabric::{Credentials, Role, SettleTimeouts, Settling};
 use krarup_transport::handshake::{
     Accept, AcceptorStep, Applicant, Challenge, Claim, Decision as Verdict, Established, Flags,
@@ -10,14 +10,17 @@ use krarup_transport::handshake::{
 };
 use krarup_transport::term::Atom;
 
-use super::{Dialling, Setup, Socket, Talk};
+use super::{Dialling, Ready, Setup, Socket, Talk};
 use crate::sim::env::Env;
 use crate::sim::life::{Life, owner_of};
 use crate::sim::net::{ACCEPTOR, ConnId};
+use crate::sim::plan::{Kind, OtpStyle};
 
 impl Life {
-    pub(super) fn flags(published: bool) -> Flags {
-        Flags::ours(published).with(Flags::FABRIC)
+    /// An Erlang node offers no lanes.
+    pub(super) fn flags(&self, published: bool) -> Flags {
+        let flags = Flags::ours(published);
+        if self.kernel.is_otp() { flags } else { flags.with(Flags::FABRIC) }
     }
 
     pub(super) fn challenge(&mut self, env: &mut Env) -> Challenge {
@@ -88,12 +91,14 @@ impl Life {
         let (attempt, decision) = self.kernel.inbound(&node);
         let published = !self.plan.specs[self.owner.node].hidden;
         let may_come = !self.is_stopping() && self.policy.may_come(node.as_str());
-        assert_eq!(decision != Decision::NotAllowed, may_come, "{node} at {}", self.owner);
+        assert_eq!(decision != Some(Decision::NotAllowed), may_come, "{node} at {}", self.owner);
+        let Some(decision) = decision else { return (Verdict::Close, None) };
         let ours = self.plan.specs[self.owner.node].name.as_str();
         match decision {
             Decision::Nok => assert!(ours > node.as_str(), "the greater name goes first"),
             Decision::OkSimultaneous => {
-                assert!(ours < node.as_str(), "the greater name goes first")
+                let counts = self.plan.specs[self.owner.node].kind != Kind::Otp(OtpStyle::OnceUnderWay);
+                assert!(!counts || ours < node.as_str(), "the greater name goes first");
             }
             Decision::Ok | Decision::Alive | Decision::NotAllowed => {}
         }
@@ -158,17 +163,28 @@ impl Life {
         greeting: Option<Settling>,
         established: Established,
     ) -> bool {
-        assert!(established.flags.fabric());
         let is_visible = env.judge_handshake(&self.plan, conn);
         assert_eq!(established.visible(), is_visible);
         self.kernel.proven(attempt);
+        let node = self.plan.index_of(&Atom::new(established.peer.as_str()).expect("a name"));
+        let peer = owner_of(node, established.peer_creation);
+        let node_type = if is_visible { NodeType::Visible } else { NodeType::Hidden };
+        let are_krarup = [self.owner.node, node].iter().all(|node| !self.plan.specs[*node].is_otp());
+        assert_eq!(established.flags.fabric(), are_krarup);
+        if !are_krarup {
+            let (leftover, flags) = (established.leftover, established.flags);
+            socket.setup = Setup::Held { leftover };
+            self.ready.insert(attempt, Ready::Plain { conn, flags, peer });
+            let creation = established.peer_creation;
+            self.kernel.established(attempt, PeerLink { creation, node_type });
+            return true;
+        }
         let now = env.instant();
         let role = if greeting.is_some() { Role::Initiator } else { Role::Acceptor };
         let machine = greeting.unwrap_or_else(|| {
             let hello = self.plan.hello(&mut env.rng, self.owner.node, self.port);
             Settling::new(role, hello, SettleTimeouts::default(), now)
         });
-        let node = self.plan.index_of(&Atom::new(established.peer.as_str()).expect("a name"));
         let ours = (self.plan.specs[self.owner.node].name.clone(), self.creation());
         let theirs = (established.peer, established.peer_creation);
         let (initiator, acceptor) = match role {
@@ -176,13 +192,12 @@ impl Life {
             Role::Acceptor => (theirs, ours),
         };
         let cookie = established.cookie.clone();
-        let node_type = if is_visible { NodeType::Visible } else { NodeType::Hidden };
         let talk = Talk {
             machine,
             attempt,
             credentials: Credentials { cookie, initiator, acceptor, flags: established.flags },
             node_type,
-            peer: owner_of(node, established.peer_creation),
+            peer,
             session: None,
             joined: BTreeMap::new(),
         };
@@ -195,8 +210,8 @@ impl Life {
     /// An attempt is not wanted any more.
     pub(in crate::sim) fn abort(&mut self, env: &mut Env, attempt: AttemptId) {
         if let Some(ready) = self.ready.remove(&attempt) {
-            for conn in ready.sockets.values() {
-                self.drop_socket(env, *conn);
+            for conn in ready.conns() {
+                self.drop_socket(env, conn);
             }
         }
         let mut challenges = Vec::new();

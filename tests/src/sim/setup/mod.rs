@@ -14,8 +14,8 @@ use krarup_transport::fabric::{
     JoinStep, LaneId, Probed, SessionId, Settled, Settling, is_join,
 };
 use krarup_transport::handshake::{
-    Acceptor, AcceptorConfig, AcceptorStep, Challenge, Initiator, InitiatorStep, LengthPrefix,
-    Timeouts,
+    Acceptor, AcceptorConfig, AcceptorStep, Challenge, Flags, Initiator, InitiatorStep,
+    LengthPrefix, Timeouts,
 };
 
 use super::env::Env;
@@ -88,12 +88,32 @@ pub(super) struct Talk {
     joined: BTreeMap<LaneId, ConnId>,
 }
 
-/// A session that is settled and has no connection yet.
-pub(super) struct Ready {
-    pub(super) settled: Settled,
-    pub(super) credentials: Credentials,
-    pub(super) peer: Owner,
-    pub(super) sockets: BTreeMap<LaneId, ConnId>,
+/// What is settled and has no connection yet.
+pub(super) enum Ready {
+    Session {
+        settled: Box<Settled>,
+        credentials: Credentials,
+        peer: Owner,
+        sockets: BTreeMap<LaneId, ConnId>,
+    },
+    /// One of the two nodes knows no lanes.
+    Plain { conn: ConnId, flags: Flags, peer: Owner },
+}
+
+impl Ready {
+    fn conns(&self) -> Vec<ConnId> {
+        match self {
+            Ready::Session { sockets, .. } => sockets.values().copied().collect(),
+            Ready::Plain { conn, .. } => vec![*conn],
+        }
+    }
+
+    fn session(&self) -> Option<SessionId> {
+        match self {
+            Ready::Session { settled, .. } => Some(settled.agreement.session),
+            Ready::Plain { .. } => None,
+        }
+    }
 }
 
 /// A connection that is being made.
@@ -219,11 +239,11 @@ impl Life {
                         let config = AcceptorConfig {
                             local: self.plan.specs[self.owner.node].name.clone(),
                             creation: self.creation(),
-                            flags: Life::flags(!self.plan.specs[self.owner.node].hidden),
+                            flags: self.flags(!self.plan.specs[self.owner.node].hidden),
                             challenge,
                             timeouts: Timeouts::default(),
                             prefix: LengthPrefix::Two,
-                            holds_ack: true,
+                            holds_ack: !self.kernel.is_otp(),
                         };
                         let machine = Box::new(Acceptor::new(config, now));
                         Setup::Accepting { machine, attempt: None, challenge }

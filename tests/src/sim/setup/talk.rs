@@ -53,7 +53,7 @@ impl Life {
                     socket.setup = Setup::Held { leftover: settled.leftover.clone() };
                 }
                 assert_eq!(sockets.len(), settled.lanes.len());
-                let ready = Ready { settled: *settled, credentials, peer, sockets };
+                let ready = Ready::Session { settled, credentials, peer, sockets };
                 self.ready.insert(attempt, ready);
                 let creation = creation_of(peer);
                 let link = PeerLink { creation, node_type };
