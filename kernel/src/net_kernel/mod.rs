@@ -21,8 +21,8 @@ mod types;
 
 pub use connect_error::{ConnectError, EpmdFailure, SystemError};
 pub use cookies::Cookies;
-pub(crate) use dynamic_name::{DynamicName, Turn};
-pub(crate) use given_names::GivenNames;
+pub use dynamic_name::{DynamicName, Turn};
+pub use given_names::GivenNames;
 pub use machine::NetKernel;
 pub use node_monitor::{BadNodeMonitorOptions, NodeMonitorOptions, NodeTypes};
 pub use ticktime::{NetTicktime, TickOrder, Ticktime, TicktimeChange};

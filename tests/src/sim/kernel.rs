@@ -43,6 +43,19 @@ impl Kernel {
         both!(self, kernel => kernel.start(name));
     }
 
+    /// Krarup nodes only.
+    pub(super) fn start_unnamed(&mut self) {
+        match self {
+            Kernel::Krarup(kernel) => kernel.start_unnamed(),
+            Kernel::Otp(_) => panic!("an Erlang node of these runs has a name"),
+        }
+    }
+
+    /// Whether anything of a node is under way.
+    pub(super) fn knows(&self, node: &Atom) -> bool {
+        both!(self, kernel => kernel.knows(node))
+    }
+
     pub(super) fn next_action(&mut self) -> Option<Action> {
         both!(self, kernel => kernel.next_action())
     }

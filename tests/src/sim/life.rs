@@ -17,11 +17,13 @@ use krarup_transport::term::{Atom, Creation};
 use super::env::{Env, Event, Wake};
 use super::kernel::Kernel;
 use super::mesh::{Item, LaneKey, LinkSetup, Mesh, NewLink, Route};
+use super::names::{FirstName, Identity};
+use super::naming::Naming;
 use super::net::{ConnId, DialId, Owner};
 use super::plan::Plan;
 use super::policy::Policy;
 use super::sessions::Bundle;
-use super::setup::{Dialling, Ready, Setup, Socket};
+use super::setup::{Carrier, Dialling, Ready, Setup, Socket};
 use super::shard::Shard;
 
 /// A life's creation says which it is.
@@ -29,6 +31,9 @@ const CREATION_FIRST: u32 = 100;
 
 pub(super) struct Life {
     pub(super) owner: Owner,
+    /// None until others have given it one.
+    pub(super) own: Option<Identity>,
+    pub(super) naming: Naming,
     pub(super) plan: Rc<Plan>,
     pub(super) kernel: Kernel,
     pub(super) policy: Policy,
@@ -51,15 +56,16 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn start(env: &mut Env, plan: &Rc<Plan>, owner: Owner) -> Life {
+    pub(super) fn start(env: &mut Env, plan: &Rc<Plan>, owner: Owner, name: FirstName) -> Life {
         let spec = &plan.specs[owner.node];
         // A node's next life may get the port of the last one.
         let port = 4000 + owner.node as u16 * 10 + (env.rng.below(2) as u16);
-        let mut kernel = Kernel::new(spec);
-        kernel.start(spec.atom.clone());
+        let kernel = Kernel::new(spec);
         let shards = (0..spec.shards).map(|shard| Shard::new(plan, owner, shard)).collect();
         let mut life = Life {
             owner,
+            own: None,
+            naming: Naming::new(&name),
             plan: Rc::clone(plan),
             kernel,
             policy: Policy::new(&plan.cookie),
@@ -77,12 +83,22 @@ impl Life {
             stopping: false,
             wants_hidden: false,
         };
-        life.listen(env);
+        life.begin(env, name);
         life
     }
 
+    /// Who it is, once it has a connection.
+    pub(super) fn identity(&self) -> &Identity {
+        self.own.as_ref().expect("who is connected has a name")
+    }
+
     pub(super) fn creation(&self) -> Creation {
-        creation_of(self.owner)
+        self.identity().creation
+    }
+
+    /// What it is called, if it is called anything.
+    pub(super) fn name(&self) -> &str {
+        self.own.as_ref().map_or("nonode@nohost", |own| own.atom.as_str())
     }
 
     /// Handles whatever the node was woken for.
@@ -161,7 +177,7 @@ impl Life {
                 if !self.kernel.is_otp() {
                     self.compare_nodes(&order);
                 }
-                self.shards[shard].order(env, &self.plan, order, route);
+                self.shards[shard].order(env, order, route);
                 self.tell_kernel(env, shard, Item::Acknowledged(barrier));
             }
             Item::Flush(connection) => {
@@ -225,10 +241,15 @@ impl Life {
         match action {
             Action::Dial { attempt, node, hidden } => {
                 assert_eq!(hidden, self.wants_hidden, "as whoever began it wants");
+                self.naming.dials(attempt, &node, self.own.is_some());
                 self.dial_node(env, attempt, &node, hidden);
             }
-            Action::Abort { attempt } => self.abort(env, attempt),
+            Action::Abort { attempt } => {
+                self.naming.given.failed(attempt);
+                self.abort(env, attempt);
+            }
             Action::Attach { attempt, connection, node } => {
+                self.naming.given.accepted(attempt, &node);
                 self.attach(env, attempt, connection, &node);
             }
             Action::StartReading { connection } => {
@@ -260,6 +281,9 @@ impl Life {
                     let (order, route) = (order.clone(), route.clone());
                     self.tell(env, shard, Item::Order { barrier, order, route });
                 }
+                if let Order::NodeDown { node, .. } = &order {
+                    self.names_after(env, node);
+                }
             }
             Action::Acknowledge { attempt } => self.acknowledge(env, attempt),
             Action::Connected { waiter, result } => self.tell_connected(env, waiter, &result),
@@ -269,8 +293,14 @@ impl Life {
 
     fn route(&self, connection: ConnectionId) -> Option<Route> {
         let bundle = self.bundles.get(&connection)?;
-        let (session, peer, is_plain) = (bundle.id, bundle.peer, bundle.fabric.is_none());
-        Some(Route { connection, session, is_plain, peer, lanes: Rc::clone(&bundle.lanes) })
+        Some(Route {
+            connection,
+            session: bundle.id,
+            is_plain: bundle.fabric.is_none(),
+            peer: bundle.peer,
+            identity: bundle.identity.clone(),
+            lanes: Rc::clone(&bundle.lanes),
+        })
     }
 
     /// A session that is ready gets its connection, and its lanes go to their shards.
@@ -278,12 +308,12 @@ impl Life {
         let Some(ready) = self.ready.remove(&attempt) else {
             panic!("an attempt that is established is ready");
         };
-        let (settled, credentials, peer, sockets) = match ready {
-            Ready::Session { settled, credentials, peer, sockets } => {
-                (settled, credentials, peer, sockets)
-            }
-            Ready::Plain { conn, flags, peer } => {
-                return self.attach_plain(env, connection, node, conn, flags, peer);
+        let Ready { peer, identity, carrier } = ready;
+        assert_eq!(identity.atom, *node);
+        let (settled, credentials, sockets) = match carrier {
+            Carrier::Session { settled, credentials, sockets } => (settled, credentials, sockets),
+            Carrier::Plain { conn, flags } => {
+                return self.attach_plain(env, connection, conn, flags, (peer, identity));
             }
         };
         let session = Session::new(&settled, self.ticktime.config().ticktime(), env.instant());
@@ -304,14 +334,15 @@ impl Life {
                 epoch: Epoch(if first_link { 0 } else { 1 }),
                 socket: (conn, side),
                 leftover,
-                setup: LinkSetup::Lane(self.lane_config(node, peer, checksum, tick, env)),
+                setup: LinkSetup::Lane(self.lane_config(&identity, checksum, tick, env)),
                 session: id,
                 peer,
+                peer_creation: identity.creation,
             };
             self.tell(env, *shard, Item::Attach(Box::new(new)));
         }
         let agreement = &settled.agreement;
-        let bundle = Bundle::of_session(peer, session, credentials, lanes, agreement);
+        let bundle = Bundle::of_session((peer, identity), session, credentials, lanes, agreement);
         self.bundles.insert(connection, bundle);
     }
 
@@ -320,19 +351,21 @@ impl Life {
         &mut self,
         env: &mut Env,
         connection: ConnectionId,
-        node: &Atom,
         conn: ConnId,
         flags: Flags,
-        peer: Owner,
+        (peer, identity): (Owner, Identity),
     ) {
         let shard = connection.0 as usize % self.shards.len();
-        let bundle = Bundle::plain(peer, conn, shard);
+        let ours = self.identity().atom.clone();
+        let mut config = LinkConfig::new(flags, ours, identity.atom.clone());
+        let peer_creation = identity.creation;
+        let bundle = Bundle::plain((peer, identity), conn, shard);
         env.oracle.raised(bundle.id, self.owner);
+        let is_mixed = self.kernel.is_otp() != self.plan.specs[bundle.peer.node].is_otp();
+        env.mixed_links += u64::from(is_mixed);
         let (side, leftover) = self.take_held(conn);
         let key = (connection, LaneId(0));
         self.lane_sockets.insert(conn, (shard, key));
-        let ours = self.plan.specs[self.owner.node].atom.clone();
-        let mut config = LinkConfig::new(flags, ours, node.clone());
         let limits = &self.plan.limits;
         config.limits = LinkLimits {
             fragments: limits.fragments,
@@ -352,6 +385,7 @@ impl Life {
             setup: LinkSetup::Plain(config),
             session: bundle.id,
             peer,
+            peer_creation,
         };
         self.bundles.insert(connection, bundle);
         self.tell(env, shard, Item::Attach(Box::new(new)));
@@ -367,14 +401,13 @@ impl Life {
 
     fn lane_config(
         &self,
-        node: &Atom,
-        peer: Owner,
+        peer: &Identity,
         checksum: bool,
         tick: TickConfig,
         env: &mut Env,
     ) -> LaneConfig {
-        let local = (self.plan.specs[self.owner.node].atom.clone(), self.creation());
-        let mut config = LaneConfig::new(local, (node.clone(), creation_of(peer)));
+        let local = (self.identity().atom.clone(), self.creation());
+        let mut config = LaneConfig::new(local, (peer.atom.clone(), peer.creation));
         config.checksum = checksum;
         config.limits = self.plan.limits;
         config.tick = tick;
@@ -434,10 +467,7 @@ fn some_phase(tick: TickConfig, env: &mut Env) -> Duration {
     Duration::from_micros(env.rng.within(1..=tick.interval().as_micros() as u64))
 }
 
+/// The creation of a life that names itself.
 pub(super) fn creation_of(owner: Owner) -> Creation {
     Creation(CREATION_FIRST + owner.life)
-}
-
-pub(super) fn owner_of(node: usize, creation: Creation) -> Owner {
-    Owner { node, life: creation.0 - CREATION_FIRST }
 }

@@ -10,9 +10,10 @@ use krarup_transport::fabric::{
     Broken, Epoch, Form, LaneConfig, LaneId, ProcessNumber, SessionId, SharedRun,
 };
 use krarup_transport::link::LinkConfig;
-use krarup_transport::term::Atom;
+use krarup_transport::term::{Atom, Creation};
 
 use super::env::{Env, Wake};
+use super::names::Identity;
 use super::net::{ConnId, Owner};
 use super::oracle::{Fingerprint, Who};
 
@@ -31,6 +32,8 @@ pub(super) struct Route {
     pub(super) is_plain: bool,
     /// Which life of the peer it is.
     pub(super) peer: Owner,
+    /// What it calls itself.
+    pub(super) identity: Identity,
     /// The lanes and the shards that keep them.
     pub(super) lanes: Rc<Vec<(LaneId, usize)>>,
 }
@@ -94,6 +97,7 @@ pub(super) struct NewLink {
     pub(super) setup: LinkSetup,
     pub(super) session: SessionId,
     pub(super) peer: Owner,
+    pub(super) peer_creation: Creation,
 }
 
 #[derive(Debug)]

@@ -49,7 +49,11 @@ enum State {
     Pending(AttemptId),
     Up(Connection),
     /// Somebody says to be the node, which is up.
-    UpPending { up: Connection, newcomer: AttemptId, is_proven: bool },
+    UpPending {
+        up: Connection,
+        newcomer: AttemptId,
+        is_proven: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +112,10 @@ impl OtpKernel {
         self.records.iter().filter_map(row).collect()
     }
 
+    pub(super) fn knows(&self, node: &Atom) -> bool {
+        self.records.contains_key(node)
+    }
+
     /// All connections are over.
     pub(super) fn is_quiet(&self) -> bool {
         self.nodes().is_empty()
@@ -119,9 +127,7 @@ impl OtpKernel {
                 && record.waiting.is_empty()
                 && record.disconnecting.is_empty()
         };
-        self.actions.is_empty()
-            && self.refused.is_empty()
-            && self.records.values().all(is_at_rest)
+        self.actions.is_empty() && self.refused.is_empty() && self.records.values().all(is_at_rest)
     }
 
     /// OTP: `net_kernel`, `do_explicit_connect` and `setup`.
@@ -305,7 +311,8 @@ impl OtpKernel {
 
     /// The peer answered `nok`: its own attempt will be here soon, or this one ends.
     pub(super) fn gave_way(&mut self, attempt: AttemptId, now: Instant) {
-        let is_owner = |record: &Record| matches!(record.state, State::Pending(own) if own == attempt);
+        let is_owner =
+            |record: &Record| matches!(record.state, State::Pending(own) if own == attempt);
         if self.records.values().any(is_owner) {
             self.refused.insert(attempt, now + self.setup_time);
         }
@@ -333,7 +340,13 @@ impl OtpKernel {
         let (connection, connection_id, node_type) = (up.id, up.number, up.link.node_type);
         self.order(Order::RouteDown { node: node.clone(), connection });
         let order_node = node.clone();
-        self.order(Order::NodeDown { node: order_node, connection, node_type, connection_id, reason });
+        self.order(Order::NodeDown {
+            node: order_node,
+            connection,
+            node_type,
+            connection_id,
+            reason,
+        });
         let Some(record) = self.records.get_mut(&node) else { return };
         for waiter in record.disconnecting.drain(..) {
             self.actions.push_back(Action::Disconnected { waiter, was_up: true });

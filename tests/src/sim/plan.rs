@@ -8,6 +8,7 @@ use krarup_transport::fabric::{Hello, HostId, LaneLimits, ProcessNumber, VERSION
 use krarup_transport::handshake::{Cookie, NodeName};
 use krarup_transport::term::Atom;
 
+use super::names::FirstName;
 use super::rng::Rng;
 
 /// What goes wrong in a run.
@@ -52,7 +53,8 @@ pub(super) enum OtpStyle {
 #[derive(Clone, Debug)]
 pub(super) struct Spec {
     pub(super) name: NodeName,
-    pub(super) atom: Atom,
+    /// Another name that it may have.
+    pub(super) other_name: NodeName,
     pub(super) kind: Kind,
     pub(super) host: usize,
     pub(super) shards: usize,
@@ -102,7 +104,8 @@ impl Plan {
             let text = format!("{}@h{}", char::from(b'a' + index as u8), rng.below(3));
             Spec {
                 name: NodeName::parse(&text).expect("a good name"),
-                atom: Atom::new(&text).expect("a good name"),
+                // Of two that were before and after each other the order is another one.
+                other_name: NodeName::parse(&format!("z{text}")).expect("a good name"),
                 kind: Kind::Krarup,
                 host: rng.below(hosts),
                 shards: rng.within(1..=4) as usize,
@@ -215,12 +218,22 @@ impl Plan {
             port,
             host: HostId::new("simulated", spec.host as u64),
             session_half: rng.bytes(),
-            unix_name: if spec.unix { spec.unix_name() } else { Vec::new() },
+            // Who accepts nobody states that.
+            unix_name: if spec.unix && port != 0 { spec.unix_name() } else { Vec::new() },
         }
     }
 
-    pub(super) fn index_of(&self, node: &Atom) -> usize {
-        self.specs.iter().position(|spec| spec.atom == *node).expect("a node of the run")
+    /// The name of a node's next life.
+    pub(super) fn name_for(&self, rng: &mut Rng, node: usize) -> FirstName {
+        let spec = &self.specs[node];
+        if self.weather != Weather::Mixed {
+            return FirstName::Own(spec.name.clone());
+        }
+        match rng.below(10) {
+            0 | 1 if !spec.is_otp() => FirstName::Given,
+            0..=3 => FirstName::Own(spec.other_name.clone()),
+            _ => FirstName::Own(spec.name.clone()),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use krarup_transport::term::Atom;
 use super::env::Env;
 use super::life::Life;
 use super::mesh::{Item, LaneKey};
+use super::names::Identity;
 use super::net::{Address, ConnId, Owner};
 use super::setup::{Dialling, Door, Setup, Socket};
 
@@ -23,6 +24,7 @@ const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// What carries a connection: lanes of a session, or one link.
 pub(super) struct Bundle {
     pub(super) peer: Owner,
+    pub(super) identity: Identity,
     pub(super) id: SessionId,
     pub(super) fabric: Option<Box<Fabric>>,
     pub(super) lanes: Rc<Vec<(LaneId, usize)>>,
@@ -55,9 +57,10 @@ struct Farewell {
 
 impl Bundle {
     /// What carries a connection of which one side knows no lanes: a link that this shard keeps.
-    pub(super) fn plain(peer: Owner, conn: ConnId, shard: usize) -> Bundle {
+    pub(super) fn plain((peer, identity): (Owner, Identity), conn: ConnId, shard: usize) -> Bundle {
         Bundle {
             peer,
+            identity,
             id: plain_id(conn),
             fabric: None,
             lanes: Rc::new(vec![(LaneId(0), shard)]),
@@ -69,7 +72,7 @@ impl Bundle {
     }
 
     pub(super) fn of_session(
-        peer: Owner,
+        (peer, identity): (Owner, Identity),
         session: Session,
         credentials: Credentials,
         lanes: Vec<(LaneId, usize)>,
@@ -89,6 +92,7 @@ impl Bundle {
         };
         Bundle {
             peer,
+            identity,
             id,
             fabric: Some(Box::new(fabric)),
             lanes: Rc::new(lanes),
@@ -226,6 +230,10 @@ impl Life {
             SessionAction::Drop { join } => self.drop_socket(env, ConnId(join.0)),
             SessionAction::Probe => {
                 let host = self.plan.specs[peer.node].host;
+                if fabric.peer_port == 0 {
+                    fabric.session.probed(env.instant(), Probed::Unreachable);
+                    return;
+                }
                 let to = match fabric.same_host && !fabric.peer_unix.is_empty() {
                     true => Address::Unix { host, name: fabric.peer_unix.clone() },
                     false => Address::Tcp { node: peer.node, port: fabric.peer_port },

@@ -9,7 +9,8 @@ use krarup_transport::fabric::RESUME_TIME;
 use super::World;
 use super::env::{Env, Event, Wake};
 use super::life::Life;
-use super::mesh::Item;
+use super::mesh::{Item, Route};
+use super::names::NameId;
 use super::net::{ConnId, Owner};
 use super::shard::Slot;
 
@@ -213,7 +214,12 @@ impl World {
         }
         for (node, other) in [(a, b), (b, a)] {
             let Some(life) = &self.nodes[node].life else { continue };
-            let is_up = life.shards.iter().any(|shard| shard.table.up(other).is_some());
+            let is_up = life.shards.iter().any(|shard| {
+                let up = |(name, route): (&NameId, &Route)| {
+                    route.peer.node == other && shard.table.up(*name).is_some()
+                };
+                shard.routes.iter().any(up)
+            });
             assert!(
                 !is_up || self.env.was_stopped(node, since),
                 "{} has heard nothing of {other} since {since:?}, and it is up",

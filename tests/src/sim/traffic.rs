@@ -14,6 +14,7 @@ use krarup_transport::term::write_binary;
 use super::env::{Env, Event, Wake};
 use super::life::Life;
 use super::mesh::{Delivered, Delivery, Item, Outgoing, OutgoingForm, Route};
+use super::names::{Identity, NameId};
 use super::net::Owner;
 use super::oracle::{Class, Fingerprint, Who};
 use super::shard::{Machine, who};
@@ -30,8 +31,8 @@ const SIGNAL_COST_BYTES: usize = 2 << 10;
 /// A process of one shard.
 pub(super) struct Process {
     pub(super) number: ProcessNumber,
-    /// The nodes that it was told are up.
-    up: BTreeMap<usize, ConnectionId>,
+    /// The nodes that it was told are up, and which life of theirs it is.
+    up: BTreeMap<NameId, (ConnectionId, Owner)>,
     /// Who told it to hold.
     pub(super) held_by: BTreeSet<Who>,
     /// Whom it has told to hold.
@@ -52,16 +53,17 @@ impl Process {
         }
     }
 
-    pub(super) fn node_up(&mut self, node: usize, connection: ConnectionId) {
-        let before = self.up.insert(node, connection);
+    pub(super) fn node_up(&mut self, node: NameId, connection: ConnectionId, peer: Owner) {
+        let before = self.up.insert(node, (connection, peer));
         assert!(before.is_none(), "nodeup without the nodedown before");
     }
 
-    pub(super) fn node_down(&mut self, node: usize, connection: ConnectionId) {
-        assert_eq!(self.up.remove(&node), Some(connection), "nodedown of what was up");
-        self.held_by.retain(|who| who.owner.node != node);
-        self.holds.retain(|who| who.owner.node != node);
-        self.senders.retain(|who| who.owner.node != node);
+    pub(super) fn node_down(&mut self, node: NameId, connection: ConnectionId) {
+        let Some((was, peer)) = self.up.remove(&node) else { panic!("nodedown of nobody") };
+        assert_eq!(was, connection, "nodedown of what was up");
+        self.held_by.retain(|who| who.owner != peer);
+        self.holds.retain(|who| who.owner != peer);
+        self.senders.retain(|who| who.owner != peer);
     }
 
     fn remember(&mut self, sender: Who) {
@@ -227,7 +229,8 @@ impl Life {
     }
 
     fn say_hold(&mut self, env: &mut Env, shard: usize, slot: usize, sender: Who, hold: bool) {
-        let route = self.shards[shard].routes.get(&sender.owner.node).cloned();
+        let mut routes = self.shards[shard].routes.values();
+        let route = routes.find(|route| route.peer == sender.owner).cloned();
         // Only Krarup nodes know what a hold is.
         let Some(route) = route.filter(|route| !route.is_plain) else { return };
         let process = &self.shards[shard].processes[slot];
@@ -271,17 +274,15 @@ impl Life {
         }
         let kind = env.rng.below(20);
         let form = if env.rng.chance(1, 2) { Form::Raw } else { Form::Term };
-        let ours = &self.plan.specs[self.owner.node].atom;
-        let from_pid = || process.number.to_pid(ours, self.creation());
-        let to_pid = || number.to_pid(&spec.atom, super::life::creation_of(route.peer));
+        let pid = |number: ProcessNumber, of: &Identity| number.to_pid(&of.atom, of.creation);
+        let from_pid = || pid(process.number, self.identity());
+        let to_pid = || pid(number, &route.identity);
         let send = |to| {
             let from = Some(from_pid());
             Box::new(Control::Send { from, to, token: None, priority: false })
         };
         let form = match kind {
-            0..=11 if route.is_plain => {
-                OutgoingForm::Signal(send(Destination::Process(to_pid())))
-            }
+            0..=11 if route.is_plain => OutgoingForm::Signal(send(Destination::Process(to_pid()))),
             12..=15 if route.is_plain => {
                 OutgoingForm::Signal(send(Destination::Name(spec.registered(number))))
             }
@@ -377,8 +378,8 @@ impl Life {
     pub(super) fn deliver(&mut self, env: &mut Env, shard: usize, delivery: Delivery) {
         let Delivery { connection, session, peer, what } = delivery;
         let owner = self.owner;
-        let up = self.shards[shard].table.up(peer.node).map(|up| up.connection);
-        assert_eq!(up, Some(connection), "the route to {peer:?} is not there");
+        let is_up = self.shards[shard].table.has_up(connection);
+        assert!(is_up, "the route to {peer:?} is not there");
         let processes = &mut self.shards[shard].processes;
         match what {
             Delivered::Run(run) => {
@@ -425,7 +426,7 @@ fn receiver(
 ) -> &mut Process {
     let process = &mut processes[(to.id >> 8) as usize];
     assert_eq!(process.number, to);
-    let up = process.up.get(&peer.node);
-    assert_eq!(up, Some(&connection), "outside of nodeup and nodedown of {peer:?}");
+    let is_up = process.up.values().any(|up| *up == (connection, peer));
+    assert!(is_up, "outside of nodeup and nodedown of {peer:?}");
     process
 }

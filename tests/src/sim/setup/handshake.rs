@@ -3,20 +3,26 @@
 use std::collections::BTreeMap;
 
 use krarup::net_kernel::{AttemptId, ConnectError, Decision, NodeType, PeerLink};
-use krarup_transport::fabric::{Credentials, Role, SettleTimeouts, Settling};
+use krarup_transport::fabric::{Credentials, Hello, Role, SettleTimeouts, Settling};
 use krarup_transport::handshake::{
     Accept, AcceptorStep, Applicant, Challenge, Claim, Decision as Verdict, Established, Flags,
-    InitiatorStep,
+    InitiatorStep, NodeName,
 };
 use krarup_transport::term::Atom;
 
-use super::{Dialling, Ready, Setup, Socket, Talk};
+use super::{Carrier, Dialling, Ready, Setup, Socket, Talk};
 use crate::sim::env::Env;
-use crate::sim::life::{Life, owner_of};
+use crate::sim::life::Life;
+use crate::sim::names::Identity;
 use crate::sim::net::{ACCEPTOR, ConnId};
 use crate::sim::plan::{Kind, OtpStyle};
 
 impl Life {
+    fn hello(&self, env: &mut Env) -> Hello {
+        let port = if self.naming.is_given() { 0 } else { self.port };
+        self.plan.hello(&mut env.rng, self.owner.node, port)
+    }
+
     /// An Erlang node offers no lanes.
     pub(super) fn flags(&self, published: bool) -> Flags {
         let flags = Flags::ours(published);
@@ -75,7 +81,7 @@ impl Life {
         }
         self.forget_challenge(challenge);
         if let Some(attempt) = attempt {
-            self.kernel.failed(attempt, ConnectError::GivenUp);
+            self.attempt_failed(env, attempt, ConnectError::GivenUp);
         }
         false
     }
@@ -86,23 +92,36 @@ impl Life {
         conn: ConnId,
         applicant: &Applicant,
     ) -> (Verdict, Option<AttemptId>) {
-        let Claim::Node(name) = &applicant.claim else { return (Verdict::NotAllowed, None) };
+        match &applicant.claim {
+            Claim::Node(name) => self.decide_node(env, conn, name),
+            Claim::NameMe { host } => self.decide_name(env, conn, host),
+        }
+    }
+
+    pub(in crate::sim) fn decide_node(
+        &mut self,
+        env: &mut Env,
+        conn: ConnId,
+        name: &NodeName,
+    ) -> (Verdict, Option<AttemptId>) {
         let node = Atom::new(name.as_str()).expect("a good name");
         let (attempt, decision) = self.kernel.inbound(&node);
         let published = !self.plan.specs[self.owner.node].hidden;
         let may_come = !self.is_stopping() && self.policy.may_come(node.as_str());
         assert_eq!(decision != Some(Decision::NotAllowed), may_come, "{node} at {}", self.owner);
         let Some(decision) = decision else { return (Verdict::Close, None) };
-        let ours = self.plan.specs[self.owner.node].name.as_str();
+        let ours = self.name();
         match decision {
             Decision::Nok => assert!(ours > node.as_str(), "the greater name goes first"),
             Decision::OkSimultaneous => {
-                let counts = self.plan.specs[self.owner.node].kind != Kind::Otp(OtpStyle::OnceUnderWay);
+                let counts =
+                    self.plan.specs[self.owner.node].kind != Kind::Otp(OtpStyle::OnceUnderWay);
                 assert!(!counts || ours < node.as_str(), "the greater name goes first");
             }
             Decision::Ok | Decision::Alive | Decision::NotAllowed => {}
         }
-        env.claim(conn, ACCEPTOR, self.policy.claim(self.owner, node.as_str(), false, published));
+        let claim = self.policy.claim(self.own.as_ref(), node.as_str(), false, published);
+        env.claim(conn, ACCEPTOR, claim);
         let accept = match decision {
             Decision::Ok => Accept::Ok,
             Decision::OkSimultaneous => Accept::OkSimultaneous,
@@ -122,7 +141,7 @@ impl Life {
         mut step: Option<InitiatorStep>,
     ) -> bool {
         let now = env.instant();
-        let hello = self.plan.hello(&mut env.rng, self.owner.node, self.port);
+        let hello = self.hello(env);
         let Setup::Initiating { machine, attempt, challenge, greeting } = &mut socket.setup else {
             return false;
         };
@@ -147,8 +166,8 @@ impl Life {
         }
         self.forget_challenge(challenge);
         match step {
-            Some(InitiatorStep::Nok) => self.kernel.gave_way(attempt, now),
-            _ => self.kernel.failed(attempt, ConnectError::GivenUp),
+            Some(InitiatorStep::Nok) => self.attempt_gave_way(env, attempt),
+            _ => self.attempt_failed(env, attempt, ConnectError::GivenUp),
         }
         false
     }
@@ -163,29 +182,35 @@ impl Life {
         greeting: Option<Settling>,
         established: Established,
     ) -> bool {
-        let is_visible = env.judge_handshake(&self.plan, conn);
+        let is_visible = env.judge_handshake(conn);
         assert_eq!(established.visible(), is_visible);
         self.kernel.proven(attempt);
-        let node = self.plan.index_of(&Atom::new(established.peer.as_str()).expect("a name"));
-        let peer = owner_of(node, established.peer_creation);
+        let identity = Identity::new(established.peer.clone(), established.peer_creation);
+        let peer = env.names.owner(&identity.atom, identity.creation);
         let node_type = if is_visible { NodeType::Visible } else { NodeType::Hidden };
-        let are_krarup = [self.owner.node, node].iter().all(|node| !self.plan.specs[*node].is_otp());
+        let are_krarup =
+            [self.owner.node, peer.node].iter().all(|node| !self.plan.specs[*node].is_otp());
         assert_eq!(established.flags.fabric(), are_krarup);
         if !are_krarup {
             let (leftover, flags) = (established.leftover, established.flags);
             socket.setup = Setup::Held { leftover };
-            self.ready.insert(attempt, Ready::Plain { conn, flags, peer });
-            let creation = established.peer_creation;
+            if let Some((name, creation)) = established.assigned {
+                self.take_name(env, &identity.atom, name, creation);
+            }
+            let creation = identity.creation;
+            let carrier = Carrier::Plain { conn, flags };
+            self.ready.insert(attempt, Ready { peer, identity, carrier });
             self.kernel.established(attempt, PeerLink { creation, node_type });
             return true;
         }
         let now = env.instant();
         let role = if greeting.is_some() { Role::Initiator } else { Role::Acceptor };
         let machine = greeting.unwrap_or_else(|| {
-            let hello = self.plan.hello(&mut env.rng, self.owner.node, self.port);
+            let hello = self.hello(env);
             Settling::new(role, hello, SettleTimeouts::default(), now)
         });
-        let ours = (self.plan.specs[self.owner.node].name.clone(), self.creation());
+        let own = self.own.as_ref().map(|own| (own.name.clone(), own.creation));
+        let ours = established.assigned.clone().or(own).expect("it is called something");
         let theirs = (established.peer, established.peer_creation);
         let (initiator, acceptor) = match role {
             Role::Initiator => (ours, theirs),
@@ -198,6 +223,8 @@ impl Life {
             credentials: Credentials { cookie, initiator, acceptor, flags: established.flags },
             node_type,
             peer,
+            identity,
+            assigned: established.assigned,
             session: None,
             joined: BTreeMap::new(),
         };

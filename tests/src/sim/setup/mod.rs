@@ -15,11 +15,13 @@ use krarup_transport::fabric::{
 };
 use krarup_transport::handshake::{
     Acceptor, AcceptorConfig, AcceptorStep, Challenge, Flags, Initiator, InitiatorStep,
-    LengthPrefix, Timeouts,
+    LengthPrefix, NodeName, Timeouts,
 };
+use krarup_transport::term::Creation;
 
 use super::env::Env;
 use super::life::Life;
+use super::names::Identity;
 use super::net::{ConnId, DialId, Owner, Read};
 use super::policy::Claim;
 
@@ -84,34 +86,45 @@ pub(super) struct Talk {
     credentials: Credentials,
     node_type: NodeType,
     peer: Owner,
+    identity: Identity,
+    /// The name that the peer gave to this life.
+    assigned: Option<(NodeName, Creation)>,
     session: Option<SessionId>,
     joined: BTreeMap<LaneId, ConnId>,
 }
 
 /// What is settled and has no connection yet.
-pub(super) enum Ready {
+pub(super) struct Ready {
+    pub(super) peer: Owner,
+    pub(super) identity: Identity,
+    pub(super) carrier: Carrier,
+}
+
+pub(super) enum Carrier {
     Session {
         settled: Box<Settled>,
         credentials: Credentials,
-        peer: Owner,
         sockets: BTreeMap<LaneId, ConnId>,
     },
     /// One of the two nodes knows no lanes.
-    Plain { conn: ConnId, flags: Flags, peer: Owner },
+    Plain {
+        conn: ConnId,
+        flags: Flags,
+    },
 }
 
 impl Ready {
     fn conns(&self) -> Vec<ConnId> {
-        match self {
-            Ready::Session { sockets, .. } => sockets.values().copied().collect(),
-            Ready::Plain { conn, .. } => vec![*conn],
+        match &self.carrier {
+            Carrier::Session { sockets, .. } => sockets.values().copied().collect(),
+            Carrier::Plain { conn, .. } => vec![*conn],
         }
     }
 
     fn session(&self) -> Option<SessionId> {
-        match self {
-            Ready::Session { settled, .. } => Some(settled.agreement.session),
-            Ready::Plain { .. } => None,
+        match &self.carrier {
+            Carrier::Session { settled, .. } => Some(settled.agreement.session),
+            Carrier::Plain { .. } => None,
         }
     }
 }
@@ -237,7 +250,7 @@ impl Life {
                     false => {
                         let challenge = self.challenge(env);
                         let config = AcceptorConfig {
-                            local: self.plan.specs[self.owner.node].name.clone(),
+                            local: self.identity().name.clone(),
                             creation: self.creation(),
                             flags: self.flags(!self.plan.specs[self.owner.node].hidden),
                             challenge,
@@ -320,7 +333,7 @@ impl Life {
             match self.dials.remove(&dial) {
                 Some(Dialling::Link { attempt, challenge, .. }) => {
                     self.forget_challenge(challenge);
-                    self.kernel.failed(attempt, ConnectError::GivenUp);
+                    self.attempt_failed(env, attempt, ConnectError::GivenUp);
                 }
                 Some(Dialling::Join { door, lane, epoch, .. }) => {
                     self.join_failed(env, door, lane, epoch, &DialFailure::Unreachable);

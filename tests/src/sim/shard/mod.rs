@@ -15,8 +15,9 @@ use krarup_transport::link::{IoSlices, Link};
 use krarup_transport::term::Atom;
 
 use super::env::{Env, Event, Wake};
-use super::life::{Life, creation_of};
+use super::life::Life;
 use super::mesh::{Delivered, Delivery, Item, LaneKey, LinkSetup, NewLink, Outgoing, Route};
+use super::names::NameId;
 use super::net::{ConnId, Owner, Read};
 use super::oracle::Who;
 use super::plan::{Plan, shard_of};
@@ -34,7 +35,7 @@ pub(super) struct Shard {
     pub(super) table: Table,
     pool: SlabPool,
     pub(super) lanes: BTreeMap<LaneKey, Slot>,
-    pub(super) routes: BTreeMap<usize, Route>,
+    pub(super) routes: BTreeMap<NameId, Route>,
     pub(super) processes: Vec<Process>,
     /// Signals of other shards for lanes that have not come here yet.
     early: BTreeMap<LaneKey, VecDeque<Outgoing>>,
@@ -89,30 +90,30 @@ impl Shard {
     }
 
     /// Carries out an order of the kernel.
-    pub(super) fn order(&mut self, env: &mut Env, plan: &Plan, order: Order, route: Option<Route>) {
+    pub(super) fn order(&mut self, env: &mut Env, order: Order, route: Option<Route>) {
         env.note(self.index as u64);
-        self.table.follow(plan, &order);
+        self.table.follow(&env.names, &order);
         match order {
             Order::RouteUp { node, .. } => {
                 let route = route.expect("a route to what comes up");
-                let old = self.routes.insert(plan.index_of(&node), route);
+                let old = self.routes.insert(env.names.known(&node), route);
                 assert!(old.is_none(), "a route was left behind");
             }
             Order::NodeUp { node, connection, .. } => {
-                let node = plan.index_of(&node);
+                let node = env.names.known(&node);
                 let route = &self.routes[&node];
                 assert_eq!(route.connection, connection);
                 for process in &mut self.processes {
-                    process.node_up(node, connection);
+                    process.node_up(node, connection, route.peer);
                 }
             }
             Order::RouteDown { node, connection } => {
-                let route = self.routes.remove(&plan.index_of(&node));
+                let route = self.routes.remove(&env.names.known(&node));
                 assert_eq!(route.map(|route| route.connection), Some(connection));
             }
             Order::NodeDown { node, connection, .. } => {
                 for process in &mut self.processes {
-                    process.node_down(plan.index_of(&node), connection);
+                    process.node_down(env.names.known(&node), connection);
                 }
             }
         }
@@ -127,7 +128,8 @@ impl Shard {
 
     /// Takes a lane over; nothing is read from it yet.
     pub(super) fn attach(&mut self, env: &mut Env, new: NewLink) {
-        let NewLink { link: key, epoch, socket, leftover, setup, session, peer } = new;
+        let NewLink { link: key, epoch, socket, leftover, setup, session, peer, peer_creation } =
+            new;
         let now = env.instant();
         let checksum = matches!(&setup, LinkSetup::Lane(config) if config.checksum);
         if checksum {
@@ -136,7 +138,7 @@ impl Shard {
         let mut machine = match setup {
             LinkSetup::Lane(config) => Machine::Lane(Box::new(Lane::new(config, now))),
             LinkSetup::Plain(config) => {
-                Machine::Plain(Box::new(Link::new(config, now)), creation_of(peer))
+                Machine::Plain(Box::new(Link::new(config, now)), peer_creation)
             }
         };
         machine.note_received(leftover.len());
