@@ -288,7 +288,9 @@ impl NetKernel {
             return Decision::NotAllowed;
         }
         match self.peers.get(node) {
-            Some(peer) if peer.is_settling() => Decision::Alive,
+            // What is ready comes up before the newcomer has proven anything, and would then be in
+            // its way.
+            Some(peer) if peer.is_settling() || peer.is_ready() => Decision::Alive,
             Some(peer) if peer.connection.as_ref().is_some_and(Connection::is_coming) => {
                 Decision::Alive
             }

@@ -509,6 +509,35 @@ fn what_settles_while_the_last_connection_goes_down_comes_up_after_it() {
 }
 
 #[test]
+fn whoever_comes_while_something_is_ready_replaces_it() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let connection = bring_up(&mut kernel, &node);
+    kernel.link_down(connection, NodeDownReason::ConnectionClosed);
+    let (ready, _) = kernel.inbound(&node);
+    kernel.established(ready, peer());
+    let (newcomer, decision) = kernel.inbound(&node);
+    assert_eq!(decision, Decision::Alive);
+    // What was ready is up before the newcomer has proven the cookie.
+    let unrouting = drain(&mut kernel);
+    let mourning = acknowledge(&mut kernel, &unrouting, 1);
+    let routing = acknowledge(&mut kernel, &mourning, 1);
+    let [Action::Attach { attempt, connection, .. }, _] = routing[..] else {
+        panic!("it comes up: {routing:?}")
+    };
+    assert_eq!(attempt, ready);
+    kernel.verified(newcomer);
+    let [Action::CloseLink { connection: closed, .. }] = drain(&mut kernel)[..] else {
+        panic!("it gives way")
+    };
+    assert_eq!(closed, connection);
+    let announcing = acknowledge(&mut kernel, &routing, 1);
+    acknowledge(&mut kernel, &announcing, 1);
+    kernel.link_down(connection, NodeDownReason::WaitPending);
+    assert_eq!(settle_down(&mut kernel), [Action::Acknowledge { attempt: newcomer }]);
+}
+
+#[test]
 fn of_several_that_settle_while_a_connection_goes_down_the_last_one_comes_up() {
     let mut kernel = machine(1);
     let node = Atom::from_static("a@h");
