@@ -160,6 +160,7 @@ impl Shard {
             position: 0,
             waiting: self.early.remove(&key).unwrap_or_default(),
         };
+        env.tell(|| format!("{} takes {:?} to {} over", self.owner, slot.socket, slot.peer));
         assert!(self.lanes.insert(key, slot).is_none());
     }
 
@@ -406,7 +407,11 @@ impl Life {
                 slot.flush(env);
                 match (dead, slot.socket) {
                     (true, Some((conn, _))) => {
-                        env.judge_death(self.owner, slot.peer, conn, self.judges_silence());
+                        // A peer that was not told that all is settled holds its sockets, and
+                        // says nothing.
+                        let judges =
+                            self.judges_silence() && env.oracle.has_raised(slot.session, slot.peer);
+                        env.judge_death(self.owner, slot.peer, conn, judges);
                     }
                     _ => slot.check_silence(env, self.owner),
                 }
