@@ -2,8 +2,9 @@
 
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use base64::Engine;
 use krarup_transport::term::{Atom, Pid, Term};
@@ -13,6 +14,9 @@ use crate::node::NameType;
 
 /// How much of what a child prints is kept for an error.
 const OUTPUT_BYTES_KEPT: usize = 4096;
+/// How long the rest of what a child printed is waited for when it has ended. Programs that it has
+/// started may hold its output open for ever.
+const OUTPUT_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Whom a child tells that it is there.
 pub(super) struct Parent {
@@ -76,7 +80,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts a program; `told` is called when it has ended.
+    /// Starts a program; `told` is called when it has ended and what it printed is read.
     pub(super) fn start(line: &[String], told: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let (program, arguments) =
             line.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -88,11 +92,12 @@ impl Running {
             .spawn()?;
         let output = Arc::<Mutex<Vec<u8>>>::default();
         let ended = Arc::<Mutex<Option<String>>>::default();
+        let (reading, all_read) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
-            keep(stdout, Arc::clone(&output))?;
+            keep(stdout, Arc::clone(&output), reading.clone())?;
         }
         if let Some(stderr) = child.stderr.take() {
-            keep(stderr, Arc::clone(&output))?;
+            keep(stderr, Arc::clone(&output), reading)?;
         }
         let running = Running { process: child.id(), output, ended: Arc::clone(&ended) };
         let wait = move || {
@@ -101,6 +106,8 @@ impl Running {
                 Err(error) => error.to_string(),
             };
             *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+            // Nothing is ever sent: it ends when both readers have gone.
+            let _ = all_read.recv_timeout(OUTPUT_TIME_MAX);
             told();
         };
         thread::Builder::new().name("krarup-child".into()).spawn(wait)?;
@@ -132,8 +139,14 @@ impl Running {
 }
 
 /// Reads what a program prints, so that it never waits for a reader, and keeps the end of it.
-fn keep(mut from: impl Read + Send + 'static, kept: Arc<Mutex<Vec<u8>>>) -> io::Result<()> {
+/// `reading` is dropped when all is read.
+fn keep(
+    mut from: impl Read + Send + 'static,
+    kept: Arc<Mutex<Vec<u8>>>,
+    reading: mpsc::Sender<()>,
+) -> io::Result<()> {
     let read = move || {
+        let _reading = reading;
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,6 +186,31 @@ mod tests {
         let line = Child::builder("erl", "c").command_line("c@h", &parent(None)).join(" ");
         let head = "erl -sname c@h -noinput -peer_detached -user peer -origin ";
         assert!(line.starts_with(head), "{line}");
+    }
+
+    #[test]
+    fn whoever_hears_of_the_end_sees_all_that_was_printed() {
+        // The rest comes from a process of its own, which outlives the program.
+        let script = "(sleep 0.1; echo late) & echo early; exit 3";
+        let line = ["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()];
+        let (told, hears) = mpsc::channel();
+        let running =
+            Running::start(&line, move || told.send(()).unwrap_or(())).expect("it starts");
+        hears.recv().expect("it ends");
+        assert_eq!(running.ended().as_deref(), Some("exit status: 3"));
+        assert_eq!(running.output(), "early\nlate\n");
+    }
+
+    #[test]
+    fn output_that_stays_open_keeps_nobody_from_hearing_of_the_end() {
+        let line = ["/bin/sh".to_owned(), "-c".to_owned(), "sleep 60 & echo $!".to_owned()];
+        let (told, hears) = mpsc::channel();
+        let running =
+            Running::start(&line, move || told.send(()).unwrap_or(())).expect("it starts");
+        hears.recv_timeout(Duration::from_secs(30)).expect("it ends");
+        let sleeper = running.output().trim().parse().ok();
+        let sleeper = sleeper.and_then(rustix::process::Pid::from_raw).expect("its number");
+        let _ = rustix::process::kill_process(sleeper, rustix::process::Signal::KILL);
     }
 
     #[test]
