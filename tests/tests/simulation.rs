@@ -23,6 +23,11 @@ const FOUND: &[(u64, Weather, &str)] = &[
         "a lane with nothing to say was given up because none of its connections brought a byte",
     ),
     (
+        1_795_857_284_867_369,
+        Weather::Mixed,
+        "who was to be named by a node that it also awaited never asked another one",
+    ),
+    (
         356,
         Weather::Fickle,
         "an attempt that a stop had aborted was acknowledged when the link it was to replace was gone",

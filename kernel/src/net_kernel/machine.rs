@@ -244,9 +244,10 @@ impl NetKernel {
         self.peers.retain(|_, peer| peer.connection.is_some());
     }
 
-    /// Whether `node` is connected, or something of it is under way.
-    pub fn knows(&self, node: &Atom) -> bool {
-        self.peers.contains_key(node)
+    /// Whether `node` is connected, or something is under way that may connect it. That somebody
+    /// hopes for its call is nothing of the kind.
+    pub fn is_under_way(&self, node: &Atom) -> bool {
+        self.peers.get(node).is_some_and(|peer| !peer.needs_attempt())
     }
 
     /// True when no connection is left, on its way up or going down.

@@ -356,6 +356,23 @@ fn a_node_that_is_awaited_can_be_called_all_the_same() {
 }
 
 #[test]
+fn hope_for_a_call_is_nothing_that_is_under_way() {
+    let mut kernel = machine(1);
+    let (node, now) = (Atom::from_static("a@h"), Instant::now());
+    kernel.await_peer(&node, WaiterId(1), now);
+    assert!(!kernel.is_under_way(&node));
+    kernel.connect(&node, false, None);
+    let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("one dial") };
+    assert!(kernel.is_under_way(&node));
+    kernel.failed(attempt, ConnectError::GivenUp);
+    // One that is refused leaves nothing that would end.
+    kernel.allow(["b@h".into()]);
+    kernel.await_peer(&node, WaiterId(2), now);
+    kernel.connect(&node, false, None);
+    assert!(!kernel.is_under_way(&node));
+}
+
+#[test]
 fn connections_of_a_node_are_numbered_and_it_stays_known() {
     let mut kernel = machine(1);
     let node = Atom::from_static("a@h");

@@ -51,9 +51,9 @@ impl Kernel {
         }
     }
 
-    /// Whether anything of a node is under way.
-    pub(super) fn knows(&self, node: &Atom) -> bool {
-        both!(self, kernel => kernel.knows(node))
+    /// Whether a node is connected or may become so.
+    pub(super) fn is_under_way(&self, node: &Atom) -> bool {
+        both!(self, kernel => kernel.is_under_way(node))
     }
 
     pub(super) fn next_action(&mut self) -> Option<Action> {

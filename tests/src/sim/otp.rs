@@ -112,7 +112,7 @@ impl OtpKernel {
         self.records.iter().filter_map(row).collect()
     }
 
-    pub(super) fn knows(&self, node: &Atom) -> bool {
+    pub(super) fn is_under_way(&self, node: &Atom) -> bool {
         self.records.contains_key(node)
     }
 

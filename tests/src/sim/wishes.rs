@@ -48,7 +48,7 @@ impl Life {
             env.asks_now(self.owner, waiter);
             self.kernel.connect(name, hidden, Some(waiter));
         }
-        if !self.kernel.knows(name) {
+        if !self.kernel.is_under_way(name) {
             self.no_name_from(env, name);
         }
         self.obey(env);
