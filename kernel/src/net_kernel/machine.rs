@@ -178,6 +178,10 @@ impl NetKernel {
     /// Waits for `node` to connect, as long as a step of a handshake may take (OTP:
     /// `passive_cnct`, for nodes that `dist_auto_connect` bars).
     pub fn await_peer(&mut self, node: &Atom, waiter: WaiterId, now: Instant) {
+        if self.local.as_ref() == Some(node) {
+            self.tell_connected(Some(waiter), Ok(()));
+            return;
+        }
         if self.local.is_none() && !self.is_unnamed {
             self.tell_connected(Some(waiter), Err(ConnectError::NotAlive));
             return;

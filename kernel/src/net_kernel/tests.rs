@@ -340,6 +340,9 @@ fn who_awaits_the_peer_has_its_connection_or_gives_up_in_time() {
     assert!(up.contains(&Action::Connected { waiter: WaiterId(2), result: Ok(()) }));
     kernel.await_peer(&node, WaiterId(3), now);
     assert_eq!(drain(&mut kernel), [Action::Connected { waiter: WaiterId(3), result: Ok(()) }]);
+    let own = kernel.local().cloned().unwrap();
+    kernel.await_peer(&own, WaiterId(4), now);
+    assert_eq!(drain(&mut kernel), [Action::Connected { waiter: WaiterId(4), result: Ok(()) }]);
 }
 
 #[test]

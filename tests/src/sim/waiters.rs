@@ -35,6 +35,8 @@ struct Waiting {
 /// How things stand when somebody is answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
+    /// The node is this one.
+    pub(super) is_own: bool,
     /// Every shard says that the node is up.
     pub(super) is_up: bool,
     /// And nothing has ended its connection.
@@ -116,7 +118,8 @@ impl Env {
                     && !facts.is_well
             }
             Err(ConnectError::Ended(_)) => facts.has_ended && !facts.is_well,
-            Err(_) => !facts.is_well,
+            // It may have been called so only since.
+            Err(_) => !facts.is_well || (facts.is_own && waiting.since < self.now),
         };
         assert!(is_true, "{owner}: {waiting:?} is told {result:?}, and the truth is {facts:?}");
         match result {
@@ -137,7 +140,7 @@ impl Env {
         let is_true = match was_up {
             // Answered when its nodedown is out everywhere.
             true => facts.is_absent && facts.has_ended,
-            false => !facts.is_well && waiting.since == self.now,
+            false => (!facts.is_well || facts.is_own) && waiting.since == self.now,
         };
         assert!(
             is_true && waiting.wish == Wish::Disconnect,

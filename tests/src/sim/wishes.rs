@@ -202,12 +202,13 @@ impl Life {
     fn facts(&self, env: &Env, name: &str) -> Facts {
         let is_alive = !self.stopping;
         let may_call = self.policy.may_call(name);
-        let own = self.name() == name;
-        let Some(node) = env.names.find(name).filter(|_| !own) else {
+        let is_own = self.name() == name;
+        let Some(node) = env.names.find(name).filter(|_| !is_own) else {
             return Facts {
-                is_up: own,
-                is_well: own,
-                is_absent: !own,
+                is_own,
+                is_up: is_own,
+                is_well: is_own,
+                is_absent: !is_own,
                 is_alive,
                 may_call,
                 has_ended: false,
@@ -223,6 +224,6 @@ impl Life {
             });
         let is_absent = self.shards.iter().all(|shard| shard.table.is_absent(node));
         let has_ended = self.shards.iter().all(|shard| shard.table.has_been_up(node) && !is_up);
-        Facts { is_up, is_well, is_absent, is_alive, may_call, has_ended }
+        Facts { is_own, is_up, is_well, is_absent, is_alive, may_call, has_ended }
     }
 }
