@@ -69,7 +69,7 @@ pub(crate) struct WorkerConfig {
     pub(crate) shards: usize,
     /// How long a Krarup node polls before it sleeps, where it is not the default.
     pub(crate) spin_us: Option<u64>,
-    /// Options of sockets that a Krarup node sets on the link when it is up.
+    /// Options of sockets that a Krarup node sets on the link while it is under load.
     pub(crate) setopt: Vec<String>,
     /// Node name and cookie. The cookie is different for each pair, so Unix sockets are named
     /// after it.

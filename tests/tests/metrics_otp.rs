@@ -70,6 +70,16 @@ fn traffic_of_an_erlang_node_is_counted(release: Release) {
         .filter(|name| !name.starts_with("erlang_vm_dist_") && !name.starts_with("krarup_"));
     assert_eq!(strays.count(), 0);
 
+    // Each answer alone is more than may wait on a link.
+    otp.eval(
+        "Big = binary:copy(<<1>>, 8 bsl 20),
+            [{echo, 'm@127.0.0.1'} ! {self(), Big} || _ <- lists:seq(1, 8)],
+            [receive {echo, Big} -> ok end || _ <- lists:seq(1, 8)].",
+    );
+    let busy = metrics(address);
+    assert!(busy.value("krarup_link_busy_total", &peer) > Some(0.0));
+    assert!(busy.value("krarup_link_busy_seconds_total", &peer) > Some(0.0));
+
     otp.eval("erlang:disconnect_node('m@127.0.0.1').");
     let closed = [("reason", "connection_closed")];
     until("the end of the connection", SOON, || {

@@ -251,7 +251,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     pub(crate) spin: Option<u64>,
 
-    /// Set a socket option of the link while it is up, before anything is measured, such as
+    /// Set a socket option of the link while it is under load, in the middle of the warm-up, such as
     /// sndbuf=65536 or profile=latency; Krarup nodes that are connected to a node only.
     #[arg(long, value_name = "OPTION=VALUE")]
     pub(crate) setopt: Vec<String>,

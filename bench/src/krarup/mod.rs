@@ -10,6 +10,7 @@ mod rtt;
 mod serve;
 mod stream;
 
+use std::thread;
 use std::time::Duration;
 
 use krarup::epmd::EpmdMode;
@@ -61,8 +62,11 @@ pub(crate) fn work(config: &WorkerConfig) -> Result<(), Error> {
                 tell(&Event::Connected)?;
             }
             Order::Go { node: other } => {
-                tune(&node, config, &other)?;
-                go(&node, config, other)?;
+                thread::scope(|scope| {
+                    let tuning = scope.spawn(|| tune(&node, config, &other));
+                    go(&node, config, other.clone())?;
+                    tuning.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })?;
             }
             Order::Stop => return Ok(()),
         }
@@ -97,8 +101,8 @@ fn builder(config: &WorkerConfig) -> Result<Builder, Error> {
     Ok(builder)
 }
 
-/// Starts the client's side of the measurement, which tells its result itself.
-/// Sets the options that are asked for, on the link as it is.
+/// Sets the options that are asked for, on the link as it is: in the middle of the warm-up, when it
+/// is under load.
 fn tune(node: &Node, config: &WorkerConfig, other: &str) -> Result<(), Error> {
     if config.setopt.is_empty() {
         return Ok(());
@@ -108,10 +112,11 @@ fn tune(node: &Node, config: &WorkerConfig, other: &str) -> Result<(), Error> {
     for text in &config.setopt {
         options.extend(parse::list(text).map_err(|error| broken(&error))?);
     }
-    node.connect(other).wait().map_err(|error| broken(&error))?;
+    thread::sleep(config.warm_up() / 2);
     node.setopts(other, &options).wait().map_err(|error| broken(&error))
 }
 
+/// Starts the client's side of the measurement, which tells its result itself.
 fn go(node: &Node, config: &WorkerConfig, other: String) -> Result<(), Error> {
     let settings = Settings::from(config);
     if matches!(config.work, Work::Pairs | Work::Shards) {

@@ -192,3 +192,50 @@ fn silent_shards(node: &Node) -> String {
         .collect();
     silent.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use krarup::Cookie;
+    use krarup::epmd::EpmdMode;
+
+    use super::*;
+
+    #[test]
+    fn a_node_with_a_shard_that_stands_still_is_not_well() {
+        let cookie = Cookie::new("secret").expect("a cookie");
+        let node = Node::builder("still@127.0.0.1").cookie(cookie).epmd(EpmdMode::None).shards(1);
+        let node = node.start().expect("the node starts");
+        let address = serve("127.0.0.1:0".parse().expect("an address"), node.clone());
+        let address = address.expect("it is served");
+        let ask = |path: &str| {
+            let mut client = TcpStream::connect(address).expect("it is served");
+            write!(client, "GET {path} HTTP/1.1\r\n\r\n").expect("a request");
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).expect("an answer");
+            let (head, body) = answer.split_once("\r\n\r\n").expect("a header");
+            format!("{} {body}", head.lines().next().unwrap_or_default())
+        };
+        let well = "HTTP/1.1 200 OK ok\n";
+        assert_eq!(ask("/healthz"), well);
+        let (hold, held) = mpsc::channel::<()>();
+        let (say, said) = mpsc::channel();
+        let stuck = node.spawn("stuck", move |mut me| async move {
+            // Whoever spawns it waits for its first turn.
+            let _ = me.recv_timeout(Duration::from_millis(1)).await?;
+            say.send(())?;
+            // As a process must not: its shard stands still.
+            let _ = held.recv();
+            Ok(())
+        });
+        stuck.expect("a process");
+        said.recv().expect("it runs");
+        let still = "HTTP/1.1 503 Service Unavailable no answer within 1s of shard 0\n";
+        assert_eq!(ask("/healthz"), still);
+        assert!(ask("/metrics").starts_with("HTTP/1.1 503 "));
+        drop(hold);
+        assert_eq!(ask("/healthz"), well);
+        node.stop().wait();
+    }
+}

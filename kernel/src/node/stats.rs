@@ -34,7 +34,7 @@ pub struct LinkStats {
     pub last_received: Duration,
     /// Bytes that wait to be written.
     pub queued_bytes: usize,
-    /// How long the link was too full for another message, all in all.
+    /// How long the link was too full for another message, or another large one, all in all.
     pub busy: Duration,
     /// How often it became so.
     pub busy_times: u64,

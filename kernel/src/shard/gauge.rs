@@ -1,11 +1,9 @@
 //! How full the way to a link is, for senders on every shard.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
-
-use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant};
 
 /// Shared by the shard of a link, which sets it, and all shards that send over it.
 ///
@@ -17,12 +15,6 @@ pub(crate) struct Gauge {
     /// Bytes that other shards have put into the mesh and the link's shard has not seen yet.
     in_flight_bytes: AtomicUsize,
     full: AtomicBool,
-    /// When it became full last, in nanoseconds of the system's monotonic clock. This and the next
-    /// two are written by the shard of the link only.
-    full_since: AtomicU64,
-    /// How long it was full before that, in nanoseconds.
-    full_time: AtomicU64,
-    full_times: AtomicU64,
     anyone_waits: AtomicBool,
     waiting: Mutex<Vec<Waker>>,
 }
@@ -46,6 +38,48 @@ impl Gauges {
     pub(crate) fn refusing(&self) -> &Arc<Gauge> {
         if self.room.has_room() { &self.bulk } else { &self.room }
     }
+
+    /// Whether the link's outbox is full for any message. For the shard of the link.
+    #[inline]
+    pub(crate) fn is_any_full(&self) -> bool {
+        self.room.is_full() || self.bulk.is_full()
+    }
+}
+
+/// For how long, and how often, the outbox of a link was full.
+#[derive(Debug, Default)]
+pub(crate) struct Fullness {
+    since: Option<Instant>,
+    before: Duration,
+    times: u64,
+}
+
+impl Fullness {
+    /// The outbox may have become full, or have room again.
+    #[inline]
+    pub(crate) fn note(&mut self, full: bool) {
+        if self.since.is_some() != full {
+            self.change();
+        }
+    }
+
+    #[cold]
+    fn change(&mut self) {
+        let now = Instant::now();
+        match self.since.take() {
+            Some(since) => self.before += now.saturating_duration_since(since),
+            None => {
+                self.since = Some(now);
+                self.times += 1;
+            }
+        }
+    }
+
+    /// How long it was full, up to now, and how often it became so.
+    pub(crate) fn read(&self, now: Instant) -> (Duration, u64) {
+        let lasts = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        (self.before + lasts, self.times)
+    }
 }
 
 impl Gauge {
@@ -53,9 +87,6 @@ impl Gauge {
         Gauge {
             in_flight_bytes: AtomicUsize::new(0),
             full: AtomicBool::new(false),
-            full_since: AtomicU64::new(0),
-            full_time: AtomicU64::new(0),
-            full_times: AtomicU64::new(0),
             anyone_waits: AtomicBool::new(false),
             waiting: Mutex::default(),
         }
@@ -84,35 +115,18 @@ impl Gauge {
     /// The link's outbox became full, or has room again.
     #[inline]
     pub(crate) fn set_full(&self, full: bool) {
-        if self.full.load(Ordering::Relaxed) != full {
+        if self.is_full() != full {
             self.full.store(full, Ordering::SeqCst);
-            self.note_change(full);
         }
         if !full {
             self.wake_if_room();
         }
     }
 
-    #[cold]
-    fn note_change(&self, full: bool) {
-        let now = monotonic_nanoseconds();
-        if full {
-            self.full_since.store(now, Ordering::Relaxed);
-            self.full_times.fetch_add(1, Ordering::Relaxed);
-        } else {
-            let lasted = now.saturating_sub(self.full_since.load(Ordering::Relaxed));
-            self.full_time.fetch_add(lasted, Ordering::Relaxed);
-        }
-    }
-
-    /// How long the outbox was full, up to now, and how often it became so.
-    pub(crate) fn fullness(&self) -> (Duration, u64) {
-        let before = self.full_time.load(Ordering::Relaxed);
-        let lasts = match self.full.load(Ordering::Relaxed) {
-            true => monotonic_nanoseconds().saturating_sub(self.full_since.load(Ordering::Relaxed)),
-            false => 0,
-        };
-        (Duration::from_nanos(before + lasts), self.full_times.load(Ordering::Relaxed))
+    /// Whether the link's outbox is full. For the shard of the link.
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     /// Wakes `waker` when there is room. The caller looks again after this call, since there may
@@ -142,11 +156,6 @@ impl Gauge {
             waker.wake();
         }
     }
-}
-
-fn monotonic_nanoseconds() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 #[cfg(test)]
@@ -179,19 +188,19 @@ mod tests {
 
     #[test]
     fn the_time_that_it_is_full_is_counted() {
-        let gauge = Gauge::new();
-        assert_eq!(gauge.fullness(), (Duration::ZERO, 0));
-        gauge.set_full(true);
-        gauge.set_full(true);
-        let until = std::time::Instant::now() + Duration::from_millis(2);
-        while std::time::Instant::now() < until {}
-        let (so_far, times) = gauge.fullness();
-        assert!(so_far >= Duration::from_millis(2), "also while it lasts: {so_far:?}");
-        assert_eq!(times, 1);
-        gauge.set_full(false);
-        let (all, _) = gauge.fullness();
-        assert!(all >= so_far);
-        assert_eq!(gauge.fullness(), (all, 1), "and not when it has room");
+        let mut fullness = Fullness::default();
+        assert_eq!(fullness.read(Instant::now()), (Duration::ZERO, 0));
+        fullness.note(true);
+        fullness.note(true);
+        let since = fullness.since.expect("it is full");
+        let soon = since + Duration::from_millis(2);
+        assert_eq!(fullness.read(soon), (Duration::from_millis(2), 1), "also while it lasts");
+        fullness.note(false);
+        let (all, times) = fullness.read(Instant::now());
+        assert!(all > Duration::ZERO);
+        assert_eq!(fullness.read(Instant::now()), (all, times), "and not when it has room");
+        fullness.note(true);
+        assert_eq!(fullness.read(soon).1, 2);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use krarup_transport::dist::Control;
 use krarup_transport::fabric::{Epoch, ProcessNumber};
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::bundle::LinkId;
 use super::content::Sent;
-use super::gauge::Gauges;
+use super::gauge::{Fullness, Gauges};
 use super::hold::Change;
 use super::machine::Machine;
 use super::{Body, Content, Peer};
@@ -180,6 +180,7 @@ pub(crate) struct LinkState {
     attached_bytes: u64,
     /// Frames whose checksum was wrong.
     pub(super) checksum_errors: u64,
+    fullness: Fullness,
 }
 
 /// Answers that may wait because a peer asks and does not read; beyond it the link is ended.
@@ -201,6 +202,7 @@ impl LinkState {
             seen_bytes: 0,
             attached_bytes: 0,
             checksum_errors: 0,
+            fullness: Fullness::default(),
         }
     }
 
@@ -251,10 +253,12 @@ impl LinkState {
             // Other shards look before they send another large message.
             if !self.machine.has_bulk_room() {
                 self.entry.gauges.bulk.set_full(true);
+                self.note_fullness();
             }
             return Ok(());
         }
         self.entry.gauges.room.set_full(true);
+        self.note_fullness();
         self.backlog_bytes += kept_bytes(body.as_ref());
         self.backlog.push_back((sender, control, body));
         if self.backlog_bytes > BACKLOG_BYTES_MAX { Err(BacklogFull) } else { Ok(()) }
@@ -287,7 +291,22 @@ impl LinkState {
     fn note_refusal(&mut self) {
         let Gauges { room, bulk } = self.entry.gauges();
         let refuses_all = !self.backlog.is_empty() || self.machine.check_room().is_err();
-        if refuses_all { room.set_full(true) } else { bulk.set_full(true) }
+        if refuses_all {
+            room.set_full(true)
+        } else {
+            bulk.set_full(true)
+        }
+        self.note_fullness();
+    }
+
+    /// How long the link was full for another message, large ones among them, and how often.
+    pub(super) fn fullness(&self, now: Instant) -> (Duration, u64) {
+        self.fullness.read(now)
+    }
+
+    #[inline]
+    fn note_fullness(&mut self) {
+        self.fullness.note(self.entry.gauges.is_any_full());
     }
 
     /// Sends a message to a process over a lane. False when this is none, or does not take it now.
@@ -354,6 +373,7 @@ impl LinkState {
         if has_room {
             self.entry.gauges.room.set_full(false);
         }
+        self.note_fullness();
     }
 }
 
@@ -401,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_link_is_small() {
-        assert!(size_of::<LinkState>() <= 888, "{} bytes", size_of::<LinkState>());
+        assert!(size_of::<LinkState>() <= 928, "{} bytes", size_of::<LinkState>());
         assert!(size_of::<LinkEntry>() <= 120, "{} bytes", size_of::<LinkEntry>());
     }
 

@@ -249,7 +249,7 @@ impl Shard {
             self.io().with(link, |state| {
                 let counters = state.machine.counters();
                 let is_connected = link.key().is_some();
-                let (busy, busy_times) = link.gauges().room.fullness();
+                let (busy, busy_times) = state.fullness(now);
                 let lane = match &state.machine {
                     Machine::Otp(_) => None,
                     Machine::Lane(lane) => {
