@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use krarup::epmd::EpmdMode;
 use krarup::term::Pid;
-use krarup::{Builder, Checksum, Cookie, Encoded, LaneStats, Node, NodeConfig, Process, Signal};
+use krarup::{
+    Builder, Checksum, Cookie, Encoded, LaneStats, NetTicktime, Node, NodeConfig, Process, Signal,
+    TicktimeChange,
+};
 use krarup_tests::{KrarupNode, Lab, Proxy, Release, for_each_release, until};
 
 const A: &str = "a@127.0.0.1";
@@ -504,6 +507,44 @@ fn a_node_that_freezes_for_a_while_is_resumed_and_one_that_stays_frozen_is_down(
 }
 
 /// Sends the same to a registered process of each node, in the same way.
+#[test]
+fn lanes_outlive_changes_of_the_tick_time_and_silence_is_found_within_the_new_one() {
+    let pair = Pair::new(|config| config.net_ticktime = Duration::from_secs(6));
+    pair.connect();
+    // One after the other: until the second one has begun too, each still needs the ticks of the old
+    // time.
+    let change = |seconds, transition: Duration| {
+        for node in [&pair.a, &pair.b] {
+            let became = node.set_net_ticktime(Duration::from_secs(seconds), transition).wait();
+            assert_eq!(became, Ok(TicktimeChange::Initiated));
+            std::thread::sleep(transition * 2 / 3);
+        }
+        for node in [&pair.a, &pair.b] {
+            until("the change is over", SOON, || {
+                let now = node.net_ticktime().wait();
+                (now == Ok(NetTicktime::Steady(Duration::from_secs(seconds)))).then_some(())
+            });
+        }
+    };
+    change(60, Duration::from_secs(3));
+    change(4, Duration::from_millis(1500));
+    // Longer than the new time, with nothing to say but ticks.
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!([&pair.a, &pair.b].map(|node| lanes(node).len()), [2, 2]);
+    pair.seen_by_a.expect_nothing();
+    pair.seen_by_b.expect_nothing();
+
+    pair.proxy.hold();
+    let silent = Instant::now();
+    assert_eq!(pair.seen_by_a.next(), format!("down '{B}' net_tick_timeout"));
+    assert_eq!(pair.seen_by_b.next(), format!("down '{A}' net_tick_timeout"));
+    // A quarter more for the one that was called, and the rest for a busy machine.
+    let took = silent.elapsed();
+    assert!((Duration::from_secs(2)..Duration::from_secs(5 + 5)).contains(&took), "{took:?}");
+    pair.proxy.release();
+    pair.stop();
+}
+
 fn say_hello_to(node: &Node, peers: [String; 2]) {
     let (done, said) = mpsc::channel();
     let say = move |me: Process| async move {

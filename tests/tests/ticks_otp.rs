@@ -26,6 +26,11 @@ fn a_changed_tick_time_keeps_the_living_and_finds_the_dead() {
     with_every_release(changed_tick_time_keeps_the_living_and_finds_the_dead);
 }
 
+#[test]
+fn other_tick_times_part_nodes_as_they_part_otp() {
+    with_every_release(other_tick_times_part_nodes);
+}
+
 /// All at once: most of the time they wait.
 fn with_every_release(test: fn(Release)) {
     thread::scope(|scope| {
@@ -162,4 +167,62 @@ fn changed_tick_time_keeps_the_living_and_finds_the_dead(release: Release) {
     assert!(stopped.elapsed() >= Duration::from_secs(2), "it ended too early");
     krarup.process().wait_line("down after one more quarter", SOON);
     otp.process().signal("CONT");
+}
+
+/// Nothing is negotiated: who ticks often enough for the other one stays, whatever its own time, and
+/// who does not is given up by the other one alone.
+fn other_tick_times_part_nodes(release: Release) {
+    let lab = Lab::new();
+    // They tick each 2 s, and give up who is silent for 8 s.
+    let mut krarup =
+        lab.krarup("k").args(["--net-ticktime", "8", "--connect-all", "false"]).start();
+    let mut twin = apart(&lab, release, "o", "8");
+    let nodes = [krarup.name().to_owned(), twin.name().to_owned()];
+    twin.eval("krarup_peer:watch_nodes().");
+    let with = |name: &str, ticktime: &str| {
+        let mut peer = apart(&lab, release, name, ticktime);
+        peer.eval("krarup_peer:watch_nodes().");
+        for node in &nodes {
+            assert_eq!(peer.eval(&format!("net_adm:ping('{node}').")), "pong");
+        }
+        peer
+    };
+    let mut living = [with("shorter", "6"), with("longer", "12")];
+    let printed = krarup.process().lines_printed();
+    let (mut impatient, mut quiet) = (with("impatient", "1"), with("quiet", "3600"));
+    // Who gives up, who is given up, and what the latter sees of that.
+    let ends = |reason: &str| format!("[up,{{down,{reason}}}]");
+    for (peer, here, there) in [
+        (&mut impatient, "connection_closed", "net_tick_timeout"),
+        (&mut quiet, "net_tick_timeout", "connection_closed"),
+    ] {
+        for node in &nodes {
+            let watched = format!("krarup_peer:watched('{node}').");
+            peer.eval_until(&watched, &ends(there), SOON);
+        }
+        let watched = format!("krarup_peer:watched('{}').", peer.name());
+        twin.eval_until(&watched, &ends(here), SOON);
+        assert_eq!(krarup.wait_nodedown(printed, peer.name(), SOON), here);
+    }
+    // Longer than all their times but one have passed.
+    for peer in &mut living {
+        for node in &nodes {
+            assert_eq!(peer.eval(&format!("krarup_peer:watched('{node}').")), "[up]");
+        }
+    }
+    krarup.process().signal("STOP");
+    let [shorter, _] = &mut living;
+    let watched = format!("krarup_peer:watched('{}').", nodes[0]);
+    // Its own time counts: 6 s and a quarter more.
+    shorter.eval_until(&watched, &ends("net_tick_timeout"), Duration::from_secs(8 + 5));
+    krarup.process().signal("CONT");
+    for peer in &mut living {
+        assert_eq!(peer.eval(&format!("krarup_peer:watched('{}').", nodes[1])), "[up]");
+    }
+}
+
+/// An Erlang node that connects to nobody by itself, and lets others go for no other reason.
+fn apart(lab: &Lab, release: Release, name: &str, ticktime: &str) -> OtpNode {
+    let arguments = ["-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false"];
+    lab.otp(release, name).args(arguments).args(["-kernel", "net_ticktime", ticktime]).start()
 }

@@ -8,7 +8,7 @@ use krarup_transport::term::Atom;
 
 /// Who names this node, as a state machine.
 #[derive(Debug, Default)]
-pub(crate) struct DynamicName {
+pub struct DynamicName {
     state: State,
 }
 
@@ -27,7 +27,7 @@ enum State {
 
 /// What becomes of a wish to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub enum Turn {
     /// Now.
     Now,
     /// When the state has changed: ask again then.
@@ -36,7 +36,7 @@ pub(crate) enum Turn {
 
 impl DynamicName {
     /// Somebody wants to connect to `node`.
-    pub(crate) fn connect(&mut self, node: &Atom) -> Turn {
+    pub fn connect(&mut self, node: &Atom) -> Turn {
         match &self.state {
             State::Unnamed => {
                 self.state = State::Asking(node.clone());
@@ -49,7 +49,7 @@ impl DynamicName {
     }
 
     /// `node` gave a name; false if that is nothing anybody waits for.
-    pub(crate) fn named(&mut self, node: &Atom) -> bool {
+    pub fn named(&mut self, node: &Atom) -> bool {
         let expected = self.state == State::Asking(node.clone());
         if expected {
             self.state = State::Named(node.clone());
@@ -58,7 +58,7 @@ impl DynamicName {
     }
 
     /// No connection to `node` came about; true if the next one may be asked now.
-    pub(crate) fn failed(&mut self, node: &Atom) -> bool {
+    pub fn failed(&mut self, node: &Atom) -> bool {
         let asked = self.state == State::Asking(node.clone());
         if asked {
             self.state = State::Unnamed;
@@ -68,7 +68,7 @@ impl DynamicName {
 
     /// The connection to `node` is lost; true if the name goes with it. [`DynamicName::left`]
     /// follows.
-    pub(crate) fn lost(&mut self, node: &Atom) -> bool {
+    pub fn lost(&mut self, node: &Atom) -> bool {
         let by_it = self.state == State::Named(node.clone());
         if by_it {
             self.state = State::Leaving;
@@ -77,7 +77,7 @@ impl DynamicName {
     }
 
     /// All that was connected under the lost name is down.
-    pub(crate) fn left(&mut self) {
+    pub fn left(&mut self) {
         self.state = State::Unnamed;
     }
 }

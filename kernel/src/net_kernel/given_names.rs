@@ -16,7 +16,7 @@ const FREE_MAX: usize = 1024;
 
 /// Names that were given, and those that can be given again.
 #[derive(Debug, Default)]
-pub(crate) struct GivenNames {
+pub struct GivenNames {
     /// Offered in a handshake that is not over.
     offered: HashMap<AttemptId, Given>,
     /// Those of nodes that are connected.
@@ -35,7 +35,7 @@ struct Given {
 
 impl GivenNames {
     /// Takes a free name on `host` with the creation its next holder has.
-    pub(crate) fn take(&mut self, host: &str) -> Option<(NodeName, Creation)> {
+    pub fn take(&mut self, host: &str) -> Option<(NodeName, Creation)> {
         let names = self.free.get_mut(host)?;
         let taken = names.pop();
         if names.is_empty() {
@@ -46,7 +46,7 @@ impl GivenNames {
     }
 
     /// A name goes out in an attempt's handshake; `is_known` if it came from [`GivenNames::take`].
-    pub(crate) fn offer(
+    pub fn offer(
         &mut self,
         attempt: AttemptId,
         name: NodeName,
@@ -57,33 +57,33 @@ impl GivenNames {
     }
 
     /// The handshake was completed: the name is held as long as its node is connected.
-    pub(crate) fn accepted(&mut self, attempt: AttemptId, node: &Atom) {
+    pub fn accepted(&mut self, attempt: AttemptId, node: &Atom) {
         if let Some(Given { name, creation, .. }) = self.offered.remove(&attempt) {
             self.held.insert(node.clone(), (name, creation));
         }
     }
 
     /// The handshake failed.
-    pub(crate) fn failed(&mut self, attempt: AttemptId) {
+    pub fn failed(&mut self, attempt: AttemptId) {
         if let Some(Given { name, creation, is_known: true }) = self.offered.remove(&attempt) {
             self.free(name, creation);
         }
     }
 
     /// A name from [`GivenNames::take`] was not used.
-    pub(crate) fn give_back(&mut self, name: NodeName, creation: Creation) {
+    pub fn give_back(&mut self, name: NodeName, creation: Creation) {
         self.free(name, creation);
     }
 
     /// A node is down; its name is free if it was given here.
-    pub(crate) fn down(&mut self, node: &Atom) {
+    pub fn down(&mut self, node: &Atom) {
         if let Some((name, creation)) = self.held.remove(node) {
             self.free(name, creation);
         }
     }
 
     /// Forgets everything: given by a node of another name they would be other names.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         *self = Self::default();
     }
 

@@ -71,6 +71,11 @@ impl Peer {
         self.efforts.as_ref().is_some_and(|efforts| efforts.settling.is_some())
     }
 
+    /// Whether a connection of it comes up when the last one is down.
+    pub(super) fn is_ready(&self) -> bool {
+        self.efforts.as_ref().is_some_and(|efforts| efforts.ready.is_some())
+    }
+
     pub(super) fn settles(&self, attempt: AttemptId) -> bool {
         self.efforts.as_ref().is_some_and(|efforts| efforts.settling == Some(attempt))
     }

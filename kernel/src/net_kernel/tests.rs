@@ -340,6 +340,9 @@ fn who_awaits_the_peer_has_its_connection_or_gives_up_in_time() {
     assert!(up.contains(&Action::Connected { waiter: WaiterId(2), result: Ok(()) }));
     kernel.await_peer(&node, WaiterId(3), now);
     assert_eq!(drain(&mut kernel), [Action::Connected { waiter: WaiterId(3), result: Ok(()) }]);
+    let own = kernel.local().cloned().unwrap();
+    kernel.await_peer(&own, WaiterId(4), now);
+    assert_eq!(drain(&mut kernel), [Action::Connected { waiter: WaiterId(4), result: Ok(()) }]);
 }
 
 #[test]
@@ -353,6 +356,23 @@ fn a_node_that_is_awaited_can_be_called_all_the_same() {
     kernel.failed(attempt, ConnectError::GivenUp);
     assert_eq!(drain(&mut kernel).len(), 2, "both are answered");
     assert_eq!(kernel.deadline(), None);
+}
+
+#[test]
+fn hope_for_a_call_is_nothing_that_is_under_way() {
+    let mut kernel = machine(1);
+    let (node, now) = (Atom::from_static("a@h"), Instant::now());
+    kernel.await_peer(&node, WaiterId(1), now);
+    assert!(!kernel.is_under_way(&node));
+    kernel.connect(&node, false, None);
+    let [Action::Dial { attempt, .. }] = drain(&mut kernel)[..] else { panic!("one dial") };
+    assert!(kernel.is_under_way(&node));
+    kernel.failed(attempt, ConnectError::GivenUp);
+    // One that is refused leaves nothing that would end.
+    kernel.allow(["b@h".into()]).expect("room for it");
+    kernel.await_peer(&node, WaiterId(2), now);
+    kernel.connect(&node, false, None);
+    assert!(!kernel.is_under_way(&node));
 }
 
 #[test]
@@ -506,6 +526,35 @@ fn what_settles_while_the_last_connection_goes_down_comes_up_after_it() {
     settle_down(&mut kernel);
     kernel.failed(attempt, ConnectError::GivenUp);
     assert_eq!(drain(&mut kernel), [not_connected(3, ConnectError::GivenUp)]);
+}
+
+#[test]
+fn whoever_comes_while_something_is_ready_replaces_it() {
+    let mut kernel = machine(1);
+    let node = Atom::from_static("a@h");
+    let connection = bring_up(&mut kernel, &node);
+    kernel.link_down(connection, NodeDownReason::ConnectionClosed);
+    let (ready, _) = kernel.inbound(&node);
+    kernel.established(ready, peer());
+    let (newcomer, decision) = kernel.inbound(&node);
+    assert_eq!(decision, Decision::Alive);
+    // What was ready is up before the newcomer has proven the cookie.
+    let unrouting = drain(&mut kernel);
+    let mourning = acknowledge(&mut kernel, &unrouting, 1);
+    let routing = acknowledge(&mut kernel, &mourning, 1);
+    let [Action::Attach { attempt, connection, .. }, _] = routing[..] else {
+        panic!("it comes up: {routing:?}")
+    };
+    assert_eq!(attempt, ready);
+    kernel.verified(newcomer);
+    let [Action::CloseLink { connection: closed, .. }] = drain(&mut kernel)[..] else {
+        panic!("it gives way")
+    };
+    assert_eq!(closed, connection);
+    let announcing = acknowledge(&mut kernel, &routing, 1);
+    acknowledge(&mut kernel, &announcing, 1);
+    kernel.link_down(connection, NodeDownReason::WaitPending);
+    assert_eq!(settle_down(&mut kernel), [Action::Acknowledge { attempt: newcomer }]);
 }
 
 #[test]

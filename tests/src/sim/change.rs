@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::World;
+use super::names::FirstName;
 use super::wishes::NOBODY;
 
 /// Cookies that nodes get.
@@ -22,6 +23,9 @@ impl World {
                 self.connect_later(other, node, gap);
             }
             34..=39 => {
+                if self.plan.specs[node].is_otp() {
+                    return self.wish_connected(node);
+                }
                 if let Some(life) = self.nodes[node].life.as_mut() {
                     life.await_peer(&mut self.env, other);
                 }
@@ -127,9 +131,8 @@ impl World {
     pub(super) fn reconcile(&mut self) {
         for node in 0..self.nodes.len() {
             let Some(life) = self.nodes[node].life.as_mut() else { continue };
-            life.set_cookie(&mut self.env, None, COOKIES[0]);
-            for other in 0..self.plan.specs.len() {
-                life.set_cookie(&mut self.env, Some(other), COOKIES[0]);
+            if !life.is_stopping() {
+                life.policy.reconcile(COOKIES[0], &self.plan);
             }
         }
     }
@@ -145,7 +148,8 @@ impl World {
     pub(super) fn look_whether_stopped(&mut self, node: usize) {
         let entry = &mut self.nodes[node];
         let Some(life) = entry.life.as_mut().filter(|life| life.has_stopped()) else { return };
-        if self.plan.weather != super::Weather::Fickle || self.env.rng.chance(1, 2) {
+        let stays = life.naming.is_leaving;
+        if !stays && (!self.plan.weather.is_fickle() || self.env.rng.chance(1, 2)) {
             return self.end(node);
         }
         // The process stays, and becomes a node again.
@@ -153,7 +157,16 @@ impl World {
         entry.lives += 1;
         self.env.tell(|| format!("{old} goes on as {new}"));
         self.env.alive.remove(&old);
+        self.env.adopt_waiters(old, new);
         self.env.alive.insert(new);
-        life.begin_again(&mut self.env, new);
+        let name = match life.naming.is_leaving {
+            true => FirstName::Given,
+            false => self.plan.name_for(&mut self.env.rng, node),
+        };
+        let before = life.name().to_owned();
+        life.begin_again(&mut self.env, new, name);
+        if life.own.is_some() && life.name() != before {
+            self.env.names.renamed += 1;
+        }
     }
 }

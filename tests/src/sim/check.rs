@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use krarup::net_kernel::NodeInfo;
+
 use super::World;
 use super::life::Life;
-use super::plan::Weather;
+use super::mesh::Route;
 
 impl World {
     pub(super) fn check(&mut self) {
@@ -20,9 +22,12 @@ impl World {
         for (node, life) in &lives {
             let mut connected = 0;
             for other in (0..count).filter(|other| other != node) {
-                let route = life.shards[0].routes.get(&other);
-                let back = lives[&other].shards[0].routes.get(node);
-                let (Some(route), Some(back)) = (route, back) else {
+                let route_to = |from: &Life, to: &Life| {
+                    let name = to.own.as_ref().map(|own| self.env.names.known(&own.atom))?;
+                    from.shards[0].routes.get(&name).cloned()
+                };
+                let (route, back) = (route_to(life, lives[&other]), route_to(lives[&other], life));
+                let (Some(route), Some(back)) = (&route, &back) else {
                     assert!(
                         route.is_none() && back.is_none() && !self.can_connect(life, lives[&other]),
                         "{node} and {other} are not connected: {}, {}",
@@ -37,14 +42,18 @@ impl World {
                 let left = self.env.oracle.left_in(route.session);
                 assert!(left.is_empty(), "{node} and {other} still miss {left:?}");
                 sessions.insert(route.session.0);
-                let type_at =
-                    |life: &Life, other| life.shards[0].table.up(other).map(|up| up.node_type);
-                assert_eq!(type_at(life, other), type_at(lives[&other], *node));
+                let type_at = |life: &Life, route: &Route| {
+                    let name = self.env.names.known(&route.identity.atom);
+                    life.shards[0].table.up(name).map(|up| up.node_type)
+                };
+                assert_eq!(type_at(life, route), type_at(lives[&other], back));
             }
             assert_eq!(life.bundles.len(), connected, "{node} keeps what is over");
             for bundle in life.bundles.values() {
-                assert!(bundle.session.lanes().all(|(_, up)| up), "a lane of {node} is down");
-                assert_eq!(bundle.session.deadline(), None);
+                assert!(!bundle.is_ending(), "{node} has something that ends");
+                let Some(fabric) = &bundle.fabric else { continue };
+                assert!(fabric.session.lanes().all(|(_, up)| up), "a lane of {node} is down");
+                assert_eq!(fabric.session.deadline(), None);
             }
             for shard in &life.shards {
                 for slot in shard.lanes.values() {
@@ -69,11 +78,12 @@ impl World {
     fn check_kernel(&self, life: &Life) {
         assert!(life.kernel.is_at_rest(), "{}: something is left of {:?}", life.owner, life.kernel);
         let mut nodes = life.kernel.nodes();
-        nodes.sort_by_key(|row| self.plan.index_of(&row.name));
+        let id = |row: &NodeInfo| self.env.names.known(&row.name);
+        nodes.sort_by_key(id);
         for shard in &life.shards {
-            assert!(shard.table.all_up().eq(nodes.iter().map(|row| self.plan.index_of(&row.name))));
+            assert!(shard.table.all_up().eq(nodes.iter().map(id)));
             for row in &nodes {
-                let up = shard.table.up(self.plan.index_of(&row.name)).expect("it is up");
+                let up = shard.table.up(id(row)).expect("it is up");
                 assert_eq!(
                     (up.connection, up.number, up.node_type),
                     (row.connection, row.connection_id, row.node_type)
@@ -84,17 +94,16 @@ impl World {
 
     /// Whether a node may call another one, and is let in.
     pub(super) fn may_call(&self, from: &Life, to: &Life) -> bool {
-        let name = |life: &Life| self.plan.specs[life.owner.node].name.as_str();
-        from.policy.may_call(name(to)) && to.policy.may_come(name(from))
+        // Nobody finds who was given its name.
+        !to.naming.is_given() && from.policy.may_call(to.name()) && to.policy.may_come(from.name())
     }
 
     /// Whether one of two nodes may call the other, with a cookie that both have for each other.
     pub(super) fn can_connect(&self, one: &Life, two: &Life) -> bool {
-        if self.plan.weather != Weather::Fickle {
+        if !self.plan.weather.is_fickle() {
             return true;
         }
-        let name = |life: &Life| self.plan.specs[life.owner.node].name.as_str();
-        one.policy.cookie_of(name(two)) == two.policy.cookie_of(name(one))
+        one.policy.cookie_of(two.name()) == two.policy.cookie_of(one.name())
             && (self.may_call(one, two) || self.may_call(two, one))
     }
 }

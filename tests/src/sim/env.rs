@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use krarup::net_kernel::NodeDownReason;
 use krarup_transport::fabric::{Refusal, SessionEnd};
 
 use super::mesh::LaneKey;
+use super::names::Names;
 use super::net::{ConnId, DialId, Network, Owner};
 use super::oracle::Oracle;
 use super::plan::{Plan, Weather};
@@ -88,8 +90,7 @@ pub(super) struct Env {
     pub(super) stopped: BTreeMap<usize, Duration>,
     /// Until when something that such a node had to do may have been put off.
     pub(super) late_until: BTreeMap<usize, Duration>,
-    /// Where each node listens, as epmd knows it.
-    pub(super) ports: BTreeMap<usize, u16>,
+    pub(super) names: Names,
     /// The lives that run, or are stopped.
     pub(super) alive: BTreeSet<Owner>,
     /// Nobody sends anything new.
@@ -101,6 +102,8 @@ pub(super) struct Env {
     weather: Weather,
     /// What payloads are made of.
     noise: Vec<u8>,
+    /// Links between a Krarup node and one that knows no lanes.
+    pub(super) mixed_links: u64,
     /// Sessions that ended, by why.
     pub(super) ends: BTreeMap<String, u64>,
     /// Whether to print what sessions and faults do.
@@ -129,13 +132,14 @@ impl Env {
             scheduled: 0,
             stopped: BTreeMap::new(),
             late_until: BTreeMap::new(),
-            ports: BTreeMap::new(),
+            names: Names::default(),
             alive: BTreeSet::new(),
             quiet: false,
             budget: 0,
             break_next_join: false,
             weather: plan.weather,
             noise,
+            mixed_links: 0,
             ends: BTreeMap::new(),
             tells: std::env::var_os("KRARUP_SIM_TRACE").is_some(),
             story,
@@ -233,6 +237,12 @@ impl Env {
             }
             _ => {}
         }
+    }
+
+    /// The only link of a connection has ended by itself.
+    pub(super) fn judge_link_end(&mut self, owner: Owner, peer: Owner, reason: &NodeDownReason) {
+        *self.ends.entry(reason.to_string()).or_default() += 1;
+        assert_ne!(self.weather, Weather::Gentle, "{owner} lost {peer}: {reason}");
     }
 
     /// Prints a line of the run's story, or keeps it, if that is wished for.

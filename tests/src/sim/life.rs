@@ -7,31 +7,35 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use krarup::net_kernel::{
-    Action, AttemptId, ConnectionId, NetKernel, NodeDownReason, Order, Ticktime,
-};
+use krarup::net_kernel::{Action, AttemptId, ConnectionId, NodeDownReason, Order, Ticktime};
 use krarup_transport::dist::TickConfig;
 use krarup_transport::fabric::{Epoch, LaneConfig, LaneId, Session};
-use krarup_transport::handshake::Challenge;
+use krarup_transport::handshake::{Challenge, Flags};
+use krarup_transport::link::{LinkConfig, LinkLimits};
 use krarup_transport::term::{Atom, Creation};
 
 use super::env::{Env, Event, Wake};
-use super::mesh::{Item, LaneKey, Mesh, NewLane, Route};
+use super::kernel::Kernel;
+use super::mesh::{Item, LaneKey, LinkSetup, Mesh, NewLink, Route};
+use super::names::{FirstName, Identity};
+use super::naming::Naming;
 use super::net::{ConnId, DialId, Owner};
 use super::plan::Plan;
 use super::policy::Policy;
 use super::sessions::Bundle;
-use super::setup::{Dialling, Ready, Setup, Socket};
+use super::setup::{Carrier, Dialling, Ready, Setup, Socket};
 use super::shard::Shard;
-use super::waiters::SETUP_TIME;
 
 /// A life's creation says which it is.
 const CREATION_FIRST: u32 = 100;
 
 pub(super) struct Life {
     pub(super) owner: Owner,
+    /// None until others have given it one.
+    pub(super) own: Option<Identity>,
+    pub(super) naming: Naming,
     pub(super) plan: Rc<Plan>,
-    pub(super) kernel: NetKernel,
+    pub(super) kernel: Kernel,
     pub(super) policy: Policy,
     pub(super) ticktime: Ticktime,
     pub(super) challenges: Vec<Challenge>,
@@ -52,15 +56,16 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn start(env: &mut Env, plan: &Rc<Plan>, owner: Owner) -> Life {
+    pub(super) fn start(env: &mut Env, plan: &Rc<Plan>, owner: Owner, name: FirstName) -> Life {
         let spec = &plan.specs[owner.node];
         // A node's next life may get the port of the last one.
         let port = 4000 + owner.node as u16 * 10 + (env.rng.below(2) as u16);
-        let mut kernel = NetKernel::new(spec.shards, SETUP_TIME);
-        kernel.start(spec.atom.clone());
+        let kernel = Kernel::new(spec);
         let shards = (0..spec.shards).map(|shard| Shard::new(plan, owner, shard)).collect();
         let mut life = Life {
             owner,
+            own: None,
+            naming: Naming::new(&name),
             plan: Rc::clone(plan),
             kernel,
             policy: Policy::new(&plan.cookie),
@@ -78,12 +83,22 @@ impl Life {
             stopping: false,
             wants_hidden: false,
         };
-        life.listen(env);
+        life.begin(env, name);
         life
     }
 
+    /// Who it is, once it has a connection.
+    pub(super) fn identity(&self) -> &Identity {
+        self.own.as_ref().expect("who is connected has a name")
+    }
+
     pub(super) fn creation(&self) -> Creation {
-        creation_of(self.owner)
+        self.identity().creation
+    }
+
+    /// What it is called, if it is called anything.
+    pub(super) fn name(&self) -> &str {
+        self.own.as_ref().map_or("nonode@nohost", |own| own.atom.as_str())
     }
 
     /// Handles whatever the node was woken for.
@@ -118,11 +133,18 @@ impl Life {
 
     /// Tells a shard, as the kernel does.
     pub(super) fn tell(&mut self, env: &mut Env, shard: usize, item: Item) {
+        // An Erlang node does what is said to it in one go.
+        if self.kernel.is_otp() {
+            return self.item(env, 0, shard, item);
+        }
         self.mesh.push(env, self.owner, 0, shard, item);
     }
 
     /// Tells the kernel, as a shard does.
     pub(super) fn tell_kernel(&mut self, env: &mut Env, shard: usize, item: Item) {
+        if self.kernel.is_otp() {
+            return self.item(env, shard, 0, item);
+        }
         self.mesh.push(env, self.owner, shard, 0, item);
     }
 
@@ -133,9 +155,14 @@ impl Life {
                 self.lane_broken(env, lane, epoch, report);
             }
             Item::LaneBye { lane, reason } => self.hear_bye(env, lane, reason),
-            Item::LinkDown(connection) => {
+            Item::LinkDown(connection, reason) => {
                 if let Some(bundle) = self.bundles.get_mut(&connection) {
                     bundle.ended += 1;
+                    if let Some(reason) = reason {
+                        env.judge_link_end(self.owner, bundle.peer, &reason);
+                        bundle.reason.get_or_insert(reason);
+                        self.kernel.falling(connection);
+                    }
                 }
                 self.look_whether_over(connection);
             }
@@ -146,8 +173,11 @@ impl Life {
                 self.look_whether_over(connection);
             }
             Item::Order { barrier, order, route } => {
-                self.compare_nodes(&order);
-                self.shards[shard].order(env, &self.plan, order, route);
+                // An Erlang node is done with an order when the next one is made.
+                if !self.kernel.is_otp() {
+                    self.compare_nodes(&order);
+                }
+                self.shards[shard].order(env, order, route);
                 self.tell_kernel(env, shard, Item::Acknowledged(barrier));
             }
             Item::Flush(connection) => {
@@ -197,7 +227,8 @@ impl Life {
                 continue;
             }
             let next = self.bundles.iter_mut().find_map(|(connection, bundle)| {
-                bundle.session.next_action().map(|action| (*connection, action))
+                let action = bundle.fabric.as_mut()?.session.next_action()?;
+                Some((*connection, action))
             });
             match next {
                 Some((connection, action)) => self.act_session(env, connection, action),
@@ -210,10 +241,15 @@ impl Life {
         match action {
             Action::Dial { attempt, node, hidden } => {
                 assert_eq!(hidden, self.wants_hidden, "as whoever began it wants");
+                self.naming.dials(attempt, &node, self.own.is_some());
                 self.dial_node(env, attempt, &node, hidden);
             }
-            Action::Abort { attempt } => self.abort(env, attempt),
+            Action::Abort { attempt } => {
+                self.naming.given.failed(attempt);
+                self.abort(env, attempt);
+            }
             Action::Attach { attempt, connection, node } => {
+                self.naming.given.accepted(attempt, &node);
                 self.attach(env, attempt, connection, &node);
             }
             Action::StartReading { connection } => {
@@ -223,13 +259,18 @@ impl Life {
                 }
             }
             Action::CloseLink { connection, reason } => {
-                if let Some(bundle) = self.bundles.get_mut(&connection) {
-                    match &reason {
-                        NodeDownReason::WaitPending => bundle.session.replaced(),
-                        reason => bundle.session.close(reason.atom().as_str()),
+                let Some(bundle) = self.bundles.get_mut(&connection) else { return };
+                let session = bundle.fabric.as_mut().map(|fabric| &mut fabric.session);
+                match (session, &reason) {
+                    (Some(session), NodeDownReason::WaitPending) => session.replaced(),
+                    (Some(session), reason) => session.close(reason.atom().as_str()),
+                    (None, _) => {
+                        let (_, shard) = bundle.lanes[0];
+                        bundle.closing = Some(reason);
+                        return self.tell(env, shard, Item::Close { connection, bye: None });
                     }
-                    bundle.closing = Some(reason);
                 }
+                bundle.closing = Some(reason);
             }
             Action::Broadcast { barrier, order } => {
                 let route = match &order {
@@ -240,6 +281,9 @@ impl Life {
                     let (order, route) = (order.clone(), route.clone());
                     self.tell(env, shard, Item::Order { barrier, order, route });
                 }
+                if let Order::NodeDown { node, .. } = &order {
+                    self.names_after(env, node);
+                }
             }
             Action::Acknowledge { attempt } => self.acknowledge(env, attempt),
             Action::Connected { waiter, result } => self.tell_connected(env, waiter, &result),
@@ -249,8 +293,14 @@ impl Life {
 
     fn route(&self, connection: ConnectionId) -> Option<Route> {
         let bundle = self.bundles.get(&connection)?;
-        let (session, peer) = (bundle.session.id(), bundle.peer);
-        Some(Route { connection, session, peer, lanes: Rc::clone(&bundle.lanes) })
+        Some(Route {
+            connection,
+            session: bundle.id,
+            is_plain: bundle.fabric.is_none(),
+            peer: bundle.peer,
+            identity: bundle.identity.clone(),
+            lanes: Rc::clone(&bundle.lanes),
+        })
     }
 
     /// A session that is ready gets its connection, and its lanes go to their shards.
@@ -258,7 +308,14 @@ impl Life {
         let Some(ready) = self.ready.remove(&attempt) else {
             panic!("an attempt that is established is ready");
         };
-        let Ready { settled, credentials, peer, sockets } = ready;
+        let Ready { peer, identity, carrier } = ready;
+        assert_eq!(identity.atom, *node);
+        let (settled, credentials, sockets) = match carrier {
+            Carrier::Session { settled, credentials, sockets } => (settled, credentials, sockets),
+            Carrier::Plain { conn, flags } => {
+                return self.attach_plain(env, connection, conn, flags, (peer, identity));
+            }
+        };
         let session = Session::new(&settled, self.ticktime.config().ticktime(), env.instant());
         env.oracle.raised(session.id(), self.owner);
         let count = self.shards.len();
@@ -267,46 +324,94 @@ impl Life {
         let id = session.id();
         for (lane, shard) in &lanes {
             let conn = sockets[lane];
-            let Some(Socket { side, setup: Setup::Held { leftover }, .. }) =
-                self.sockets.remove(&conn)
-            else {
-                panic!("a joined socket is held");
-            };
+            let (side, leftover) = self.take_held(conn);
             let key = (connection, *lane);
             self.lane_sockets.insert(conn, (*shard, key));
             let first_link = lane.0 == 0 && settled.lane0_on_first_link;
-            let tick = self.ticktime.config();
-            let new = NewLane {
-                lane: key,
+            let (tick, checksum) = (self.ticktime.config(), settled.agreement.checksum);
+            let new = NewLink {
+                link: key,
                 epoch: Epoch(if first_link { 0 } else { 1 }),
                 socket: (conn, side),
                 leftover,
-                config: self.lane_config(node, peer, settled.agreement.checksum, tick, env),
+                setup: LinkSetup::Lane(self.lane_config(&identity, checksum, tick, env)),
                 session: id,
                 peer,
+                peer_creation: identity.creation,
             };
             self.tell(env, *shard, Item::Attach(Box::new(new)));
         }
-        let version = settled.agreement.version;
-        let bundle = Bundle::new(peer, version, session, credentials, lanes, &settled.agreement);
+        let agreement = &settled.agreement;
+        let bundle = Bundle::of_session((peer, identity), session, credentials, lanes, agreement);
         self.bundles.insert(connection, bundle);
+    }
+
+    /// A plain link gets its connection, and goes to a shard; the shards get theirs in turn.
+    fn attach_plain(
+        &mut self,
+        env: &mut Env,
+        connection: ConnectionId,
+        conn: ConnId,
+        flags: Flags,
+        (peer, identity): (Owner, Identity),
+    ) {
+        let shard = connection.0 as usize % self.shards.len();
+        let ours = self.identity().atom.clone();
+        let mut config = LinkConfig::new(flags, ours, identity.atom.clone());
+        let peer_creation = identity.creation;
+        let bundle = Bundle::plain((peer, identity), conn, shard);
+        env.oracle.raised(bundle.id, self.owner);
+        let is_mixed = self.kernel.is_otp() != self.plan.specs[bundle.peer.node].is_otp();
+        env.mixed_links += u64::from(is_mixed);
+        let (side, leftover) = self.take_held(conn);
+        let key = (connection, LaneId(0));
+        self.lane_sockets.insert(conn, (shard, key));
+        let limits = &self.plan.limits;
+        config.limits = LinkLimits {
+            fragments: limits.fragments,
+            outbox_bytes_max: limits.outbox_bytes_max,
+            outbox_bytes_low: limits.outbox_bytes_low,
+            outbox_reserve_bytes: limits.outbox_reserve_bytes,
+            write_bytes_max: limits.write_bytes_max,
+            ..LinkLimits::DEFAULT
+        };
+        config.tick = self.ticktime.config();
+        config.tick_phase = some_phase(config.tick, env);
+        let new = NewLink {
+            link: key,
+            epoch: Epoch(0),
+            socket: (conn, side),
+            leftover,
+            setup: LinkSetup::Plain(config),
+            session: bundle.id,
+            peer,
+            peer_creation,
+        };
+        self.bundles.insert(connection, bundle);
+        self.tell(env, shard, Item::Attach(Box::new(new)));
+    }
+
+    /// A socket that nobody reads, for a link.
+    fn take_held(&mut self, conn: ConnId) -> (usize, Vec<u8>) {
+        match self.sockets.remove(&conn) {
+            Some(Socket { side, setup: Setup::Held { leftover }, .. }) => (side, leftover),
+            _ => panic!("what is ready has a socket that is held"),
+        }
     }
 
     fn lane_config(
         &self,
-        node: &Atom,
-        peer: Owner,
+        peer: &Identity,
         checksum: bool,
         tick: TickConfig,
         env: &mut Env,
     ) -> LaneConfig {
-        let local = (self.plan.specs[self.owner.node].atom.clone(), self.creation());
-        let mut config = LaneConfig::new(local, (node.clone(), creation_of(peer)));
+        let local = (self.identity().atom.clone(), self.creation());
+        let mut config = LaneConfig::new(local, (peer.atom.clone(), peer.creation));
         config.checksum = checksum;
         config.limits = self.plan.limits;
         config.tick = tick;
-        let phase = env.rng.within(1..=tick.interval().as_micros() as u64);
-        config.tick_phase = Duration::from_micros(phase);
+        config.tick_phase = some_phase(tick, env);
         config
     }
 
@@ -318,7 +423,8 @@ impl Life {
         if bundle.ended < lanes || bundle.drained < lanes * (self.shards.len() - 1) {
             return;
         }
-        let reason = bundle.reason.clone().unwrap_or(NodeDownReason::ConnectionClosed);
+        let reason = bundle.reason.clone().or_else(|| bundle.closing.clone());
+        let reason = reason.unwrap_or(NodeDownReason::ConnectionClosed);
         self.bundles.remove(&connection);
         self.kernel.link_down(connection, reason);
     }
@@ -356,10 +462,12 @@ impl Life {
     }
 }
 
-pub(super) fn creation_of(owner: Owner) -> Creation {
-    Creation(CREATION_FIRST + owner.life)
+/// Ticks of links that began at the same time are spread.
+fn some_phase(tick: TickConfig, env: &mut Env) -> Duration {
+    Duration::from_micros(env.rng.within(1..=tick.interval().as_micros() as u64))
 }
 
-pub(super) fn owner_of(node: usize, creation: Creation) -> Owner {
-    Owner { node, life: creation.0 - CREATION_FIRST }
+/// The creation of a life that names itself.
+pub(super) fn creation_of(owner: Owner) -> Creation {
+    Creation(CREATION_FIRST + owner.life)
 }

@@ -4,14 +4,16 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use krarup::net_kernel::{BarrierId, ConnectionId, Order, TickOrder};
+use krarup::net_kernel::{BarrierId, ConnectionId, NodeDownReason, Order, TickOrder};
 use krarup_transport::dist::Control;
 use krarup_transport::fabric::{
     Broken, Epoch, Form, LaneConfig, LaneId, ProcessNumber, SessionId, SharedRun,
 };
-use krarup_transport::term::Atom;
+use krarup_transport::link::LinkConfig;
+use krarup_transport::term::{Atom, Creation};
 
 use super::env::{Env, Wake};
+use super::names::Identity;
 use super::net::{ConnId, Owner};
 use super::oracle::{Fingerprint, Who};
 
@@ -26,8 +28,12 @@ pub(super) type LaneKey = (ConnectionId, LaneId);
 pub(super) struct Route {
     pub(super) connection: ConnectionId,
     pub(super) session: SessionId,
+    /// The connection has one link, and no lanes.
+    pub(super) is_plain: bool,
     /// Which life of the peer it is.
     pub(super) peer: Owner,
+    /// What it calls itself.
+    pub(super) identity: Identity,
     /// The lanes and the shards that keep them.
     pub(super) lanes: Rc<Vec<(LaneId, usize)>>,
 }
@@ -42,7 +48,7 @@ pub(super) enum Item {
         route: Option<Route>,
     },
     Ticks(TickOrder),
-    Attach(Box<NewLane>),
+    Attach(Box<NewLink>),
     StartReading(ConnectionId),
     Resume {
         lane: LaneKey,
@@ -70,7 +76,8 @@ pub(super) enum Item {
         lane: LaneKey,
         reason: Atom,
     },
-    LinkDown(ConnectionId),
+    /// A link is over: because the kernel said so, or for this reason.
+    LinkDown(ConnectionId, Option<NodeDownReason>),
     Drained(ConnectionId),
     /// A shard to another.
     Deliver(Delivery),
@@ -82,14 +89,21 @@ pub(super) enum Item {
 }
 
 #[derive(Debug)]
-pub(super) struct NewLane {
-    pub(super) lane: LaneKey,
+pub(super) struct NewLink {
+    pub(super) link: LaneKey,
     pub(super) epoch: Epoch,
     pub(super) socket: (ConnId, usize),
     pub(super) leftover: Vec<u8>,
-    pub(super) config: LaneConfig,
+    pub(super) setup: LinkSetup,
     pub(super) session: SessionId,
     pub(super) peer: Owner,
+    pub(super) peer_creation: Creation,
+}
+
+#[derive(Debug)]
+pub(super) enum LinkSetup {
+    Lane(LaneConfig),
+    Plain(LinkConfig),
 }
 
 /// Something for the processes of a shard.

@@ -14,6 +14,11 @@
 //! * whoever waits for a connection or its end is answered once, in time, and truthfully;
 //! * no connection comes up that its two nodes do not allow, or with two cookies.
 //!
+//! In [`Weather::Wild`] and [`Weather::Mixed`] some nodes do as Erlang's do: they offer no lanes, so
+//! that a connection with one of them is a single link, which nothing resumes; and they make two
+//! attempts one in OTP's way. In the latter, nodes also stop and start again under another name, or
+//! without one, to be named by others.
+//!
 //! In [`Weather::Gentle`] only connections break, and no session may end. In [`Weather::Fickle`]
 //! there are few signals, and nodes connect, disconnect, stop, and change whom they allow and their
 //! cookies all the time. A run that fails says its
@@ -23,10 +28,14 @@ mod change;
 mod check;
 mod duel;
 mod env;
+mod kernel;
 mod life;
 mod mesh;
+mod names;
+mod naming;
 mod net;
 mod oracle;
+mod otp;
 mod plan;
 mod policy;
 mod rng;
@@ -91,6 +100,10 @@ pub struct Report {
     pub ticks: (u64, u64),
     /// The longest that any of them waited, with a process that ran.
     pub longest_wait: Duration,
+    /// Links between a Krarup node and one that knows no lanes, seen from either side.
+    pub mixed_links: u64,
+    /// Lives that the same process began under another name, and names that were given by others.
+    pub names: (u64, u64),
     /// A hash of all that happened: the same for every run of one seed.
     pub fingerprint: u64,
 }
@@ -100,12 +113,14 @@ impl fmt::Display for Report {
         let Report { nodes, time, events, signals: (sent, arrived), bytes, resumes, ends, .. } =
             self;
         let (granted, denied) = self.answers;
+        let (renamed, given) = self.names;
         write!(
             formatter,
             "{nodes} nodes, {time:.1?}, {events} events, {arrived} of {sent} signals, {bytes} \
              bytes, {resumes} resumes, {ends} ends, {granted} wishes granted and {denied} not, \
-             {:.1?} at most, {} changes of the tick time, {} silent lanes",
-            self.longest_wait, self.ticks.0, self.ticks.1
+             {:.1?} at most, {} changes of the tick time, {} silent lanes, {} mixed links, \
+             {renamed} renamed and {given} named by others",
+            self.longest_wait, self.ticks.0, self.ticks.1, self.mixed_links
         )
     }
 }
@@ -156,6 +171,8 @@ fn run_telling(seed: u64, weather: Weather, story: Option<Story>) -> Report {
         answers: env.waiters.answered,
         ticks: (env.ticks.changes, env.ticks.deaths),
         longest_wait: env.waiters.longest,
+        mixed_links: env.mixed_links,
+        names: (env.names.renamed, env.names.given),
         fingerprint: env.fingerprint,
     }
 }
@@ -212,7 +229,7 @@ impl World {
                 Event::Fault => self.fault(),
                 Event::Retry(round) if round == self.rounds && self.part == Part::Calm => {
                     match self.plan.weather {
-                        Weather::Fickle => self.connect_in_turn(),
+                        Weather::Fickle | Weather::Mixed => self.connect_in_turn(),
                         Weather::Gentle | Weather::Wild => self.connect_all(),
                     }
                     if self.env.now < self.retries_end {
@@ -237,7 +254,7 @@ impl World {
                     }
                     self.check();
                     self.check_duel();
-                    if self.part == Part::Calm && self.plan.weather == Weather::Fickle {
+                    if self.part == Part::Calm && self.plan.weather.is_fickle() {
                         self.part = Part::Duel;
                         self.prepare_duel();
                         continue;
@@ -254,7 +271,7 @@ impl World {
     /// The time after which everything has settled when nothing goes wrong any more.
     fn calm(&self) -> Duration {
         let settles = match self.plan.weather {
-            Weather::Fickle => RETRY_TIME + SETUP_TIME * 3,
+            Weather::Fickle | Weather::Mixed => RETRY_TIME + SETUP_TIME * 3,
             Weather::Gentle | Weather::Wild => Duration::from_secs(30),
         };
         self.env.longest_ticktime() * 2 + settles
@@ -273,13 +290,15 @@ impl World {
                 None => self.start(node),
             }
         }
-        if self.plan.weather == Weather::Fickle && self.env.rng.chance(1, 2) {
+        if self.plan.weather.is_fickle() && self.env.rng.chance(1, 2) {
             self.reconcile();
         }
         let start = self.env.now.max(self.env.heals_at());
         // Who asks in vain has to be told before all is looked at.
         self.retries_end = match self.plan.weather {
-            Weather::Fickle => start + self.env.longest_ticktime() * 2 + RETRY_TIME,
+            Weather::Fickle | Weather::Mixed => {
+                start + self.env.longest_ticktime() * 2 + RETRY_TIME
+            }
             Weather::Gentle | Weather::Wild => Duration::MAX,
         };
         self.env.after(Duration::ZERO, Event::Retry(self.rounds));
@@ -303,7 +322,8 @@ impl World {
         entry.lives += 1;
         self.env.alive.insert(owner);
         self.env.tell(|| format!("{owner} lives"));
-        entry.life = Some(Life::start(&mut self.env, &self.plan, owner));
+        let name = self.plan.name_for(&mut self.env.rng, node);
+        entry.life = Some(Life::start(&mut self.env, &self.plan, owner, name));
     }
 
     /// The process of a node ends; the system closes its sockets.
@@ -313,7 +333,7 @@ impl World {
             self.env.end_process(life.owner);
             self.env.forget_waiters(life.owner);
             self.env.alive.remove(&life.owner);
-            self.env.ports.remove(&node);
+            self.env.names.unlist(node);
         }
     }
 
@@ -358,7 +378,7 @@ impl World {
         let gap = self.env.rng.within(mean / 2..=mean * 3 / 2);
         self.env.after(Duration::from_micros(gap), Event::Fault);
         let weather = self.plan.weather;
-        if weather == Weather::Fickle {
+        if weather.is_fickle() {
             return self.change();
         }
         let kinds = if weather == Weather::Gentle { 10 } else { 20 };

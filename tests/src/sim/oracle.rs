@@ -128,6 +128,11 @@ impl Oracle {
         assert!(self.raised.insert((session.0, owner)), "{session:?} is up twice at {owner:?}");
     }
 
+    /// Whether a session has come up at a node's life.
+    pub(super) fn has_raised(&self, session: SessionId, owner: Owner) -> bool {
+        self.raised.contains(&(session.0, owner))
+    }
+
     /// What is under way in a session that is up on both sides, of which there must be nothing
     /// once all is quiet.
     pub(super) fn left_in(&self, session: SessionId) -> Vec<String> {

@@ -8,6 +8,7 @@ use krarup_transport::fabric::{Hello, HostId, LaneLimits, ProcessNumber, VERSION
 use krarup_transport::handshake::{Cookie, NodeName};
 use krarup_transport::term::Atom;
 
+use super::names::FirstName;
 use super::rng::Rng;
 
 /// What goes wrong in a run.
@@ -20,13 +21,41 @@ pub enum Weather {
     /// Few signals; the nodes themselves are what changes: they connect and disconnect in every
     /// way, allow each other and not, change cookies, stop, die, and vanish without a word.
     Fickle,
+    /// As [`Weather::Fickle`], with some nodes that do as Erlang's do: without lanes, and with
+    /// OTP's own way to make two attempts one.
+    Mixed,
+}
+
+impl Weather {
+    /// Whether the nodes themselves are what changes.
+    pub(super) fn is_fickle(self) -> bool {
+        matches!(self, Weather::Fickle | Weather::Mixed)
+    }
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Krarup,
+    Otp(OtpStyle),
+}
+
+/// When an Erlang node counts an attempt of its own against one of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OtpStyle {
+    /// From its begin on, as OTP 25 and 27.
+    AtOnce,
+    /// Once it knows the peer's address, as OTP 29.
+    OnceUnderWay,
 }
 
 /// A node, in all its lives.
 #[derive(Clone, Debug)]
 pub(super) struct Spec {
     pub(super) name: NodeName,
-    pub(super) atom: Atom,
+    /// Another name that it may have.
+    pub(super) other_name: NodeName,
+    pub(super) kind: Kind,
     pub(super) host: usize,
     pub(super) shards: usize,
     pub(super) lanes_max: u8,
@@ -75,13 +104,15 @@ impl Plan {
             let text = format!("{}@h{}", char::from(b'a' + index as u8), rng.below(3));
             Spec {
                 name: NodeName::parse(&text).expect("a good name"),
-                atom: Atom::new(&text).expect("a good name"),
+                // Of two that were before and after each other the order is another one.
+                other_name: NodeName::parse(&format!("z{text}")).expect("a good name"),
+                kind: Kind::Krarup,
                 host: rng.below(hosts),
                 shards: rng.within(1..=4) as usize,
                 lanes_max: *rng.pick(&[1, 2, 3, 8, 8, 8]),
                 asks_checksum: checksums == 2 || (checksums == 1 && rng.chance(1, 2)),
                 unix: rng.chance(3, 4),
-                hidden: weather == Weather::Fickle && rng.chance(1, 5),
+                hidden: weather.is_fickle() && rng.chance(1, 5),
                 processes: rng.within(1..=3) as usize,
             }
         });
@@ -107,7 +138,7 @@ impl Plan {
         let tick_s = match weather {
             Weather::Gentle => *rng.pick(&[8, 60]),
             Weather::Wild => *rng.pick(&[2, 8, 60]),
-            Weather::Fickle => *rng.pick(&[2, 4, 8]),
+            Weather::Fickle | Weather::Mixed => *rng.pick(&[2, 4, 8]),
         };
         let mut plan = Plan {
             weather,
@@ -123,7 +154,7 @@ impl Plan {
             send_gap: Duration::from_micros(*rng.pick(&[200, 2000, 20_000])),
             fault_gap: Duration::from_millis(*rng.pick(match weather {
                 Weather::Gentle => &[150, 500],
-                Weather::Wild | Weather::Fickle => &[20, 100, 1000],
+                Weather::Wild | Weather::Fickle | Weather::Mixed => &[20, 100, 1000],
             })),
             storm: Duration::from_millis(rng.within(500..=6000)),
             rounds: rng.within(1..=3) as u32,
@@ -133,10 +164,29 @@ impl Plan {
             flip_one_in: (weather == Weather::Wild && checksums == 2 && rng.chance(1, 2))
                 .then(|| *rng.pick(&[20, 200, 2000])),
         };
-        if weather == Weather::Fickle {
+        if weather.is_fickle() {
             plan.be_fickle(rng);
         }
+        if weather == Weather::Mixed || (weather == Weather::Wild && rng.chance(1, 2)) {
+            plan.mix(rng);
+        }
         plan
+    }
+
+    /// Some nodes are Erlang's, and not all of them.
+    fn mix(&mut self, rng: &mut Rng) {
+        let [krarup, otp] = self.two_indices(rng);
+        for (index, spec) in self.specs.iter_mut().enumerate() {
+            if index != krarup && (index == otp || rng.chance(1, 3)) {
+                spec.be_otp(*rng.pick(&[OtpStyle::AtOnce, OtpStyle::OnceUnderWay]));
+            }
+        }
+    }
+
+    fn two_indices(&self, rng: &mut Rng) -> [usize; 2] {
+        let count = if self.is_narrow { 2 } else { self.specs.len() };
+        let one = rng.below(count);
+        [one, (one + 1 + rng.below(count - 1)) % count]
     }
 
     /// Few nodes, lanes and signals: what matters is how connections come up and go down.
@@ -168,16 +218,37 @@ impl Plan {
             port,
             host: HostId::new("simulated", spec.host as u64),
             session_half: rng.bytes(),
-            unix_name: if spec.unix { spec.unix_name() } else { Vec::new() },
+            // Who accepts nobody states that.
+            unix_name: if spec.unix && port != 0 { spec.unix_name() } else { Vec::new() },
         }
     }
 
-    pub(super) fn index_of(&self, node: &Atom) -> usize {
-        self.specs.iter().position(|spec| spec.atom == *node).expect("a node of the run")
+    /// The name of a node's next life.
+    pub(super) fn name_for(&self, rng: &mut Rng, node: usize) -> FirstName {
+        let spec = &self.specs[node];
+        if self.weather != Weather::Mixed {
+            return FirstName::Own(spec.name.clone());
+        }
+        match rng.below(10) {
+            0 | 1 if !spec.is_otp() => FirstName::Given,
+            0..=3 => FirstName::Own(spec.other_name.clone()),
+            _ => FirstName::Own(spec.name.clone()),
+        }
     }
 }
 
 impl Spec {
+    /// One scheduler's order of things, as far as others see it, and nothing but plain links.
+    fn be_otp(&mut self, style: OtpStyle) {
+        self.kind = Kind::Otp(style);
+        self.shards = 1;
+        self.unix = false;
+    }
+
+    pub(super) fn is_otp(&self) -> bool {
+        matches!(self.kind, Kind::Otp(_))
+    }
+
     pub(super) fn unix_name(&self) -> Vec<u8> {
         format!("krarup/{}", self.name.as_str()).into_bytes()
     }

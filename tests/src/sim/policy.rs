@@ -6,7 +6,8 @@ use krarup::net_kernel::Cookies;
 use krarup_transport::handshake::Cookie;
 
 use super::env::Env;
-use super::net::{ConnId, Owner};
+use super::names::Identity;
+use super::net::ConnId;
 use super::plan::Plan;
 
 /// What a life was told about others, beside what its machines make of it.
@@ -22,7 +23,8 @@ pub(super) struct Policy {
 /// What one side of a handshake went by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
-    owner: Owner,
+    /// None, if it is to be named.
+    own: Option<String>,
     peer: String,
     allows: bool,
     cookie: String,
@@ -63,6 +65,16 @@ impl Policy {
         self.by_peer.get(node).unwrap_or(&self.own)
     }
 
+    /// All cookies are this one again.
+    pub(super) fn reconcile(&mut self, text: &str, plan: &Plan) {
+        self.set_cookie(None, text);
+        let names = plan.specs.iter().map(|spec| spec.name.as_str().to_owned());
+        let peers: Vec<String> = self.by_peer.keys().cloned().chain(names).collect();
+        for peer in peers {
+            self.set_cookie(Some(&peer), text);
+        }
+    }
+
     /// Sets the cookie for all, or for one node.
     pub(super) fn set_cookie(&mut self, node: Option<&str>, text: &str) {
         let cookie = Cookie::new(text).expect("a good cookie");
@@ -79,9 +91,15 @@ impl Policy {
     }
 
     /// What a handshake with a node goes by, in the direction in which it was begun.
-    pub(super) fn claim(&self, owner: Owner, node: &str, calls: bool, published: bool) -> Claim {
+    pub(super) fn claim(
+        &self,
+        own: Option<&Identity>,
+        node: &str,
+        calls: bool,
+        published: bool,
+    ) -> Claim {
         Claim {
-            owner,
+            own: own.map(|own| own.atom.as_str().to_owned()),
             peer: node.to_owned(),
             allows: if calls { self.may_call(node) } else { self.may_come(node) },
             cookie: self.cookie_of(node).to_owned(),
@@ -101,14 +119,14 @@ impl Env {
 
     /// A handshake is complete on one side: both have to have wanted it, and to have had the same
     /// cookie. The answer is whether both offered to be visible.
-    pub(super) fn judge_handshake(&self, plan: &Plan, conn: ConnId) -> bool {
+    pub(super) fn judge_handshake(&self, conn: ConnId) -> bool {
         let [one, two] = [0, 1].map(|side| {
             let claim = self.claims.0.get(&(conn, side));
             claim.unwrap_or_else(|| panic!("{conn:?}: side {side} has not said who it is"))
         });
-        let names = |claim: &Claim| plan.specs[claim.owner.node].name.as_str().to_owned();
-        assert_eq!([&one.peer, &two.peer], [&names(two), &names(one)], "they mean each other");
-        assert_ne!(one.owner.node, two.owner.node, "a node is not connected to itself");
+        let means = |one: &Claim, two: &Claim| two.own.as_ref().is_none_or(|own| *own == one.peer);
+        assert!(means(one, two) && means(two, one), "{one:?} and {two:?} mean each other");
+        assert_ne!(one.peer, two.peer, "a node is not connected to itself");
         assert!(one.allows && two.allows, "{one:?} and {two:?} are not allowed");
         assert_eq!(one.cookie, two.cookie, "{one:?} and {two:?} have other cookies");
         one.published && two.published

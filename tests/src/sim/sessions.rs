@@ -7,37 +7,45 @@ use std::time::{Duration, Instant};
 use krarup::net_kernel::{ConnectionId, NodeDownReason};
 use krarup_transport::fabric::{
     Agreement, Ask, Broken, Credentials, Epoch, JOIN_TIMEOUT, LaneId, LaneSet, Probed, Session,
-    SessionAction, SessionEnd,
+    SessionAction, SessionEnd, SessionId,
 };
 use krarup_transport::term::Atom;
 
 use super::env::Env;
 use super::life::Life;
 use super::mesh::{Item, LaneKey};
+use super::names::Identity;
 use super::net::{Address, ConnId, Owner};
 use super::setup::{Dialling, Door, Setup, Socket};
 
 /// How long the other lanes of a session that the peer ended may still bring what was sent before.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
-/// What carries a connection.
+/// What carries a connection: lanes of a session, or one link.
 pub(super) struct Bundle {
     pub(super) peer: Owner,
+    pub(super) identity: Identity,
+    pub(super) id: SessionId,
+    pub(super) fabric: Option<Box<Fabric>>,
+    pub(super) lanes: Rc<Vec<(LaneId, usize)>>,
+    pub(super) closing: Option<NodeDownReason>,
+    pub(super) reason: Option<NodeDownReason>,
+    pub(super) ended: usize,
+    pub(super) drained: usize,
+}
+
+/// What two Krarup nodes have with each other.
+pub(super) struct Fabric {
     version: u8,
     pub(super) session: Session,
     credentials: Credentials,
-    pub(super) lanes: Rc<Vec<(LaneId, usize)>>,
     peer_port: u16,
     peer_unix: Vec<u8>,
     same_host: bool,
     /// Connections that the initiator joined, until they are attached.
     through: BTreeMap<(LaneId, Epoch), ConnId>,
     bye: Option<Atom>,
-    pub(super) closing: Option<NodeDownReason>,
     farewell: Option<Farewell>,
-    pub(super) reason: Option<NodeDownReason>,
-    pub(super) ended: usize,
-    pub(super) drained: usize,
 }
 
 /// The peer has ended the session; these lanes have not brought its `bye` yet.
@@ -48,27 +56,47 @@ struct Farewell {
 }
 
 impl Bundle {
-    pub(super) fn new(
-        peer: Owner,
-        version: u8,
+    /// What carries a connection of which one side knows no lanes: a link that this shard keeps.
+    pub(super) fn plain((peer, identity): (Owner, Identity), conn: ConnId, shard: usize) -> Bundle {
+        Bundle {
+            peer,
+            identity,
+            id: plain_id(conn),
+            fabric: None,
+            lanes: Rc::new(vec![(LaneId(0), shard)]),
+            closing: None,
+            reason: None,
+            ended: 0,
+            drained: 0,
+        }
+    }
+
+    pub(super) fn of_session(
+        (peer, identity): (Owner, Identity),
         session: Session,
         credentials: Credentials,
         lanes: Vec<(LaneId, usize)>,
         agreement: &Agreement,
     ) -> Bundle {
-        Bundle {
-            peer,
-            version,
+        let id = session.id();
+        let fabric = Fabric {
+            version: agreement.version,
             session,
             credentials,
-            lanes: Rc::new(lanes),
             peer_port: agreement.peer_port,
             peer_unix: agreement.peer_unix.clone(),
             same_host: agreement.same_host,
             through: BTreeMap::new(),
             bye: None,
-            closing: None,
             farewell: None,
+        };
+        Bundle {
+            peer,
+            identity,
+            id,
+            fabric: Some(Box::new(fabric)),
+            lanes: Rc::new(lanes),
+            closing: None,
             reason: None,
             ended: 0,
             drained: 0,
@@ -83,12 +111,43 @@ impl Bundle {
         shards
     }
 
+    /// Whether something has ended it, or some of it has ended.
+    pub(super) fn is_ending(&self) -> bool {
+        let is_over = |fabric: &Fabric| fabric.session.is_over();
+        self.closing.is_some() || self.ended > 0 || self.fabric.as_deref().is_some_and(is_over)
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
+        self.fabric.as_ref()?.deadline()
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        if let Some(fabric) = &mut self.fabric {
+            fabric.expire(now);
+        }
+    }
+
+    pub(super) fn set_tick_time(&mut self, ticktime: Duration) {
+        if let Some(fabric) = &mut self.fabric {
+            fabric.session.set_tick_time(ticktime);
+        }
+    }
+}
+
+/// Names what went over a plain link: both sides know its connection.
+fn plain_id(conn: ConnId) -> SessionId {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&conn.0.to_be_bytes());
+    SessionId(id)
+}
+
+impl Fabric {
+    fn deadline(&self) -> Option<Instant> {
         let farewell = self.farewell.as_ref().filter(|_| !self.session.is_over());
         self.session.deadline().into_iter().chain(farewell.map(|farewell| farewell.ends)).min()
     }
 
-    pub(super) fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, now: Instant) {
         if let Some(farewell) = &self.farewell
             && farewell.ends <= now
         {
@@ -109,6 +168,10 @@ impl Bundle {
 }
 
 impl Life {
+    pub(super) fn fabric_mut(&mut self, connection: ConnectionId) -> Option<&mut Fabric> {
+        self.bundles.get_mut(&connection)?.fabric.as_deref_mut()
+    }
+
     pub(super) fn act_session(
         &mut self,
         env: &mut Env,
@@ -117,26 +180,33 @@ impl Life {
     ) {
         let Some(bundle) = self.bundles.get_mut(&connection) else { return };
         env.tell(|| format!("{} with {}: {action:?}", self.owner, bundle.peer));
+        let lanes = Rc::clone(&bundle.lanes);
+        let shard_of = |lane: LaneId| {
+            let found = lanes.iter().find(|(id, _)| *id == lane);
+            found.map(|(_, shard)| *shard).expect("a lane of the session")
+        };
+        let (peer, shards) = (bundle.peer, bundle.shards());
+        let Some(fabric) = &mut bundle.fabric else { return };
         match action {
             SessionAction::Dial { lane, epoch, received } => {
-                let (version, session) = (bundle.version, bundle.session.id());
+                let (version, session) = (fabric.version, fabric.session.id());
                 let ask = Ask { version, session, lane, epoch, received };
-                let (peer, unix) = (bundle.peer, bundle.session.joins_unix(lane));
-                let credentials = bundle.credentials.clone();
-                let reach = (bundle.peer_port, bundle.peer_unix.clone());
+                let unix = fabric.session.joins_unix(lane);
+                let credentials = fabric.credentials.clone();
+                let reach = (fabric.peer_port, fabric.peer_unix.clone());
                 let to = self.join_address(peer, unix, (reach.0, &reach.1));
                 self.dial_join(env, Door::Session(connection), to, credentials, ask);
             }
-            SessionAction::Abort { lane, epoch } => match bundle.through.remove(&(lane, epoch)) {
+            SessionAction::Abort { lane, epoch } => match fabric.through.remove(&(lane, epoch)) {
                 Some(conn) => self.drop_socket(env, conn),
                 None => self.drop_dial(env, connection, lane, epoch),
             },
             SessionAction::Attach { lane, epoch, peer_received, join } => {
                 let conn = match join {
                     Some(join) => Some(ConnId(join.0)),
-                    None => bundle.through.remove(&(lane, epoch)),
+                    None => fabric.through.remove(&(lane, epoch)),
                 };
-                let shard = bundle.shard_of(lane);
+                let shard = shard_of(lane);
                 let key = (connection, lane);
                 let socket = conn.and_then(|conn| Some((conn, self.sockets.remove(&conn)?)));
                 let Some((conn, Socket { side, setup: Setup::Held { leftover }, .. })) = socket
@@ -149,28 +219,32 @@ impl Life {
                 self.tell(env, shard, item);
             }
             SessionAction::Detach { lane, epoch } => {
-                let shard = bundle.shard_of(lane);
+                let shard = shard_of(lane);
                 self.tell(env, shard, Item::Detach { lane: (connection, lane), epoch });
             }
             SessionAction::Admit { join, received } => {
-                let credentials = bundle.credentials.clone();
+                let credentials = fabric.credentials.clone();
                 self.admit(env, join, Ok((credentials, received)));
             }
             SessionAction::Refuse { join, refusal } => self.admit(env, join, Err(refusal)),
             SessionAction::Drop { join } => self.drop_socket(env, ConnId(join.0)),
             SessionAction::Probe => {
-                let peer = bundle.peer;
                 let host = self.plan.specs[peer.node].host;
-                let to = match bundle.same_host && !bundle.peer_unix.is_empty() {
-                    true => Address::Unix { host, name: bundle.peer_unix.clone() },
-                    false => Address::Tcp { node: peer.node, port: bundle.peer_port },
+                if fabric.peer_port == 0 {
+                    fabric.session.probed(env.instant(), Probed::Unreachable);
+                    return;
+                }
+                let to = match fabric.same_host && !fabric.peer_unix.is_empty() {
+                    true => Address::Unix { host, name: fabric.peer_unix.clone() },
+                    false => Address::Tcp { node: peer.node, port: fabric.peer_port },
                 };
                 let dial = env.dial(self.owner, to);
                 let ends = env.instant() + JOIN_TIMEOUT;
                 self.dials.insert(dial, Dialling::Probe { connection, ends });
             }
-            SessionAction::Bye { reason, .. } => bundle.bye = Atom::new(&reason).ok(),
+            SessionAction::Bye { reason, .. } => fabric.bye = Atom::new(&reason).ok(),
             SessionAction::End(end) => {
+                let bye = fabric.bye.clone();
                 bundle.reason = Some(match (&bundle.closing, &end) {
                     (Some(reason), _) => reason.clone(),
                     (None, SessionEnd::Silent(_)) => NodeDownReason::NetTickTimeout,
@@ -179,8 +253,7 @@ impl Life {
                     }
                     (None, _) => NodeDownReason::ConnectionClosed,
                 });
-                let (shards, bye) = (bundle.shards(), bundle.bye.clone());
-                env.judge_end(self.owner, bundle.peer, &end);
+                env.judge_end(self.owner, peer, &end);
                 self.kernel.falling(connection);
                 for shard in shards {
                     let bye = bye.clone();
@@ -200,15 +273,15 @@ impl Life {
         peer_received: u64,
         conn: ConnId,
     ) {
-        if let Some(bundle) = self.bundles.get_mut(&connection) {
-            bundle.through.insert((lane, epoch), conn);
-            bundle.session.joined(env.instant(), lane, epoch, peer_received);
+        if let Some(fabric) = self.fabric_mut(connection) {
+            fabric.through.insert((lane, epoch), conn);
+            fabric.session.joined(env.instant(), lane, epoch, peer_received);
         }
     }
 
     pub(super) fn probed(&mut self, env: &mut Env, connection: ConnectionId, found: Probed) {
-        if let Some(bundle) = self.bundles.get_mut(&connection) {
-            bundle.session.probed(env.instant(), found);
+        if let Some(fabric) = self.fabric_mut(connection) {
+            fabric.session.probed(env.instant(), found);
         }
     }
 
@@ -225,28 +298,22 @@ impl Life {
             let (owner, peer) = (self.owner, bundle.peer);
             format!("{owner} with {peer}: lane {lane}, epoch {epoch} broke, {report:?}")
         });
-        if !bundle.part_with(lane) {
-            bundle.session.broken(env.instant(), lane, epoch, report);
+        let Some(fabric) = &mut bundle.fabric else { return };
+        if !fabric.part_with(lane) {
+            fabric.session.broken(env.instant(), lane, epoch, report);
         }
     }
 
     /// The peer says `bye` over each lane that has a socket, behind what it sent before: the
     /// session is over when all of them have brought it.
     pub(super) fn hear_bye(&mut self, env: &mut Env, (connection, lane): LaneKey, reason: Atom) {
-        let Some(bundle) = self.bundles.get_mut(&connection) else { return };
-        if bundle.farewell.is_none() {
-            let up = bundle.session.lanes().filter(|(_, is_up)| *is_up);
+        let Some(fabric) = self.fabric_mut(connection) else { return };
+        if fabric.farewell.is_none() {
+            let up = fabric.session.lanes().filter(|(_, is_up)| *is_up);
             let missing = up.map(|(lane, _)| lane).collect();
             let ends = env.instant() + FAREWELL_TIME;
-            bundle.farewell = Some(Farewell { reason, missing, ends });
+            fabric.farewell = Some(Farewell { reason, missing, ends });
         }
-        bundle.part_with(lane);
-    }
-}
-
-impl Bundle {
-    fn shard_of(&self, lane: LaneId) -> usize {
-        let found = self.lanes.iter().find(|(id, _)| *id == lane);
-        found.map(|(_, shard)| *shard).expect("a lane of the session")
+        fabric.part_with(lane);
     }
 }

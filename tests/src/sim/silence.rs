@@ -9,7 +9,8 @@ use krarup_transport::fabric::RESUME_TIME;
 use super::World;
 use super::env::{Env, Event, Wake};
 use super::life::Life;
-use super::mesh::Item;
+use super::mesh::{Item, Route};
+use super::names::NameId;
 use super::net::{ConnId, Owner};
 use super::shard::Slot;
 
@@ -100,8 +101,10 @@ impl Slot {
     /// A lane that was not given up has brought something not too long ago.
     pub(super) fn check_silence(&self, env: &Env, owner: Owner) {
         let silent = env.instant().saturating_duration_since(self.last_byte());
-        // Half the tick time and an interval, and the same again when it was changed meanwhile.
-        let most = env.longest_ticktime() * 5 / 4 + SLACK;
+        // Half the tick time and an interval, and the same again when it was changed meanwhile. A
+        // plain link is given all of it.
+        let looks = if self.machine.is_plain() { 10 } else { 5 };
+        let most = env.longest_ticktime() * looks / 4 + SLACK;
         let since = env.now.saturating_sub(most);
         assert!(
             silent <= most || env.was_stopped(owner.node, since),
@@ -131,7 +134,7 @@ impl Life {
         let Some(order) = self.ticktime.next_order() else { return false };
         if let TickOrder::Install(config) = order {
             for bundle in self.bundles.values_mut() {
-                bundle.session.set_tick_time(config.ticktime());
+                bundle.set_tick_time(config.ticktime());
             }
         }
         for shard in 0..self.shards.len() {
@@ -145,9 +148,9 @@ impl Life {
         let shard = &mut self.shards[index];
         for slot in shard.lanes.values_mut() {
             match order {
-                TickOrder::Install(config) => slot.lane.set_tick_config(config, now),
+                TickOrder::Install(config) => slot.machine.set_tick_config(config, now),
                 TickOrder::Auxiliary => {
-                    slot.lane.auxiliary_tick();
+                    slot.machine.auxiliary_tick();
                     slot.flush(env);
                 }
             }
@@ -199,7 +202,7 @@ impl World {
     /// After a silence of half the tick time and an interval a lane is given up, and a connection
     /// for it is looked for until the tick time is over, or somewhat longer.
     fn finds_out(&self) -> Duration {
-        self.env.longest_ticktime() * 2 + RESUME_TIME + SLACK * 3
+        self.env.longest_ticktime() * 5 / 2 + RESUME_TIME + SLACK * 3
     }
 
     pub(super) fn look_at_parted(&mut self, a: usize, b: usize) {
@@ -211,7 +214,12 @@ impl World {
         }
         for (node, other) in [(a, b), (b, a)] {
             let Some(life) = &self.nodes[node].life else { continue };
-            let is_up = life.shards.iter().any(|shard| shard.table.up(other).is_some());
+            let is_up = life.shards.iter().any(|shard| {
+                let up = |(name, route): (&NameId, &Route)| {
+                    route.peer.node == other && shard.table.up(*name).is_some()
+                };
+                shard.routes.iter().any(up)
+            });
             assert!(
                 !is_up || self.env.was_stopped(node, since),
                 "{} has heard nothing of {other} since {since:?}, and it is up",

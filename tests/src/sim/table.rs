@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use krarup::net_kernel::{ConnectionId, NodeType, Order};
 
-use super::plan::Plan;
+use super::names::{NameId, Names};
 
 /// `connection_id` has so many bits.
 const CONNECTION_ID_MASK: u32 = (1 << 24) - 1;
@@ -12,7 +12,7 @@ const CONNECTION_ID_MASK: u32 = (1 << 24) - 1;
 /// What one shard was told of the nodes.
 #[derive(Default)]
 pub(super) struct Table {
-    rows: BTreeMap<usize, Row>,
+    rows: BTreeMap<NameId, Row>,
 }
 
 #[derive(Default)]
@@ -42,12 +42,12 @@ pub(super) struct Up {
 impl Table {
     /// Follows an order, which has to be in its place: a route comes before `nodeup`, and goes
     /// before `nodedown`; `nodedown` repeats what `nodeup` said, and comes before the next one.
-    pub(super) fn follow(&mut self, plan: &Plan, order: &Order) {
+    pub(super) fn follow(&mut self, names: &Names, order: &Order) {
         let (Order::RouteUp { node, .. }
         | Order::NodeUp { node, .. }
         | Order::RouteDown { node, .. }
         | Order::NodeDown { node, .. }) = order;
-        let row = self.rows.entry(plan.index_of(node)).or_default();
+        let row = self.rows.entry(names.known(node)).or_default();
         let state = row.state;
         row.state = match (order, state) {
             (Order::RouteUp { connection, .. }, State::Absent) => State::Routed(*connection),
@@ -81,7 +81,7 @@ impl Table {
     }
 
     /// The connection of a node between its `nodeup` and the end of its route.
-    pub(super) fn up(&self, node: usize) -> Option<Up> {
+    pub(super) fn up(&self, node: NameId) -> Option<Up> {
         match self.rows.get(&node)?.state {
             State::Up(up) => Some(up),
             State::Absent | State::Routed(_) | State::Unrouted(_) => None,
@@ -95,17 +95,17 @@ impl Table {
     }
 
     /// Whether there is anything of a node.
-    pub(super) fn is_absent(&self, node: usize) -> bool {
+    pub(super) fn is_absent(&self, node: NameId) -> bool {
         self.rows.get(&node).is_none_or(|row| row.state == State::Absent)
     }
 
     /// Whether a node has been up.
-    pub(super) fn has_been_up(&self, node: usize) -> bool {
+    pub(super) fn has_been_up(&self, node: NameId) -> bool {
         self.rows.get(&node).is_some_and(|row| row.last.is_some())
     }
 
     /// The nodes that are up.
-    pub(super) fn all_up(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn all_up(&self) -> impl Iterator<Item = NameId> {
         self.rows.keys().copied().filter(|node| self.up(*node).is_some())
     }
 }

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use krarup::net_kernel::ConnectionId;
-use krarup_transport::dist::Control;
-use krarup_transport::fabric::{Form, Lane, ProcessNumber};
-use krarup_transport::link::{Outgoing as Encoded, SendError, SenderKey};
+use krarup_transport::dist::{Control, Destination};
+use krarup_transport::fabric::{Form, ProcessNumber};
+use krarup_transport::link::{Link, Outgoing as Encoded, SendError, SenderKey};
 use krarup_transport::term::write_binary;
 
 use super::env::{Env, Event, Wake};
 use super::life::Life;
 use super::mesh::{Delivered, Delivery, Item, Outgoing, OutgoingForm, Route};
+use super::names::{Identity, NameId};
 use super::net::Owner;
 use super::oracle::{Class, Fingerprint, Who};
-use super::plan::Weather;
-use super::shard::who;
+use super::shard::{Machine, who};
 
 /// Signals of one process that may wait for a lane on another shard.
 const WAITING_MAX: usize = 8;
@@ -31,8 +31,8 @@ const SIGNAL_COST_BYTES: usize = 2 << 10;
 /// A process of one shard.
 pub(super) struct Process {
     pub(super) number: ProcessNumber,
-    /// The nodes that it was told are up.
-    up: BTreeMap<usize, ConnectionId>,
+    /// The nodes that it was told are up, and which life of theirs it is.
+    up: BTreeMap<NameId, (ConnectionId, Owner)>,
     /// Who told it to hold.
     pub(super) held_by: BTreeSet<Who>,
     /// Whom it has told to hold.
@@ -53,16 +53,17 @@ impl Process {
         }
     }
 
-    pub(super) fn node_up(&mut self, node: usize, connection: ConnectionId) {
-        let before = self.up.insert(node, connection);
+    pub(super) fn node_up(&mut self, node: NameId, connection: ConnectionId, peer: Owner) {
+        let before = self.up.insert(node, (connection, peer));
         assert!(before.is_none(), "nodeup without the nodedown before");
     }
 
-    pub(super) fn node_down(&mut self, node: usize, connection: ConnectionId) {
-        assert_eq!(self.up.remove(&node), Some(connection), "nodedown of what was up");
-        self.held_by.retain(|who| who.owner.node != node);
-        self.holds.retain(|who| who.owner.node != node);
-        self.senders.retain(|who| who.owner.node != node);
+    pub(super) fn node_down(&mut self, node: NameId, connection: ConnectionId) {
+        let Some((was, peer)) = self.up.remove(&node) else { panic!("nodedown of nobody") };
+        assert_eq!(was, connection, "nodedown of what was up");
+        self.held_by.retain(|who| who.owner != peer);
+        self.holds.retain(|who| who.owner != peer);
+        self.senders.retain(|who| who.owner != peer);
     }
 
     fn remember(&mut self, sender: Who) {
@@ -75,7 +76,7 @@ impl Process {
 
 impl Outgoing {
     /// Gives the signal to its lane; false if there is no room.
-    pub(super) fn give_to(&self, lane: &mut Lane) -> bool {
+    pub(super) fn give_to(&self, machine: &mut Machine) -> bool {
         let (from, to) = (self.from.number, self.to.number);
         let payload = &self.payload[..];
         let pieces = || -> smallvec::SmallVec<[Bytes; 1]> {
@@ -85,6 +86,10 @@ impl Outgoing {
         let append = |out: &mut Vec<u8>| {
             out.extend_from_slice(payload);
             Ok::<(), std::convert::Infallible>(())
+        };
+        let lane = match machine {
+            Machine::Lane(lane) => lane,
+            Machine::Plain(link, _) => return self.give_to_link(link),
         };
         let sent = match (&self.form, self.cut) {
             (OutgoingForm::Message(Form::Raw), None) => lane.send_raw(from, to, payload),
@@ -106,14 +111,23 @@ impl Outgoing {
             (OutgoingForm::Hold(true), _) => lane.hold(from, to, None).map_err(SendError::Busy),
             (OutgoingForm::Hold(false), _) => lane.release(from, to).map_err(SendError::Busy),
         };
-        match sent {
-            Ok(()) => true,
-            Err(SendError::Busy(busy)) => {
-                assert!(busy.queued >= busy.limit, "{busy}");
-                false
+        was_accepted(sent)
+    }
+
+    fn give_to_link(&self, link: &mut Link) -> bool {
+        let OutgoingForm::Signal(control) = &self.form else {
+            panic!("a plain link takes control messages");
+        };
+        let payload = control.has_payload().then(|| match self.cut {
+            None => Encoded::Encoded(&self.payload),
+            Some(cut) => {
+                let (front, back) = self.payload.split_at(cut);
+                let pieces = [front, back].into_iter().map(Bytes::copy_from_slice);
+                Encoded::Chunks(pieces.collect())
             }
-            Err(error) => panic!("what a process may send: {error}"),
-        }
+        });
+        let ProcessNumber { id, serial } = self.from.number;
+        was_accepted(link.send_from(SenderKey::of_numbers(id, serial), control, payload))
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -122,8 +136,12 @@ impl Outgoing {
             OutgoingForm::Message(Form::Term) => Class::Term,
             OutgoingForm::Named(Form::Raw, _) => Class::NamedRaw,
             OutgoingForm::Named(Form::Term, _) => Class::NamedTerm,
-            OutgoingForm::Signal(control) if control.has_payload() => Class::Exit,
-            OutgoingForm::Signal(_) => Class::Unlink,
+            OutgoingForm::Signal(control) => match &**control {
+                Control::Send { to: Destination::Name(_), .. } => Class::NamedTerm,
+                Control::Send { .. } => Class::Term,
+                Control::Exit { .. } => Class::Exit,
+                _ => Class::Unlink,
+            },
             OutgoingForm::Hold(_) => Class::Hold,
         };
         Fingerprint::new(class, &self.payload)
@@ -140,13 +158,24 @@ impl Outgoing {
     }
 }
 
+fn was_accepted(sent: Result<(), SendError>) -> bool {
+    match sent {
+        Ok(()) => true,
+        Err(SendError::Busy(busy)) => {
+            assert!(busy.queued >= busy.limit, "{busy}");
+            false
+        }
+        Err(error) => panic!("what a process may send: {error}"),
+    }
+}
+
 impl Life {
     /// Some processes of a shard send something.
     pub(super) fn send_turn(&mut self, env: &mut Env, shard: usize) {
         let mean = self.plan.send_gap.as_micros() as u64;
         let mut gap = Duration::from_micros(env.rng.within(0..=2 * mean));
         if !self.send_some(env, shard) {
-            let idle = if self.plan.weather == Weather::Fickle { 1000 } else { 50 };
+            let idle = if self.plan.weather.is_fickle() { 1000 } else { 50 };
             gap += Duration::from_millis(if env.quiet || env.budget == 0 { idle } else { 2 });
         }
         env.after(gap, Event::Wake(self.owner, Wake::Send(shard)));
@@ -200,9 +229,10 @@ impl Life {
     }
 
     fn say_hold(&mut self, env: &mut Env, shard: usize, slot: usize, sender: Who, hold: bool) {
-        let Some(route) = self.shards[shard].routes.get(&sender.owner.node).cloned() else {
-            return;
-        };
+        let mut routes = self.shards[shard].routes.values();
+        let route = routes.find(|route| route.peer == sender.owner).cloned();
+        // Only Krarup nodes know what a hold is.
+        let Some(route) = route.filter(|route| !route.is_plain) else { return };
         let process = &self.shards[shard].processes[slot];
         if process.waiting >= WAITING_MAX {
             return;
@@ -244,13 +274,22 @@ impl Life {
         }
         let kind = env.rng.below(20);
         let form = if env.rng.chance(1, 2) { Form::Raw } else { Form::Term };
+        let pid = |number: ProcessNumber, of: &Identity| number.to_pid(&of.atom, of.creation);
+        let from_pid = || pid(process.number, self.identity());
+        let to_pid = || pid(number, &route.identity);
+        let send = |to| {
+            let from = Some(from_pid());
+            Box::new(Control::Send { from, to, token: None, priority: false })
+        };
         let form = match kind {
+            0..=11 if route.is_plain => OutgoingForm::Signal(send(Destination::Process(to_pid()))),
+            12..=15 if route.is_plain => {
+                OutgoingForm::Signal(send(Destination::Name(spec.registered(number))))
+            }
             0..=11 => OutgoingForm::Message(form),
             12..=15 => OutgoingForm::Named(form, spec.registered(number)),
             kind => {
-                let ours = &self.plan.specs[self.owner.node].atom;
-                let from = process.number.to_pid(ours, self.creation());
-                let to = number.to_pid(&spec.atom, super::life::creation_of(route.peer));
+                let (from, to) = (from_pid(), to_pid());
                 OutgoingForm::Signal(Box::new(match kind {
                     16 | 17 => Control::Exit { from, to, token: None },
                     _ => Control::Unlink { id: env.rng.any() >> 1 | 1, from, to },
@@ -314,7 +353,7 @@ impl Life {
         }
         // Gone, if the session is just ending.
         let Some(entry) = self.shards[shard].lanes.get_mut(&key) else { return false };
-        if !signal.give_to(&mut entry.lane) {
+        if !signal.give_to(&mut entry.machine) {
             return false;
         }
         signal.note(env);
@@ -339,8 +378,8 @@ impl Life {
     pub(super) fn deliver(&mut self, env: &mut Env, shard: usize, delivery: Delivery) {
         let Delivery { connection, session, peer, what } = delivery;
         let owner = self.owner;
-        let up = self.shards[shard].table.up(peer.node).map(|up| up.connection);
-        assert_eq!(up, Some(connection), "the route to {peer:?} is not there");
+        let is_up = self.shards[shard].table.has_up(connection);
+        assert!(is_up, "the route to {peer:?} is not there");
         let processes = &mut self.shards[shard].processes;
         match what {
             Delivered::Run(run) => {
@@ -387,7 +426,7 @@ fn receiver(
 ) -> &mut Process {
     let process = &mut processes[(to.id >> 8) as usize];
     assert_eq!(process.number, to);
-    let up = process.up.get(&peer.node);
-    assert_eq!(up, Some(&connection), "outside of nodeup and nodedown of {peer:?}");
+    let is_up = process.up.values().any(|up| *up == (connection, peer));
+    assert!(is_up, "outside of nodeup and nodedown of {peer:?}");
     process
 }

@@ -35,6 +35,8 @@ struct Waiting {
 /// How things stand when somebody is answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
+    /// The node is this one.
+    pub(super) is_own: bool,
     /// Every shard says that the node is up.
     pub(super) is_up: bool,
     /// And nothing has ended its connection.
@@ -100,10 +102,9 @@ impl Env {
         owner: Owner,
         id: WaiterId,
         result: &Result<(), ConnectError>,
-        facts: impl FnOnce(&str) -> Facts,
+        facts: Facts,
     ) {
         let waiting = self.answer(owner, id);
-        let facts = facts(&waiting.node);
         self.tell(|| format!("{owner}: {:?} to {} is {result:?}", waiting.wish, waiting.node));
         assert_ne!(waiting.wish, Wish::Disconnect, "{owner}: {waiting:?} is told {result:?}");
         let is_true = match result {
@@ -117,7 +118,8 @@ impl Env {
                     && !facts.is_well
             }
             Err(ConnectError::Ended(_)) => facts.has_ended && !facts.is_well,
-            Err(_) => !facts.is_well,
+            // It may have been called so only since.
+            Err(_) => !facts.is_well || (facts.is_own && waiting.since < self.now),
         };
         assert!(is_true, "{owner}: {waiting:?} is told {result:?}, and the truth is {facts:?}");
         match result {
@@ -131,15 +133,14 @@ impl Env {
         owner: Owner,
         id: WaiterId,
         was_up: bool,
-        facts: impl FnOnce(&str) -> Facts,
+        facts: Facts,
     ) {
         let waiting = self.answer(owner, id);
-        let facts = facts(&waiting.node);
         self.tell(|| format!("{owner}: disconnect of {} is {was_up}", waiting.node));
         let is_true = match was_up {
             // Answered when its nodedown is out everywhere.
             true => facts.is_absent && facts.has_ended,
-            false => !facts.is_well && waiting.since == self.now,
+            false => (!facts.is_well || facts.is_own) && waiting.since == self.now,
         };
         assert!(
             is_true && waiting.wish == Wish::Disconnect,
@@ -149,6 +150,28 @@ impl Env {
             true => self.waiters.answered.0 += 1,
             false => self.waiters.answered.1 += 1,
         }
+    }
+
+    /// What somebody wished for while it was not settled who names its node is asked for now.
+    pub(super) fn asks_now(&mut self, owner: Owner, id: WaiterId) {
+        let stopped = self.waiters.stopped.get(&owner.node).copied().unwrap_or_default();
+        if let Some(waiting) = self.waiters.waiting.get_mut(&(owner, id)) {
+            (waiting.since, waiting.stopped) = (self.now, stopped);
+        }
+    }
+
+    /// Whom somebody waits for.
+    pub(super) fn who_is_meant(&self, owner: Owner, id: WaiterId) -> &str {
+        let waiting = self.waiters.waiting.get(&(owner, id));
+        waiting.map(|waiting| waiting.node.as_str()).unwrap_or_default()
+    }
+
+    /// Those who wait for a name go on in the next life of the same process.
+    pub(super) fn adopt_waiters(&mut self, old: Owner, new: Owner) {
+        let all = std::mem::take(&mut self.waiters.waiting);
+        let adopt =
+            |((owner, id), waiting)| ((if owner == old { new } else { owner }, id), waiting);
+        self.waiters.waiting = all.into_iter().map(adopt).collect();
     }
 
     /// A process ends: whoever waited in it is no more.

@@ -378,7 +378,7 @@ impl KernelShard {
         let Some(done) = self.in_turn(node, hidden, done) else { return };
         let waiter = self.waiter(Waiter::Connect(done));
         self.with(|machine| machine.connect(node, hidden, Some(waiter)));
-        if !self.machine.borrow().knows(node) {
+        if !self.machine.borrow().is_under_way(node) {
             self.not_named_by(node);
         }
     }

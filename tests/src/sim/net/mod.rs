@@ -383,6 +383,11 @@ impl Env {
         Read::Bytes(bytes)
     }
 
+    /// Who dialled a connection.
+    pub(super) fn dialler(&self, id: ConnId) -> Owner {
+        self.net.conns[&id].sides[DIALLER].owner
+    }
+
     /// From now on a flipped bit is found out.
     pub(super) fn allow_flips(&mut self, id: ConnId) {
         if let Some(conn) = self.net.conns.get_mut(&id) {

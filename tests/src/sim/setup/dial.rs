@@ -4,7 +4,9 @@ use krarup::net_kernel::{AttemptId, ConnectError, ConnectionId};
 use krarup_transport::fabric::{
     Ask, Credentials, DialFailure, Epoch, JOIN_TIMEOUT, JoinConfig, JoinInitiator, LaneId, Probed,
 };
-use krarup_transport::handshake::{Initiator, InitiatorConfig, LengthPrefix, LocalName, Timeouts};
+use krarup_transport::handshake::{
+    Initiator, InitiatorConfig, LengthPrefix, LocalName, NodeName, Timeouts,
+};
 use krarup_transport::term::Atom;
 
 use super::{Dialling, Door, Setup, Socket};
@@ -21,19 +23,22 @@ impl Life {
         node: &Atom,
         hidden: bool,
     ) {
-        let peer = self.plan.specs.iter().position(|spec| spec.atom == *node);
-        let found = peer.and_then(|peer| Some((peer, env.ports.get(&peer).copied()?)));
-        let Some((peer, port)) = found else {
-            return self.kernel.failed(attempt, ConnectError::GivenUp);
+        let Some((peer, port)) = env.names.look_up(node) else {
+            return self.attempt_failed(env, attempt, ConnectError::GivenUp);
         };
         let challenge = self.challenge(env);
         let spec = &self.plan.specs[self.owner.node];
-        let published = !spec.hidden && !hidden;
-        let claim = Box::new(self.policy.claim(self.owner, node.as_str(), true, published));
+        let published = !spec.hidden && !hidden && !self.naming.is_given();
+        let claim = self.policy.claim(self.own.as_ref(), node.as_str(), true, published);
+        let claim = Box::new(claim);
+        let local = match &self.own {
+            Some(own) => LocalName::Named(own.name.clone(), own.creation),
+            None => LocalName::AskFor { host: spec.name.host().to_owned() },
+        };
         let config = InitiatorConfig {
-            local: LocalName::Named(spec.name.clone(), self.creation()),
-            peer: self.plan.specs[peer].name.clone(),
-            flags: Life::flags(published),
+            local,
+            peer: NodeName::parse(node.as_str()).expect("a good name"),
+            flags: self.flags(published),
             cookie: self.policy.cookies.of(node.as_str()).clone(),
             challenge,
             timeouts: Timeouts::default(),
@@ -108,7 +113,7 @@ impl Life {
             }
             (Dialling::Link { attempt, challenge, .. }, None) => {
                 self.forget_challenge(challenge);
-                return self.kernel.failed(attempt, ConnectError::GivenUp);
+                return self.attempt_failed(env, attempt, ConnectError::GivenUp);
             }
             (Dialling::Join { door, lane, epoch, .. }, None) => {
                 return self.join_failed(env, door, lane, epoch, &DialFailure::ConnectionRefused);

@@ -2,22 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use krarup::net_kernel::{AttemptId, ConnectError, Decision, NodeType};
-use krarup_transport::fabric::{Credentials, Role, SettleTimeouts, Settling};
+use krarup::net_kernel::{AttemptId, ConnectError, Decision, NodeType, PeerLink};
+use krarup_transport::fabric::{Credentials, Hello, Role, SettleTimeouts, Settling};
 use krarup_transport::handshake::{
     Accept, AcceptorStep, Applicant, Challenge, Claim, Decision as Verdict, Established, Flags,
-    InitiatorStep,
+    InitiatorStep, NodeName,
 };
 use krarup_transport::term::Atom;
 
-use super::{Dialling, Setup, Socket, Talk};
+use super::{Carrier, Dialling, Ready, Setup, Socket, Talk};
 use crate::sim::env::Env;
-use crate::sim::life::{Life, owner_of};
+use crate::sim::life::Life;
+use crate::sim::names::Identity;
 use crate::sim::net::{ACCEPTOR, ConnId};
+use crate::sim::plan::{Kind, OtpStyle};
 
 impl Life {
-    pub(super) fn flags(published: bool) -> Flags {
-        Flags::ours(published).with(Flags::FABRIC)
+    fn hello(&self, env: &mut Env) -> Hello {
+        let port = if self.naming.is_given() { 0 } else { self.port };
+        self.plan.hello(&mut env.rng, self.owner.node, port)
+    }
+
+    /// An Erlang node offers no lanes.
+    pub(super) fn flags(&self, published: bool) -> Flags {
+        let flags = Flags::ours(published);
+        if self.kernel.is_otp() { flags } else { flags.with(Flags::FABRIC) }
     }
 
     pub(super) fn challenge(&mut self, env: &mut Env) -> Challenge {
@@ -72,7 +81,7 @@ impl Life {
         }
         self.forget_challenge(challenge);
         if let Some(attempt) = attempt {
-            self.kernel.failed(attempt, ConnectError::GivenUp);
+            self.attempt_failed(env, attempt, ConnectError::GivenUp);
         }
         false
     }
@@ -83,21 +92,36 @@ impl Life {
         conn: ConnId,
         applicant: &Applicant,
     ) -> (Verdict, Option<AttemptId>) {
-        let Claim::Node(name) = &applicant.claim else { return (Verdict::NotAllowed, None) };
+        match &applicant.claim {
+            Claim::Node(name) => self.decide_node(env, conn, name),
+            Claim::NameMe { host } => self.decide_name(env, conn, host),
+        }
+    }
+
+    pub(in crate::sim) fn decide_node(
+        &mut self,
+        env: &mut Env,
+        conn: ConnId,
+        name: &NodeName,
+    ) -> (Verdict, Option<AttemptId>) {
         let node = Atom::new(name.as_str()).expect("a good name");
         let (attempt, decision) = self.kernel.inbound(&node);
         let published = !self.plan.specs[self.owner.node].hidden;
         let may_come = !self.is_stopping() && self.policy.may_come(node.as_str());
-        assert_eq!(decision != Decision::NotAllowed, may_come, "{node} at {}", self.owner);
-        let ours = self.plan.specs[self.owner.node].name.as_str();
+        assert_eq!(decision != Some(Decision::NotAllowed), may_come, "{node} at {}", self.owner);
+        let Some(decision) = decision else { return (Verdict::Close, None) };
+        let ours = self.name();
         match decision {
             Decision::Nok => assert!(ours > node.as_str(), "the greater name goes first"),
             Decision::OkSimultaneous => {
-                assert!(ours < node.as_str(), "the greater name goes first")
+                let counts =
+                    self.plan.specs[self.owner.node].kind != Kind::Otp(OtpStyle::OnceUnderWay);
+                assert!(!counts || ours < node.as_str(), "the greater name goes first");
             }
             Decision::Ok | Decision::Alive | Decision::NotAllowed => {}
         }
-        env.claim(conn, ACCEPTOR, self.policy.claim(self.owner, node.as_str(), false, published));
+        let claim = self.policy.claim(self.own.as_ref(), node.as_str(), false, published);
+        env.claim(conn, ACCEPTOR, claim);
         let accept = match decision {
             Decision::Ok => Accept::Ok,
             Decision::OkSimultaneous => Accept::OkSimultaneous,
@@ -117,7 +141,7 @@ impl Life {
         mut step: Option<InitiatorStep>,
     ) -> bool {
         let now = env.instant();
-        let hello = self.plan.hello(&mut env.rng, self.owner.node, self.port);
+        let hello = self.hello(env);
         let Setup::Initiating { machine, attempt, challenge, greeting } = &mut socket.setup else {
             return false;
         };
@@ -142,8 +166,8 @@ impl Life {
         }
         self.forget_challenge(challenge);
         match step {
-            Some(InitiatorStep::Nok) => self.kernel.gave_way(attempt, now),
-            _ => self.kernel.failed(attempt, ConnectError::GivenUp),
+            Some(InitiatorStep::Nok) => self.attempt_gave_way(env, attempt),
+            _ => self.attempt_failed(env, attempt, ConnectError::GivenUp),
         }
         false
     }
@@ -158,31 +182,49 @@ impl Life {
         greeting: Option<Settling>,
         established: Established,
     ) -> bool {
-        assert!(established.flags.fabric());
-        let is_visible = env.judge_handshake(&self.plan, conn);
+        let is_visible = env.judge_handshake(conn);
         assert_eq!(established.visible(), is_visible);
         self.kernel.proven(attempt);
+        let identity = Identity::new(established.peer.clone(), established.peer_creation);
+        let peer = env.names.owner(&identity.atom, identity.creation);
+        let node_type = if is_visible { NodeType::Visible } else { NodeType::Hidden };
+        let are_krarup =
+            [self.owner.node, peer.node].iter().all(|node| !self.plan.specs[*node].is_otp());
+        assert_eq!(established.flags.fabric(), are_krarup);
+        if !are_krarup {
+            let (leftover, flags) = (established.leftover, established.flags);
+            socket.setup = Setup::Held { leftover };
+            if let Some((name, creation)) = established.assigned {
+                self.take_name(env, &identity.atom, name, creation);
+            }
+            let creation = identity.creation;
+            let carrier = Carrier::Plain { conn, flags };
+            self.ready.insert(attempt, Ready { peer, identity, carrier });
+            self.kernel.established(attempt, PeerLink { creation, node_type });
+            return true;
+        }
         let now = env.instant();
         let role = if greeting.is_some() { Role::Initiator } else { Role::Acceptor };
         let machine = greeting.unwrap_or_else(|| {
-            let hello = self.plan.hello(&mut env.rng, self.owner.node, self.port);
+            let hello = self.hello(env);
             Settling::new(role, hello, SettleTimeouts::default(), now)
         });
-        let node = self.plan.index_of(&Atom::new(established.peer.as_str()).expect("a name"));
-        let ours = (self.plan.specs[self.owner.node].name.clone(), self.creation());
+        let own = self.own.as_ref().map(|own| (own.name.clone(), own.creation));
+        let ours = established.assigned.clone().or(own).expect("it is called something");
         let theirs = (established.peer, established.peer_creation);
         let (initiator, acceptor) = match role {
             Role::Initiator => (ours, theirs),
             Role::Acceptor => (theirs, ours),
         };
         let cookie = established.cookie.clone();
-        let node_type = if is_visible { NodeType::Visible } else { NodeType::Hidden };
         let talk = Talk {
             machine,
             attempt,
             credentials: Credentials { cookie, initiator, acceptor, flags: established.flags },
             node_type,
-            peer: owner_of(node, established.peer_creation),
+            peer,
+            identity,
+            assigned: established.assigned,
             session: None,
             joined: BTreeMap::new(),
         };
@@ -195,8 +237,8 @@ impl Life {
     /// An attempt is not wanted any more.
     pub(in crate::sim) fn abort(&mut self, env: &mut Env, attempt: AttemptId) {
         if let Some(ready) = self.ready.remove(&attempt) {
-            for conn in ready.sockets.values() {
-                self.drop_socket(env, *conn);
+            for conn in ready.conns() {
+                self.drop_socket(env, conn);
             }
         }
         let mut challenges = Vec::new();

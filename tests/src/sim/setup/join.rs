@@ -73,8 +73,8 @@ impl Life {
                     }
                     Ok(Door::Session(connection)) => {
                         *door = Some(Door::Session(connection));
-                        if let Some(bundle) = self.bundles.get_mut(&connection) {
-                            bundle.session.asked(now, join, &ask);
+                        if let Some(fabric) = self.fabric_mut(connection) {
+                            fabric.session.asked(now, join, &ask);
                         }
                         true
                     }
@@ -91,8 +91,8 @@ impl Life {
                 match door {
                     Some(Door::Talk(first)) => self.talk_joined(env, first, lane, conn),
                     Some(Door::Session(connection)) => {
-                        if let Some(bundle) = self.bundles.get_mut(&connection) {
-                            bundle.session.confirmed(now, join);
+                        if let Some(fabric) = self.fabric_mut(connection) {
+                            fabric.session.confirmed(now, join);
                         }
                         self.bundles.contains_key(&connection)
                     }
@@ -105,8 +105,8 @@ impl Life {
                 match door {
                     Some(Door::Talk(first)) => self.talk_failed(env, first, lane),
                     Some(Door::Session(connection)) => {
-                        if let Some(bundle) = self.bundles.get_mut(&connection) {
-                            bundle.session.join_ended(join);
+                        if let Some(fabric) = self.fabric_mut(connection) {
+                            fabric.session.join_ended(join);
                         }
                     }
                     None => {}
@@ -125,10 +125,10 @@ impl Life {
         if let Some((first, talk)) = talk {
             return talk.machine.ask(ask).map(|()| Door::Talk(first));
         }
-        if self.ready.values().any(|ready| ready.settled.agreement.session == ask.session) {
+        if self.ready.values().any(|ready| ready.session() == Some(ask.session)) {
             return Err(Refusal::TryAgain);
         }
-        let running = self.bundles.iter().find(|(_, bundle)| bundle.session.id() == ask.session);
+        let running = self.bundles.iter().find(|(_, bundle)| bundle.id == ask.session);
         running.map(|(connection, _)| Door::Session(*connection)).ok_or(Refusal::UnknownSession)
     }
 
@@ -145,8 +145,8 @@ impl Life {
             Door::Talk(first) => self.talk_failed(env, first, lane),
             Door::Session(connection) => {
                 let now = env.instant();
-                if let Some(bundle) = self.bundles.get_mut(&connection) {
-                    bundle.session.dial_failed(now, lane, epoch, failure);
+                if let Some(fabric) = self.fabric_mut(connection) {
+                    fabric.session.dial_failed(now, lane, epoch, failure);
                 }
             }
         }

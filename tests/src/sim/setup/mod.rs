@@ -14,12 +14,14 @@ use krarup_transport::fabric::{
     JoinStep, LaneId, Probed, SessionId, Settled, Settling, is_join,
 };
 use krarup_transport::handshake::{
-    Acceptor, AcceptorConfig, AcceptorStep, Challenge, Initiator, InitiatorStep, LengthPrefix,
-    Timeouts,
+    Acceptor, AcceptorConfig, AcceptorStep, Challenge, Flags, Initiator, InitiatorStep,
+    LengthPrefix, NodeName, Timeouts,
 };
+use krarup_transport::term::Creation;
 
 use super::env::Env;
 use super::life::Life;
+use super::names::Identity;
 use super::net::{ConnId, DialId, Owner, Read};
 use super::policy::Claim;
 
@@ -84,16 +86,47 @@ pub(super) struct Talk {
     credentials: Credentials,
     node_type: NodeType,
     peer: Owner,
+    identity: Identity,
+    /// The name that the peer gave to this life.
+    assigned: Option<(NodeName, Creation)>,
     session: Option<SessionId>,
     joined: BTreeMap<LaneId, ConnId>,
 }
 
-/// A session that is settled and has no connection yet.
+/// What is settled and has no connection yet.
 pub(super) struct Ready {
-    pub(super) settled: Settled,
-    pub(super) credentials: Credentials,
     pub(super) peer: Owner,
-    pub(super) sockets: BTreeMap<LaneId, ConnId>,
+    pub(super) identity: Identity,
+    pub(super) carrier: Carrier,
+}
+
+pub(super) enum Carrier {
+    Session {
+        settled: Box<Settled>,
+        credentials: Credentials,
+        sockets: BTreeMap<LaneId, ConnId>,
+    },
+    /// One of the two nodes knows no lanes.
+    Plain {
+        conn: ConnId,
+        flags: Flags,
+    },
+}
+
+impl Ready {
+    fn conns(&self) -> Vec<ConnId> {
+        match &self.carrier {
+            Carrier::Session { sockets, .. } => sockets.values().copied().collect(),
+            Carrier::Plain { conn, .. } => vec![*conn],
+        }
+    }
+
+    fn session(&self) -> Option<SessionId> {
+        match &self.carrier {
+            Carrier::Session { settled, .. } => Some(settled.agreement.session),
+            Carrier::Plain { .. } => None,
+        }
+    }
 }
 
 /// A connection that is being made.
@@ -217,13 +250,13 @@ impl Life {
                     false => {
                         let challenge = self.challenge(env);
                         let config = AcceptorConfig {
-                            local: self.plan.specs[self.owner.node].name.clone(),
+                            local: self.identity().name.clone(),
                             creation: self.creation(),
-                            flags: Life::flags(!self.plan.specs[self.owner.node].hidden),
+                            flags: self.flags(!self.plan.specs[self.owner.node].hidden),
                             challenge,
                             timeouts: Timeouts::default(),
                             prefix: LengthPrefix::Two,
-                            holds_ack: true,
+                            holds_ack: !self.kernel.is_otp(),
                         };
                         let machine = Box::new(Acceptor::new(config, now));
                         Setup::Accepting { machine, attempt: None, challenge }
@@ -300,7 +333,7 @@ impl Life {
             match self.dials.remove(&dial) {
                 Some(Dialling::Link { attempt, challenge, .. }) => {
                     self.forget_challenge(challenge);
-                    self.kernel.failed(attempt, ConnectError::GivenUp);
+                    self.attempt_failed(env, attempt, ConnectError::GivenUp);
                 }
                 Some(Dialling::Join { door, lane, epoch, .. }) => {
                     self.join_failed(env, door, lane, epoch, &DialFailure::Unreachable);

@@ -7,9 +7,9 @@ use krarup_transport::fabric::{
     Agreement, Ask, Credentials, Epoch, FabricError, LaneId, Role, SettleStep,
 };
 
-use super::{Dialling, Door, Ready, Setup, Socket};
+use super::{Carrier, Dialling, Door, Ready, Setup, Socket};
 use crate::sim::env::Env;
-use crate::sim::life::{Life, creation_of};
+use crate::sim::life::Life;
 use crate::sim::net::{ConnId, Owner};
 
 impl Life {
@@ -40,6 +40,7 @@ impl Life {
                 let (attempt, node_type) = (talk.attempt, talk.node_type);
                 let mut sockets = std::mem::take(&mut talk.joined);
                 let (credentials, peer) = (talk.credentials.clone(), talk.peer);
+                let (identity, assigned) = (talk.identity.clone(), talk.assigned.take());
                 sockets.retain(|lane, joined| {
                     let counts = settled.lanes.contains(*lane);
                     if !counts && let Some(socket) = self.sockets.remove(joined) {
@@ -53,10 +54,12 @@ impl Life {
                     socket.setup = Setup::Held { leftover: settled.leftover.clone() };
                 }
                 assert_eq!(sockets.len(), settled.lanes.len());
-                let ready = Ready { settled: *settled, credentials, peer, sockets };
-                self.ready.insert(attempt, ready);
-                let creation = creation_of(peer);
-                let link = PeerLink { creation, node_type };
+                if let Some((name, creation)) = assigned {
+                    self.take_name(env, &identity.atom, name, creation);
+                }
+                let link = PeerLink { creation: identity.creation, node_type };
+                let carrier = Carrier::Session { settled, credentials, sockets };
+                self.ready.insert(attempt, Ready { peer, identity, carrier });
                 self.kernel.established(attempt, link);
                 stays
             }
@@ -64,7 +67,7 @@ impl Life {
                 let attempt = talk.attempt;
                 let joined = std::mem::take(&mut talk.joined);
                 self.drop_joined(env, conn, &joined);
-                self.kernel.failed(attempt, ConnectError::GivenUp);
+                self.attempt_failed(env, attempt, ConnectError::GivenUp);
                 false
             }
         }

@@ -1,28 +1,30 @@
-//! The lanes of a shard: reading, writing, detaching and attaching.
+//! The links of a shard, lanes and plain ones: reading, writing, detaching and attaching.
 
+mod machine;
 mod sockets;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use krarup::net_kernel::{ConnectionId, Order};
+use krarup::net_kernel::{ConnectionId, NodeDownReason, Order};
 use krarup_transport::buffer::{Receiver, SlabPool};
-use krarup_transport::dist::{Control, TickAction};
-use krarup_transport::fabric::{
-    Epoch, Form, Incoming, Lane, LaneMessage, ProcessNumber, SessionId, Target,
-};
-use krarup_transport::link::{IoSlices, Payload, Signal};
-use krarup_transport::term::{Atom, Pid};
+use krarup_transport::dist::TickAction;
+use krarup_transport::fabric::{Epoch, Lane, ProcessNumber, SessionId};
+use krarup_transport::link::{IoSlices, Link};
+use krarup_transport::term::Atom;
 
 use super::env::{Env, Event, Wake};
 use super::life::Life;
-use super::mesh::{Delivered, Delivery, Item, LaneKey, NewLane, Outgoing, Route};
+use super::mesh::{Delivered, Delivery, Item, LaneKey, LinkSetup, NewLink, Outgoing, Route};
+use super::names::NameId;
 use super::net::{ConnId, Owner, Read};
-use super::oracle::{Class, Fingerprint, Who};
+use super::oracle::Who;
 use super::plan::{Plan, shard_of};
 use super::table::Table;
 use super::traffic::Process;
+pub(super) use machine::Machine;
+use machine::Step;
 
 /// How often a shard looks whether something is to be acknowledged.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(10);
@@ -33,7 +35,7 @@ pub(super) struct Shard {
     pub(super) table: Table,
     pool: SlabPool,
     pub(super) lanes: BTreeMap<LaneKey, Slot>,
-    pub(super) routes: BTreeMap<usize, Route>,
+    pub(super) routes: BTreeMap<NameId, Route>,
     pub(super) processes: Vec<Process>,
     /// Signals of other shards for lanes that have not come here yet.
     early: BTreeMap<LaneKey, VecDeque<Outgoing>>,
@@ -42,9 +44,9 @@ pub(super) struct Shard {
     alarm: Option<Duration>,
 }
 
-/// A lane and what its shard keeps with it.
+/// A lane, or the only link of a connection, and what its shard keeps with it.
 pub(super) struct Slot {
-    pub(super) lane: Lane,
+    pub(super) machine: Machine,
     receiver: Receiver,
     socket: Option<(ConnId, usize)>,
     epoch: Epoch,
@@ -88,30 +90,30 @@ impl Shard {
     }
 
     /// Carries out an order of the kernel.
-    pub(super) fn order(&mut self, env: &mut Env, plan: &Plan, order: Order, route: Option<Route>) {
+    pub(super) fn order(&mut self, env: &mut Env, order: Order, route: Option<Route>) {
         env.note(self.index as u64);
-        self.table.follow(plan, &order);
+        self.table.follow(&env.names, &order);
         match order {
             Order::RouteUp { node, .. } => {
                 let route = route.expect("a route to what comes up");
-                let old = self.routes.insert(plan.index_of(&node), route);
+                let old = self.routes.insert(env.names.known(&node), route);
                 assert!(old.is_none(), "a route was left behind");
             }
             Order::NodeUp { node, connection, .. } => {
-                let node = plan.index_of(&node);
+                let node = env.names.known(&node);
                 let route = &self.routes[&node];
                 assert_eq!(route.connection, connection);
                 for process in &mut self.processes {
-                    process.node_up(node, connection);
+                    process.node_up(node, connection, route.peer);
                 }
             }
             Order::RouteDown { node, connection } => {
-                let route = self.routes.remove(&plan.index_of(&node));
+                let route = self.routes.remove(&env.names.known(&node));
                 assert_eq!(route.map(|route| route.connection), Some(connection));
             }
             Order::NodeDown { node, connection, .. } => {
                 for process in &mut self.processes {
-                    process.node_down(plan.index_of(&node), connection);
+                    process.node_down(env.names.known(&node), connection);
                 }
             }
         }
@@ -125,22 +127,31 @@ impl Shard {
     }
 
     /// Takes a lane over; nothing is read from it yet.
-    pub(super) fn attach(&mut self, env: &mut Env, new: NewLane) {
-        let NewLane { lane: key, epoch, socket, leftover, config, session, peer } = new;
-        let checksum = config.checksum;
+    pub(super) fn attach(&mut self, env: &mut Env, new: NewLink) {
+        let NewLink { link: key, epoch, socket, leftover, setup, session, peer, peer_creation } =
+            new;
+        let now = env.instant();
+        let checksum = matches!(&setup, LinkSetup::Lane(config) if config.checksum);
         if checksum {
             env.allow_flips(socket.0);
         }
+        let mut machine = match setup {
+            LinkSetup::Lane(config) => Machine::Lane(Box::new(Lane::new(config, now))),
+            LinkSetup::Plain(config) => {
+                Machine::Plain(Box::new(Link::new(config, now)), peer_creation)
+            }
+        };
+        machine.note_received(leftover.len());
         let mut receiver = Receiver::new(self.pool.clone());
         put(&mut receiver, &leftover);
         let slot = Slot {
-            lane: Lane::new(config, env.instant()),
+            machine,
             receiver,
             socket: Some(socket),
             epoch,
             session,
             peer,
-            last_byte: env.instant(),
+            last_byte: now,
             attached_bytes: 0,
             checksum,
             reading: false,
@@ -149,6 +160,7 @@ impl Shard {
             position: 0,
             waiting: self.early.remove(&key).unwrap_or_default(),
         };
+        env.tell(|| format!("{} takes {:?} to {} over", self.owner, slot.socket, slot.peer));
         assert!(self.lanes.insert(key, slot).is_none());
     }
 
@@ -156,7 +168,7 @@ impl Shard {
     pub(super) fn arm(&mut self, env: &mut Env) {
         let attached = self.lanes.values().filter(|slot| slot.socket.is_some());
         let due = attached.map(|slot| {
-            let tick = env.time_of(slot.lane.tick_due());
+            let tick = env.time_of(slot.machine.tick_due());
             if slot.needs_ack { tick.min(env.now + CLOCK_INTERVAL) } else { tick }
         });
         let Some(due) = due.min() else { return };
@@ -182,14 +194,14 @@ impl Slot {
     /// Writes what there is room for.
     pub(super) fn flush(&mut self, env: &mut Env) {
         let Some((conn, side)) = self.socket else { return };
-        while self.lane.queued_bytes() > 0 {
+        while self.machine.queued_bytes() > 0 {
             let mut slices = IoSlices::new();
-            self.lane.io_slices(&mut slices);
+            self.machine.io_slices(&mut slices);
             let offered = slices.iter().map(|slice| slice.len()).sum::<usize>();
             assert!(offered > 0, "bytes are queued and none is offered");
             let count = env.write(conn, side, slices.iter().map(|slice| &slice[..]));
             drop(slices);
-            self.lane.written(count);
+            self.machine.written(count);
             if count < offered {
                 return;
             }
@@ -201,7 +213,7 @@ impl Slot {
         let limits = &plan.limits;
         // The message that was accepted last, a turn of the large ones, and the signals' reserve.
         let slack = plan.message_bytes_max + (256 << 10) + limits.outbox_reserve_bytes;
-        let retained = self.lane.replay_counters().retained_bytes;
+        let (retained, waiting) = self.machine.kept_bytes();
         assert!(
             retained <= limits.replay_bytes_max + slack,
             "{retained} bytes are retained, at most {} and {slack} may be",
@@ -209,23 +221,22 @@ impl Slot {
         );
         // What is written again after a resume waits again, beyond the limits for new signals: one
         // for large messages and one for the others, each with one that goes over it.
-        let waiting = self.lane.waiting_bytes();
         let budgets = 2 * limits.outbox_bytes_max + plan.message_bytes_max;
         assert!(
             waiting <= retained + budgets + slack,
             "{waiting} bytes wait, at most {budgets} and {slack} may beside what is written again"
         );
-        let (signals, bytes) = self.lane.unfinished_messages();
+        let (signals, bytes) = self.machine.unfinished_messages();
         assert!(signals <= limits.fragments.sequences_max);
         assert!(bytes <= limits.fragments.connection_bytes_max);
-        let position = self.lane.received_position();
+        let position = self.machine.received_position();
         assert!(position >= self.position, "positions only grow");
         assert!(self.socket.is_some() || position == self.position, "it is detached");
         self.position = position;
     }
 
     pub(super) fn retained_bytes(&self) -> usize {
-        self.lane.replay_counters().retained_bytes
+        self.machine.kept_bytes().0
     }
 
     pub(super) fn last_byte(&self) -> Instant {
@@ -261,11 +272,14 @@ impl Life {
             Some(socket) if slot.reading => self.read_lane(env, shard, key, &mut slot, socket),
             _ => None,
         };
-        self.drain_waiting(env, shard, &mut slot);
+        self.drain_waiting(env, &mut slot);
         slot.flush(env);
         slot.check(&self.plan);
         match end {
             None => {}
+            Some(LaneEnd::Broken) if slot.machine.is_plain() => {
+                return self.end_link(env, shard, key, slot, NodeDownReason::ConnectionClosed);
+            }
             Some(LaneEnd::Broken) => self.break_lane(env, shard, key, &mut slot),
             Some(LaneEnd::Bye(reason)) => {
                 self.leave_socket(env, &mut slot);
@@ -291,15 +305,12 @@ impl Life {
                     slot.paused = true;
                     return None;
                 }
-                match slot.lane.receive(&mut slot.receiver) {
-                    Ok(Incoming::NeedMore(count)) => {
-                        assert!(count > slot.receiver.unread().len());
-                        break;
-                    }
-                    Ok(Incoming::Bye(reason)) => return Some(LaneEnd::Bye(reason)),
-                    Ok(incoming) => self.take_in(env, shard, key, slot, incoming),
-                    Err(error) if error.is_resumable() => return Some(LaneEnd::Broken),
-                    Err(error) => panic!("what a real lane sent: {error}"),
+                let (spec, creation) = (&self.plan.specs[self.owner.node], self.creation());
+                match slot.machine.receive(&mut slot.receiver, spec, creation) {
+                    Step::NeedMore => break,
+                    Step::For(to, what) => self.take_in(env, shard, key, slot, (to, what)),
+                    Step::Bye(reason) => return Some(LaneEnd::Bye(reason)),
+                    Step::Broken => return Some(LaneEnd::Broken),
                 }
             }
             if env.rng.chance(1, 4) {
@@ -311,6 +322,7 @@ impl Life {
                 Read::Bytes(bytes) => {
                     slot.receiver.spare()[..bytes.len()].copy_from_slice(&bytes);
                     slot.receiver.commit(bytes.len());
+                    slot.machine.note_received(bytes.len());
                     slot.last_byte = env.instant();
                     slot.needs_ack = true;
                 }
@@ -320,41 +332,15 @@ impl Life {
         }
     }
 
-    /// Hands what a lane brought to whom it is for.
+    /// Hands what a link brought to whom it is for.
     fn take_in(
         &mut self,
         env: &mut Env,
         shard: usize,
         (connection, _): LaneKey,
         slot: &Slot,
-        incoming: Incoming,
+        (to, what): (ProcessNumber, Delivered),
     ) {
-        let spec = &self.plan.specs[self.owner.node];
-        let (to, what) = match incoming {
-            Incoming::Run(run) => (run.to(), Delivered::Run(run.share())),
-            Incoming::Message(LaneMessage { from, to, form, payload }) => {
-                let (to, class) = match (to, form) {
-                    (Target::Process(to), Form::Raw) => (to, Class::Raw),
-                    (Target::Process(to), Form::Term) => (to, Class::Term),
-                    (Target::Name(name), Form::Raw) => (spec.by_name(&name), Class::NamedRaw),
-                    (Target::Name(name), Form::Term) => (spec.by_name(&name), Class::NamedTerm),
-                };
-                let what = Fingerprint::new(class, &bytes_of(&payload));
-                (to, Delivered::One { from, to, what })
-            }
-            Incoming::Signal(Signal { control, payload }) => {
-                let payload = payload.as_ref().map(bytes_of).unwrap_or_default();
-                let (from, to, what) = signal(&control, &payload);
-                (to, Delivered::One { from, to, what })
-            }
-            Incoming::Hold { holder, sender, .. } => {
-                (sender, Delivered::Hold { holder, sender, hold: true })
-            }
-            Incoming::Release { holder, sender } => {
-                (sender, Delivered::Hold { holder, sender, hold: false })
-            }
-            Incoming::Bye(_) | Incoming::NeedMore(_) => return,
-        };
         let (session, peer) = (slot.session, slot.peer);
         let delivery = Delivery { connection, session, peer, what };
         match shard_of(to) {
@@ -376,16 +362,16 @@ impl Life {
     }
 
     /// Gives signals of other shards to their lane, as far as there is room.
-    fn drain_waiting(&mut self, env: &mut Env, shard: usize, slot: &mut Slot) {
+    fn drain_waiting(&mut self, env: &mut Env, slot: &mut Slot) {
         while let Some(signal) = slot.waiting.front() {
-            if !signal.give_to(&mut slot.lane) {
+            if !signal.give_to(&mut slot.machine) {
                 return;
             }
             let Some(signal) = slot.waiting.pop_front() else { return };
             self.accepted_for(signal.from);
             env.note(signal.payload.len() as u64);
         }
-        let _ = (shard, slot.lane.take_room_event());
+        slot.machine.take_room_event();
     }
 
     /// Another shard's process sends over a lane of this shard.
@@ -414,15 +400,24 @@ impl Life {
             let Some(mut slot) = self.shards[shard].lanes.remove(&key) else { continue };
             if slot.socket.is_some() {
                 if std::mem::take(&mut slot.needs_ack) {
-                    slot.lane.acknowledge();
+                    slot.machine.acknowledge();
                 }
-                let dead = now >= slot.lane.tick_due() && slot.lane.tick(now) == TickAction::Dead;
+                let is_due = now >= slot.machine.tick_due();
+                let dead = is_due && slot.machine.tick(now) == TickAction::Dead;
                 slot.flush(env);
                 match (dead, slot.socket) {
                     (true, Some((conn, _))) => {
-                        env.judge_death(self.owner, slot.peer, conn, self.judges_silence());
+                        // A peer that was not told that all is settled holds its sockets, and
+                        // says nothing.
+                        let judges =
+                            self.judges_silence() && env.oracle.has_raised(slot.session, slot.peer);
+                        env.judge_death(self.owner, slot.peer, conn, judges);
                     }
                     _ => slot.check_silence(env, self.owner),
+                }
+                if dead && slot.machine.is_plain() {
+                    self.end_link(env, shard, key, slot, NodeDownReason::NetTickTimeout);
+                    continue;
                 }
                 if dead {
                     self.break_lane(env, shard, key, &mut slot);
@@ -431,26 +426,6 @@ impl Life {
             self.shards[shard].lanes.insert(key, slot);
         }
         self.shards[shard].arm(env);
-    }
-}
-
-fn bytes_of(payload: &Payload) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(payload.len());
-    payload.parts.iter().for_each(|part| bytes.extend_from_slice(part));
-    bytes
-}
-
-/// Whom a signal is from and for, and what it is.
-fn signal(control: &Control, payload: &[u8]) -> (ProcessNumber, ProcessNumber, Fingerprint) {
-    let number = |pid: &Pid| ProcessNumber { id: pid.id, serial: pid.serial };
-    match control {
-        Control::Exit { from, to, .. } => {
-            (number(from), number(to), Fingerprint::new(Class::Exit, payload))
-        }
-        Control::Unlink { id, from, to } => {
-            (number(from), number(to), Fingerprint::new(Class::Unlink, &id.to_le_bytes()))
-        }
-        control => panic!("nobody sends {control:?}"),
     }
 }
 
