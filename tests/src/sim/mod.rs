@@ -29,7 +29,7 @@ mod net;
 mod oracle;
 mod plan;
 mod policy;
-mod rng;
+pub(crate) mod rng;
 mod sessions;
 mod setup;
 mod shard;

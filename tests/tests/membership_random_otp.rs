@@ -1,0 +1,49 @@
+//! Random calls and events, the same for a Krarup node and for an Erlang node of the release in its
+//! place: the same answers, the same news, the same view of the cluster after each step.
+//!
+//! `KRARUP_TEST_MEMBERSHIP_SEED` runs one seed, `KRARUP_TEST_MEMBERSHIP_SEEDS` says how many others
+//! are run beside those of every time.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use krarup_tests::membership::{Exception, Worlds};
+use krarup_tests::{Release, for_each_release};
+
+for_each_release!(a_random_life_is_that_of_an_erlang_node);
+
+/// Seeds that run every time.
+const SEEDS: &[u64] = &[1, 2];
+/// Steps of each.
+const STEPS: usize = 120;
+
+/// Where a Krarup node is not as OTP.
+const EXCEPTIONS: &[Exception] = &[];
+
+fn a_random_life_is_that_of_an_erlang_node(release: Release) {
+    let mut worlds = Worlds::new(release, env!("CARGO_BIN_EXE_rust-node"));
+    let mut failures = String::new();
+    for seed in seeds() {
+        if let Err(story) = worlds.run(seed, STEPS, EXCEPTIONS) {
+            failures += &format!(
+                "{story}KRARUP_TEST_MEMBERSHIP_SEED={seed} cargo test -p krarup-tests --test \
+                 membership_random_otp r{release}\n"
+            );
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+}
+
+fn seeds() -> Vec<u64> {
+    if let Some(seed) = number("KRARUP_TEST_MEMBERSHIP_SEED") {
+        return vec![seed];
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    let first = since.as_millis() as u64;
+    let others = number("KRARUP_TEST_MEMBERSHIP_SEEDS").unwrap_or(0);
+    SEEDS.iter().copied().chain(first..first + others).collect()
+}
+
+fn number(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+}
