@@ -112,8 +112,7 @@ ordered(nodes, _, {returned, List}) when is_list(List) -> {returned, lists:sort(
 ordered(allowed, _, {returned, {ok, List}}) -> {returned, {ok, lists:usort(List)}};
 ordered(_, _, Answer) -> Answer.
 
-%% Numbers of connections begin anywhere: the first one seen of a node is 1. Ports, pids and
-%% references are of this run, and of a stack trace only the first line is the function's own.
+%% Connections are counted as they are seen. Ports, pids and references are of this run, and of a stack trace only the first line is the function's own.
 general({News, Node, Info}) when News =:= nodeup; News =:= nodedown ->
     {News, Node, numbered(Node, Info)};
 general({Node, Info}) when is_atom(Node), is_map(Info) -> {Node, numbered(Node, Info)};
@@ -138,13 +137,22 @@ numbered(Node, [{connection_id, Id} | Info]) when is_integer(Id) ->
 numbered(_, Info) ->
     Info.
 
+%% How many connections of the node have been seen up to this one. Attempts that fail have numbers too
+%% on OTP nodes, so that only the order counts.
 number(Node, Id) ->
-    case get({connection, Node}) of
-        undefined ->
-            put({connection, Node}, Id),
-            1;
-        First ->
-            1 + ((Id - First) band 16#ffffff)
+    Seen =
+        case get({connections, Node}) of
+            undefined -> [];
+            Ids -> Ids
+        end,
+    case lists:dropwhile(fun(Known) -> Known =/= Id end, Seen) of
+        [] ->
+            [Last | _] = Seen ++ [Id - 1],
+            true = ((Id - Last) band 16#ffffff) < 1 bsl 23,
+            put({connections, Node}, [Id | Seen]),
+            length(Seen) + 1;
+        Since ->
+            length(Since)
     end.
 
 deadline() ->

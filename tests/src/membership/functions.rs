@@ -234,7 +234,15 @@ fn value(rng: &mut Rng, kind: Kind) -> String {
         StartName => {
             one(rng, &["'n@127.0.0.1'", "other", "'other@127.0.0.1'", "undefined", "'a@b@c'"])
         }
-        StartOptions => map_of(rng, START_OPTIONS),
+        StartOptions => {
+            // One wrong option at most: which one OTP looks at first is not said.
+            let mut options: Vec<&str> =
+                (0..rng.below(3)).map(|_| *rng.pick(START_OPTIONS)).collect();
+            if rng.chance(1, 2) {
+                options.push(*rng.pick::<&str>(WRONG_START_OPTIONS));
+            }
+            format!("#{{{}}}", options.join(", "))
+        }
         StartList => {
             let name = value(rng, StartName);
             let kind = one(rng, &["longnames", "shortnames", "foo", "1"]);
@@ -420,15 +428,18 @@ const SOCKET_NAMES: &[&str] = &[
 const START_OPTIONS: &[&str] = &[
     "name_domain => longnames",
     "name_domain => shortnames",
-    "name_domain => x",
     "net_ticktime => 60",
-    "net_ticktime => 0",
     "net_tickintensity => 4",
+    "dist_listen => true",
+    "hidden => false",
+];
+
+const WRONG_START_OPTIONS: &[&str] = &[
+    "name_domain => x",
+    "net_ticktime => 0",
     "net_tickintensity => 3",
     "net_tickintensity => 1001",
-    "dist_listen => true",
     "dist_listen => x",
-    "hidden => false",
     "hidden => 1",
     "x => y",
 ];

@@ -8,6 +8,8 @@ use crate::{Lab, OtpNode, OtpNodeBuilder, Process, Release};
 
 const RANDOM: &str = include_str!("../../otp/krarup_random.erl");
 const PUPPET: &str = include_str!("../../otp/krarup_puppet.erl");
+/// Options of sockets that Krarup nodes have unless stated.
+const AS_OURS: &str = "[{keepalive,true},{high_watermark,1048576},{low_watermark,524288}]";
 const SOON: Duration = Duration::from_secs(20);
 
 /// Of which kind the node is that is tried.
@@ -61,7 +63,11 @@ impl World {
         }
         self.tried = Some(match self.kind {
             Kind::Otp => {
-                let mut node = erlang(&self.lab, self.release, "n").module(PUPPET).start();
+                let mut node = erlang(&self.lab, self.release, "n")
+                    .module(PUPPET)
+                    .args(["-kernel", "inet_dist_connect_options", AS_OURS])
+                    .args(["-kernel", "inet_dist_listen_options", AS_OURS])
+                    .start();
                 quiet(&mut node);
                 Tried::Otp(node)
             }
