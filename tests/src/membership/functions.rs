@@ -154,18 +154,19 @@ pub(super) fn call(rng: &mut Rng) -> Call {
         }
         let way = *rng.pick(&["erpc", "erpc", "erpc", "rpc"]);
         let call = Call { way, module, function, arguments };
-        if !harms_otp(&call) {
+        if !is_unfit(&call) {
             return call;
         }
     }
 }
 
-/// With these OTP's connection or `net_kernel` does not survive, or a resolver is asked that may
-/// take seconds.
-fn harms_otp(call: &Call) -> bool {
+/// With these OTP's connection or `net_kernel` does not survive, a resolver is asked that may take
+/// seconds, or each later call takes as long as a late acknowledgement.
+fn is_unfit(call: &Call) -> bool {
     let arguments = call.arguments.iter().map(String::as_str).collect::<Vec<_>>();
     match (call.function, arguments.as_slice()) {
         ("setopts" | "getopts", [_, options]) if *options == "[p|h]" => true,
+        ("setopts", ["'d@127.0.0.1'", options]) if options.contains("{nodelay,false}") => true,
         ("setopts", ["new", options]) => JUNK.contains(options),
         ("names" | "dns_hostname", [host]) => {
             JUNK.contains(host)
