@@ -22,7 +22,6 @@ pub mod supervisor;
 pub use gen_server::{CallError, GenServer};
 pub use krarup_transport::buffer::Slice;
 pub use krarup_transport::handshake::Cookie;
-pub use krarup_transport::io::SocketOptions;
 pub use krarup_transport::term;
 pub use net_kernel::{
     BadNodeMonitorOptions, ConnectError, NetTicktime, NodeMonitorOptions, NodeTypes, TicktimeChange,
@@ -31,7 +30,7 @@ pub use node::{
     AddressFamily, AutoConnect, Builder, Checksum, ConnectionStats, Encoded, FabricConfig,
     LaneStats, LifeState, LinkStats, NameType, Node, NodeConfig, NotAlive, Output, Reply,
     SendError, ShardStats, SpawnError, StartError, StartOptions, Started, StopError, Stopped,
-    TurnHistogram,
+    TimeHistogram,
 };
 pub use process::{
     AliasMode, AsDestination, Destination, DestinationRef, Down, Exit, ExitReason, Mailbox,

@@ -8,7 +8,9 @@ const SOON: Duration = Duration::from_secs(30);
 
 for_each_release!(
     slave_starts_a_krarup_node,
+    slave_starts_what_it_was_started_with,
     peer_starts_a_krarup_node,
+    peer_links_a_krarup_node,
     peer_speaks_to_a_krarup_node_without_a_connection,
     what_a_child_prints_its_parent_prints,
     a_child_ends_with_its_parent,
@@ -48,6 +50,42 @@ fn slave_starts_a_krarup_node(release: Release) {
     parent.eval_until("net_adm:ping('linked@127.0.0.1').", "pang", SOON);
 }
 
+/// `slave:start/3` has no argument for the program: it starts the one that its own node was started
+/// as, which is what the variable `PROGNAME` says.
+fn slave_starts_what_it_was_started_with(release: Release) {
+    let lab = Lab::new();
+    let (mut parent, _command) = parent(&lab, release);
+    parent.eval_within(
+        "open_port({spawn_executable, filename:join(os:getenv(\"BINDIR\"), \"erlexec\")},
+            [{env, [{\"PROGNAME\", Krarup}]}, {args, [\"-name\", \"starter@127.0.0.1\",
+                \"-setcookie\", \"c\", \"-start_epmd\", \"false\", \"-noinput\",
+                \"-kernel\", \"inet_dist_use_interface\", \"{127,0,0,1}\",
+                \"-eval\", \"spawn(fun() -> erlang:monitor_node('parent@127.0.0.1', true),
+                    receive {nodedown, _} -> halt() end end).\"]}]), ok.",
+        SOON,
+    );
+    parent.eval_until("net_adm:ping('starter@127.0.0.1').", "pong", SOON);
+    let start = "erpc:call('starter@127.0.0.1', slave, start,
+        [\"127.0.0.1\", child, \"-setcookie c\"]).";
+    assert_eq!(parent.eval_within(start, SOON), "{ok,'child@127.0.0.1'}");
+    let is_krarup = "maps:get(name, erpc:call('child@127.0.0.1', krarup, info, [])).";
+    assert_eq!(parent.eval(is_krarup), "'child@127.0.0.1'");
+    parent.eval(
+        "Self = self(), Owner = spawn('starter@127.0.0.1', fun() ->
+            Self ! slave:start_link(\"127.0.0.1\", linked, \"-setcookie c\"),
+            receive stop -> ok end
+        end), ok.",
+    );
+    let started = "receive {ok, Linked} -> Linked after 30000 -> timeout end.";
+    assert_eq!(parent.eval_within(started, SOON), "'linked@127.0.0.1'");
+    parent.eval("exit(Owner, kill).");
+    parent.eval_until("net_adm:ping('linked@127.0.0.1').", "pang", SOON);
+    assert_eq!(parent.eval("net_adm:ping('child@127.0.0.1')."), "pong");
+    // The other child ends with the node that started it.
+    parent.eval("erpc:cast('starter@127.0.0.1', erlang, halt, []).");
+    parent.eval_until("net_adm:ping('child@127.0.0.1').", "pang", SOON);
+}
+
 fn peer_starts_a_krarup_node(release: Release) {
     let lab = Lab::new();
     let (mut parent, _command) = parent(&lab, release);
@@ -65,6 +103,31 @@ fn peer_starts_a_krarup_node(release: Release) {
     // It ends with its control process, too.
     parent.eval_within("{ok, Second, Node} = peer:start(Options), ok.", SOON);
     parent.eval("exit(Second, kill).");
+    parent.eval_until("net_adm:ping(Node).", "pang", SOON);
+}
+
+fn peer_links_a_krarup_node(release: Release) {
+    let lab = Lab::new();
+    let (mut parent, _command) = parent(&lab, release);
+    parent.eval(
+        "Self = self(),
+        Name = peer:random_name(child),
+        Options = #{name => Name, host => \"127.0.0.1\", longnames => true, exec => Krarup,
+            args => [\"-setcookie\", \"c\"]},
+        Owner = spawn(fun() ->
+            {ok, P, N} = peer:start_link(Options),
+            Self ! {started, P, N},
+            receive stop -> ok end
+        end), ok.",
+    );
+    let started = "{Peer, Node} = receive {started, P, N} -> {P, N} after 30000 -> none end,
+        atom_to_list(Node) =:= Name ++ \"@127.0.0.1\".";
+    assert_eq!(parent.eval_within(started, SOON), "true");
+    assert_eq!(parent.eval("erpc:call(Node, erlang, node, []) =:= Node."), "true");
+    // The peer ends with whom it is linked to, and the node with the peer.
+    parent.eval("Watch = monitor(process, Peer), exit(Owner, shutdown).");
+    let ended = "receive {'DOWN', Watch, _, _, Why} -> Why after 30000 -> still_there end.";
+    assert_eq!(parent.eval_within(ended, SOON), "shutdown");
     parent.eval_until("net_adm:ping(Node).", "pang", SOON);
 }
 

@@ -16,6 +16,12 @@ fn wrong_usage_is_exit_code_2_with_help_on_stderr() {
         let outcome = lab.run(arguments).expect_code(2);
         assert!(outcome.stdout.is_empty() && !outcome.stderr.is_empty(), "{outcome:?}");
     }
+    // It says where the flags are told that belong to the mistake.
+    let outcome = lab.run(["ping", "no-node-name", "--cookie", "c"]).expect_code(2);
+    assert!(outcome.stderr.ends_with("krarup ping --help shows its flags\n"), "{outcome:?}");
+    let outcome = lab.run(["-nmae", "a@127.0.0.1"]).expect_code(2);
+    assert!(outcome.stderr.contains("did you mean -name?"), "{outcome:?}");
+    assert!(outcome.stderr.ends_with("krarup node --help shows its flags\n"), "{outcome:?}");
 }
 
 #[test]
@@ -23,12 +29,18 @@ fn help_is_everywhere_and_exit_code_0() {
     let lab = Lab::without_epmd();
     let outcome = lab.run(["--help"]).expect_code(0);
     for verb in [
-        "demo", "node", "epmd", "names", "ping", "world", "nodes", "monitor", "call", "getopts",
-        "setopts",
+        "demo", "node", "epmd", "names", "ping", "world", "nodes", "monitor", "call", "top",
+        "doctor", "getopts", "setopts",
     ] {
         assert!(outcome.stdout.contains(verb), "{verb} is not in the help");
         let help = lab.run([verb, "--help"]).expect_code(0);
         assert!(help.stdout.contains("Usage"), "{verb}: {help:?}");
+    }
+    // A setting's help has its variable and its default.
+    let help = lab.run(["node", "--help"]).expect_code(0).stdout;
+    for told in ["[env: KRARUP_NET_TICKTIME] [default: 60]", "[env: ERL_EPMD_PORT] [default: 4369]"]
+    {
+        assert!(help.contains(told), "{told}: {help}");
     }
     assert!(lab.run(["--version"]).expect_code(0).stdout.starts_with("krarup "));
 }

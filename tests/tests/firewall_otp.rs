@@ -2,24 +2,31 @@
 //! over IPv6, and an epmd at chosen addresses.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use krarup_tests::{Lab, OtpNode, Release, for_each_release};
+use krarup_tests::{Lab, OtpNode, Outcome, Release, for_each_release, otp_command};
 
 const SOON: Duration = Duration::from_secs(20);
 
 for_each_release!(
+    a_range_ends_as_that_of_otp,
     one_port_for_all_needs_no_epmd,
     stated_ports_need_no_epmd,
     over_ipv6,
     epmd_at_chosen_addresses,
 );
 
-/// Two ports beside each other that nobody listens on.
+/// Two ports beside each other that nobody listens on, and that no other test here is given.
 fn two_ports() -> (u16, u16) {
-    let start = 30_000 + u16::try_from(std::process::id() % 2000).expect("a small number");
+    static NUMBER: AtomicU16 = AtomicU16::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    assert!(number < 4, "each has a place of its own among eight ports");
+    let process = u16::try_from(std::process::id() % 250).expect("a small number");
+    let start = 30_000 + 8 * process + 2 * number;
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
-    let first = (start..32_700).find(|port| is_free(*port) && is_free(port + 1));
+    let first = (start..32_700).step_by(8).find(|port| is_free(*port) && is_free(port + 1));
     let first = first.expect("two free ports");
     (first, first + 1)
 }
@@ -50,6 +57,55 @@ fn a_range_is_used_from_below_and_has_an_end() {
         .args(["-kernel", "inet_dist_listen_max", &range[1]])
         .start();
     assert_eq!(a.port(), first);
+}
+
+/// A node of either kind takes the first free port of a range, and does not start without one: for
+/// the reason `eaddrinuse`, with exit code 1.
+fn a_range_ends_as_that_of_otp(release: Release) {
+    let lab = Lab::new();
+    let (first, second) = two_ports();
+    let [low, high] = [first, second].map(|port| port.to_string());
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first)).expect("a free port");
+    let range = ["-kernel", "inet_dist_listen_min", &low, "inet_dist_listen_max", &high];
+    let fails_as_otp = || {
+        let mut command = Command::new(otp_command("erl", release));
+        command
+            .env("ERL_EPMD_PORT", lab.epmd_port().to_string())
+            .env("ERL_CRASH_DUMP", "/dev/null")
+            .env("HOME", lab.home())
+            .args([
+                "-noinput",
+                "-name",
+                "late@127.0.0.1",
+                "-setcookie",
+                "c",
+                "-start_epmd",
+                "false",
+            ])
+            .args(["-kernel", "inet_dist_use_interface", "{127,0,0,1}"])
+            .args(range);
+        let otp = Outcome::of(&mut command, SOON).expect_code(1);
+        let [kernel, min, low, max, high] = range;
+        let command = ["node", "-name", "late@127.0.0.1", "-setcookie", "c", kernel, min, low];
+        let [a, b, c, d, e, f, g, h] = command;
+        let krarup = lab.run([a, b, c, d, e, f, g, h, max, high]).expect_code(1);
+        for outcome in [&otp, &krarup] {
+            let said = format!("{}{}", outcome.stdout, outcome.stderr);
+            assert!(said.contains("eaddrinuse"), "{outcome:?}");
+        }
+    };
+    // An Erlang node has the last port.
+    {
+        let mut otp = lab.otp(release, "o").args(range).start();
+        let names = otp.eval("net_adm:names().");
+        assert_eq!(names, format!("{{ok,[{{\"o\",{second}}}]}}"));
+        fails_as_otp();
+    }
+    // A Krarup node has it.
+    let krarup = lab.krarup("k").args(range).start();
+    assert_eq!(krarup.port(), second);
+    fails_as_otp();
+    drop(taken);
 }
 
 fn pings(otp: &mut OtpNode, node: &str) {

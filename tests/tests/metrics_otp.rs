@@ -107,6 +107,7 @@ fn lanes_and_what_holds_them_up_are_counted() {
         let value = |name| page.value(name, &[("shard", shard)]);
         assert!(value("krarup_shard_answer_seconds").is_some());
         assert!(value("krarup_shard_turn_seconds_count").is_some());
+        assert!(value("krarup_shard_wait_seconds_count").is_some());
         assert!(value("krarup_shard_mailbox_bytes").is_some());
     }
     n.stop();

@@ -148,6 +148,15 @@ fn changed_tick_time_keeps_the_living_and_finds_the_dead(release: Release) {
     }
     otp.process().signal("STOP");
     let stopped = Instant::now();
+    // Before it is down the intervals are counted in which nothing came.
+    let is_counted = format!(
+        "lists:any(fun(#{{node := N, silent_intervals := S, missed_tick_intervals := M}}) ->
+            N =:= '{}' andalso S > 0 andalso M >= S
+        end, maps:get(links, erpc:call('{}', krarup, metrics, []))).",
+        otp.name(),
+        krarup.name(),
+    );
+    asker.eval_until(&is_counted, "true", SOON);
     let reason = krarup.wait_nodedown(printed, otp.name(), SILENCE_NOTICED);
     assert_eq!(reason, "net_tick_timeout");
     assert!(stopped.elapsed() >= Duration::from_secs(2), "it ended too early");

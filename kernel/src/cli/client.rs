@@ -9,7 +9,7 @@ use std::time::Duration;
 
 #[derive(clap::Args)]
 pub(super) struct Flags {
-    /// Full (long) name to connect as; a unique one unless stated
+    /// Long name to connect as; a unique name of the peer's kind unless stated
     #[arg(long, value_name = "NAME@HOST", conflicts_with = "sname")]
     name: Option<String>,
 
@@ -26,7 +26,7 @@ pub(super) struct Flags {
     cookie_file: Option<PathBuf>,
 
     /// Port of epmd
-    #[arg(long, env = "ERL_EPMD_PORT", hide_env_values = true, default_value_t = krarup::epmd::DEFAULT_PORT,
+    #[arg(long, value_name = "PORT", env = "ERL_EPMD_PORT", hide_env_values = true, default_value_t = krarup::epmd::DEFAULT_PORT,
           value_parser = clap::value_parser!(u16).range(1..))]
     epmd_port: u16,
 
@@ -34,11 +34,11 @@ pub(super) struct Flags {
     #[arg(long, env = "ERL_DIST_PORT", hide_env_values = true, value_name = "PORT")]
     dist_port: Option<u16>,
 
-    /// Which addresses of hosts are used
+    /// Which addresses of hosts are used; any unless stated
     #[arg(long, value_enum, value_name = "FAMILY")]
     address_family: Option<config::AddressFamily>,
 
-    /// Seconds to wait for the answer
+    /// Seconds to wait for the answer; 10 unless stated
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     timeout: Option<u32>,
 

@@ -3,6 +3,7 @@
 
 mod effective;
 mod environment;
+mod help;
 mod layer;
 
 use krarup::discovery::Source;
@@ -16,6 +17,9 @@ use std::path::{Path, PathBuf};
 
 pub(super) use effective::Effective;
 pub(super) use environment::FILE as FILE_VARIABLE;
+pub(super) use help::describe;
+#[cfg(test)]
+pub(super) use help::{default_of, keys};
 pub(super) use layer::Origin;
 
 /// Settings that count as one: a layer that says one of them hides the others below it.

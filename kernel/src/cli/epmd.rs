@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-const HELP: &str = "\
+pub(super) const HELP: &str = "\
 Run the Erlang Port Mapper Daemon, or talk to the one that runs
 
 Usage: krarup epmd [-d] [-daemon] [-port N] [-address LIST] [-relaxed_command_check]

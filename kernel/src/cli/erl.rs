@@ -109,6 +109,18 @@ const KERNEL: &[(&str, Option<&str>)] = &[
     ("sync_nodes_timeout", None),
 ];
 
+/// Whether this flag of erl is accepted.
+#[cfg(test)]
+pub(super) fn knows(flag: &str) -> bool {
+    FLAGS.iter().any(|(name, _)| *name == flag)
+}
+
+/// The parameters of `-kernel` that have an effect.
+#[cfg(test)]
+pub(super) fn kernel_parameters() -> impl Iterator<Item = &'static str> {
+    KERNEL.iter().filter(|(_, flag)| flag.is_some()).map(|(name, _)| *name)
+}
+
 /// Rewrites erl's flags in `arguments`. Arguments in `--` form, and what follows them, stay.
 ///
 /// # Errors

@@ -18,11 +18,13 @@ mod node;
 mod nodes;
 mod output;
 mod ping;
+#[cfg(test)]
+mod reference;
 mod setopts;
 mod top;
 mod world;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Why a verb did not do what it was asked to.
@@ -43,9 +45,14 @@ impl Failure {
     }
 }
 
+/// What scripts go by.
+const EXIT_CODES: &str = "\
+Exit codes: 0 when the verb did what it was asked to, 1 when it failed (pang is a failure), 2 for
+wrong usage. Arguments with one dash are those of erl: krarup -sname shop -setcookie secret";
+
 /// A node that Erlang and Elixir nodes talk to, and tools around it.
 #[derive(Parser)]
-#[command(name = "krarup", version, arg_required_else_help = true)]
+#[command(name = "krarup", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -85,12 +92,23 @@ enum Verb {
     DemoFloor,
 }
 
+/// The command line, with what its help says of the settings of a node.
+fn command() -> clap::Command {
+    Arguments::command().mut_subcommand("node", config::describe)
+}
+
 /// Runs the command with the arguments of this process.
 pub(crate) fn run() -> ExitCode {
     let arguments: Result<Vec<String>, _> =
         std::env::args_os().map(std::ffi::OsString::into_string).collect();
+    let mut hint = "krarup --help shows the verbs".to_owned();
     let outcome = match arguments {
-        Ok(arguments) => dispatch(arguments),
+        Ok(arguments) => {
+            if let Some(verb) = arguments.get(1).and_then(|first| verb_of(first)) {
+                hint = format!("krarup {verb} --help shows its flags");
+            }
+            dispatch(arguments)
+        }
         Err(argument) => Err(Failure::Usage(format!("{argument:?} is no UTF-8"))),
     };
     match outcome {
@@ -102,10 +120,19 @@ pub(crate) fn run() -> ExitCode {
         }
         Err(Failure::Usage(message)) => {
             output::error(&message);
-            output::hint("krarup --help shows the verbs and flags");
+            output::hint(&hint);
             ExitCode::from(2)
         }
     }
+}
+
+/// The verb that a command line with this first argument is of.
+fn verb_of(first: &str) -> Option<&str> {
+    // What slave and peer starts has erl's flags and no verb.
+    if erl::erl_flag(first).is_some() {
+        return Some("node");
+    }
+    Arguments::command().find_subcommand(first).map(|_| first)
 }
 
 fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
@@ -116,7 +143,6 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
         return epmd::run(rest);
     }
     let (verb, rest) = match rest.split_first() {
-        // What slave and peer start has erl's flags and no verb.
         Some((first, _)) if erl::erl_flag(first).is_some() => (Some("node"), rest),
         Some((first, following)) => (Some(first.as_str()), following),
         None => (None, rest),
@@ -135,7 +161,8 @@ fn dispatch(arguments: Vec<String>) -> Result<(), Failure> {
     };
     let verb = verb.map(str::to_owned);
     let full = std::iter::once(program).chain(verb).chain(translated.arguments);
-    match Arguments::try_parse_from(full) {
+    let parsed = command().try_get_matches_from(full);
+    match parsed.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(Arguments { verb }) => match verb {
             Verb::Demo(arguments) => demo::run(&arguments),
             Verb::Node(arguments) => node::run(*arguments, &translated.notes),

@@ -8,6 +8,7 @@ use serde_json::json;
 use std::time::{Duration, Instant, SystemTime};
 
 #[derive(clap::Args)]
+#[command(mut_arg("timeout", |timeout| timeout.help("End after so many seconds")))]
 pub(super) struct Arguments {
     /// The nodes, such as shop@127.0.0.1
     #[arg(required = true, value_name = "NODE")]

@@ -13,7 +13,7 @@ pub(super) struct Arguments {
     host: String,
 
     /// Port of epmd
-    #[arg(long, env = "ERL_EPMD_PORT", hide_env_values = true, default_value_t = krarup::epmd::DEFAULT_PORT,
+    #[arg(long, value_name = "PORT", env = "ERL_EPMD_PORT", hide_env_values = true, default_value_t = krarup::epmd::DEFAULT_PORT,
           value_parser = clap::value_parser!(u16).range(1..))]
     epmd_port: u16,
 

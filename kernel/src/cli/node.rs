@@ -89,8 +89,12 @@ pub(super) fn run(arguments: Arguments, notes: &[String]) -> Result<(), Failure>
     }
     if let Some(address) = settings.metrics {
         let served = metrics::serve(address, node.clone());
-        let address =
-            served.map_err(|error| Failure::Failed(format!("metrics at {address}: {error}")))?;
+        let address = served.map_err(|error| {
+            Failure::Failed(format!(
+                "metrics at {address}: {error}; give --metrics another address, or stop who \
+                 listens there"
+            ))
+        })?;
         tracing::info!(%address, "serving metrics");
     }
     let ready = ready_line(&node);
@@ -334,7 +338,7 @@ fn builder(settings: &Layer) -> Result<Builder, Failure> {
     config.listen_options = options(OptionList::Listen)?;
     config.connect_options = options(OptionList::Connect)?;
     config.dist_nodelay = settings.dist_nodelay;
-    config.socket_options.more = profile.options(&explicit);
+    config.socket_options = profile.options(&explicit);
     // The default spin depends on shards and cores, which the node knows.
     if profile != krarup_tuning::profile::Profile::Balanced {
         config.spin = Some(profile.spin());

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use std::sync::mpsc;
 
 #[derive(clap::Args)]
+#[command(mut_arg("timeout", |timeout| {
+    timeout.help("Seconds that each node has for its answer; 10 unless stated")
+}))]
 pub(super) struct Arguments {
     /// The hosts; those of .hosts.erlang unless stated
     #[arg(value_name = "HOST")]

@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use krarup_transport::handshake::Cookie;
-use krarup_transport::io::SocketOptions;
 use krarup_tuning::option::SocketOption;
 
 use super::{AddressFamily, AutoConnect, Checksum, NameType, Node, NodeConfig, Output, StartError};
@@ -161,8 +160,8 @@ impl Builder {
         self
     }
 
-    /// Options of the distribution sockets.
-    pub fn socket_options(mut self, options: SocketOptions) -> Self {
+    /// Options of the distribution sockets, connected and accepted ones.
+    pub fn socket_options(mut self, options: Vec<SocketOption>) -> Self {
         self.config.socket_options = options;
         self
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use krarup_transport::dist::TickConfig;
 use krarup_transport::handshake::Cookie;
-use krarup_transport::io::SocketOptions;
 use krarup_tuning::option::SocketOption;
 
 use crate::epmd::{DEFAULT_PORT, EpmdMode};
@@ -143,8 +142,8 @@ pub struct NodeConfig {
     pub net_tickintensity: u32,
     /// Limit for each stage of a connection's set-up (OTP: `net_setuptime`).
     pub setup_time: Duration,
-    /// Options of the distribution sockets.
-    pub socket_options: SocketOptions,
+    /// Options of the distribution sockets, connected and accepted ones.
+    pub socket_options: Vec<SocketOption>,
     /// More of them for sockets that this node accepts, and the listening one
     /// (OTP: `inet_dist_listen_options`).
     pub listen_options: Vec<SocketOption>,
@@ -208,7 +207,7 @@ impl Default for NodeConfig {
             net_ticktime: Duration::from_secs(60),
             net_tickintensity: 4,
             setup_time: Duration::from_secs(7),
-            socket_options: SocketOptions::default(),
+            socket_options: Vec::new(),
             listen_options: Vec::new(),
             connect_options: Vec::new(),
             dist_nodelay: None,

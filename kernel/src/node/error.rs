@@ -185,10 +185,17 @@ impl fmt::Display for StartError {
             StartError::Cookie(why) => write!(f, "cookie: {why}"),
             StartError::IoUring(error) => error.fmt(f),
             StartError::Executor(why) => write!(f, "executor: {why}"),
-            StartError::Listen(error) => write!(
-                f,
-                "no port to listen on: {error}; free one or widen --listen-min and --listen-max"
-            ),
+            StartError::Listen(error @ ListenError::NoFreePort { ports, .. }) => {
+                let other = match ports.start() == ports.end() {
+                    true => "choose another port",
+                    false => "widen --listen-min and --listen-max",
+                };
+                write!(f, "no port to listen on: {error}; stop who listens there, or {other}")
+            }
+            StartError::Listen(error @ ListenError::Bind { .. }) => {
+                write!(f, "{error}; the address to listen at has to be one of this host")
+            }
+            StartError::Listen(error) => error.fmt(f),
             StartError::Epmd(why) => write!(f, "epmd: {why}"),
             StartError::NameInUse { name, why } => write!(f, "name {name}: {why}"),
             StartError::AlreadyStarted { .. } => {

@@ -71,7 +71,9 @@ pub struct ShardStats {
     /// Turns of processes that held the shard up for 10 ms or more.
     pub long_turns: u64,
     /// How long turns of processes are: a sample, one in 61.
-    pub turns: TurnHistogram,
+    pub turns: TimeHistogram,
+    /// How long processes that a signal woke waited for their turn: a sample, one in 61.
+    pub waits: TimeHistogram,
     /// What its driver did.
     pub driver: Counters,
 }
@@ -91,23 +93,23 @@ pub struct ConnectionStats {
     pub registered_names: usize,
 }
 
-/// Lengths of turns in buckets, each twice as wide as the one before.
+/// Lengths of time in buckets, each twice as wide as the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TurnHistogram {
-    /// Turns of up to 1 µs, of up to 2 µs, and so on.
-    buckets: [u64; TurnHistogram::BUCKETS],
+pub struct TimeHistogram {
+    /// Those of up to 1 µs, of up to 2 µs, and so on.
+    buckets: [u64; TimeHistogram::BUCKETS],
     /// Those longer than all these.
     longer: u64,
     sum: Duration,
 }
 
-impl TurnHistogram {
+impl TimeHistogram {
     /// Up to 2^19 µs, half a second.
     const BUCKETS: usize = 20;
 
     pub(crate) fn note(&mut self, took: Duration) {
         self.sum += took;
-        // Rounded up, so that a turn of exactly 2 µs is not one of more.
+        // Rounded up, so that exactly 2 µs are not more than 2 µs.
         let microseconds = took.as_nanos().div_ceil(1000).max(1);
         let bucket = microseconds.next_power_of_two().trailing_zeros() as usize;
         match self.buckets.get_mut(bucket) {
@@ -116,7 +118,7 @@ impl TurnHistogram {
         }
     }
 
-    /// For each bucket, its upper bound and how many turns were no longer than that.
+    /// For each bucket, its upper bound and how many were no longer than that.
     pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> {
         let bounds = (0..).map(|power| Duration::from_micros(1 << power));
         let sums = self.buckets.iter().scan(0, |sum, count| {
@@ -126,7 +128,7 @@ impl TurnHistogram {
         bounds.zip(sums)
     }
 
-    /// How many turns were timed.
+    /// How many were timed.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum::<u64>() + self.longer
     }
@@ -136,8 +138,8 @@ impl TurnHistogram {
         self.sum
     }
 
-    /// The bound that a share of the turns, from 0 to 1, does not exceed: within a factor of two.
-    /// None before the first turn, and when it is beyond the last bucket.
+    /// The bound that a share of them, from 0 to 1, does not exceed: within a factor of two. None
+    /// before the first, and when it is beyond the last bucket.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let wanted = ((self.count() as f64) * share).ceil() as u64;
         self.cumulative().find(|(_, sum)| *sum > 0 && *sum >= wanted).map(|(bound, _)| bound)
@@ -149,20 +151,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_are_counted_by_powers_of_two() {
-        let mut turns = TurnHistogram::default();
-        assert_eq!(turns.quantile(0.5), None);
+    fn times_are_counted_by_powers_of_two() {
+        let mut times = TimeHistogram::default();
+        assert_eq!(times.quantile(0.5), None);
         for nanoseconds in [0, 1000, 1001, 2000, 2001, 524_288_000, 524_288_001, 9_000_000_000] {
-            turns.note(Duration::from_nanos(nanoseconds));
+            times.note(Duration::from_nanos(nanoseconds));
         }
-        let sums: Vec<(Duration, u64)> = turns.cumulative().collect();
+        let sums: Vec<(Duration, u64)> = times.cumulative().collect();
         assert_eq!(sums[0], (Duration::from_micros(1), 2));
         assert_eq!(sums[1], (Duration::from_micros(2), 4));
         assert_eq!(sums[2], (Duration::from_micros(4), 5));
         assert_eq!(sums[19], (Duration::from_micros(524_288), 6));
-        assert_eq!(turns.count(), 8);
-        assert_eq!(turns.quantile(0.5), Some(Duration::from_micros(2)));
-        assert_eq!(turns.quantile(1.0), None, "beyond what is told apart");
-        assert!(turns.sum() > Duration::from_secs(10));
+        assert_eq!(times.count(), 8);
+        assert_eq!(times.quantile(0.5), Some(Duration::from_micros(2)));
+        assert_eq!(times.quantile(1.0), None, "beyond what is told apart");
+        assert!(times.sum() > Duration::from_secs(10));
     }
 }

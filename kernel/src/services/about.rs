@@ -5,7 +5,7 @@ use std::time::Duration;
 use krarup_transport::term::{Atom, Map, Term};
 
 use crate::atoms::atom;
-use crate::node::{Node, ShardStats};
+use crate::node::{Node, ShardStats, TimeHistogram};
 use crate::process::Process;
 
 /// Name, version, uptime, shards, links; `docs/reference/services.md` lists the keys.
@@ -55,7 +55,7 @@ pub(super) async fn metrics(me: &Process) -> Term {
     let failures =
         connections.failures.into_iter().map(|(step, count)| (step.to_owned(), number(count)));
     let shards = stats.iter().enumerate().map(|(shard, stats)| {
-        let microseconds = |share| match stats.turns.quantile(share) {
+        let microseconds = |times: &TimeHistogram, share| match times.quantile(share) {
             Some(bound) => number(u64::try_from(bound.as_micros()).unwrap_or(u64::MAX)),
             None => atom("unknown"),
         };
@@ -70,8 +70,10 @@ pub(super) async fn metrics(me: &Process) -> Term {
             ("parks", number(stats.driver.parks)),
             ("kicks", number(stats.driver.kicks)),
             ("messages", number(stats.driver.messages)),
-            ("turn_median", microseconds(0.5)),
-            ("turn_99", microseconds(0.99)),
+            ("turn_median", microseconds(&stats.turns, 0.5)),
+            ("turn_99", microseconds(&stats.turns, 0.99)),
+            ("wait_median", microseconds(&stats.waits, 0.5)),
+            ("wait_99", microseconds(&stats.waits, 0.99)),
         ])
     });
     map([

@@ -218,7 +218,7 @@ pub(super) async fn accept(kernel: Rc<KernelShard>, listener: Listener, stop: Rc
 /// The accepting side of one connection: a handshake, or the join of a lane.
 async fn answer(kernel: Rc<KernelShard>, socket: Socket, address: PeerAddress, leash: Rc<Leash>) {
     let started = Instant::now();
-    let _ = kernel.options.accept().apply(&socket);
+    let _ = kernel.options.accept().apply(&socket, address.ip());
     match first_bytes(&kernel, &socket, &leash, started).await {
         // Somebody looked whether anybody listens here.
         Ok(None) => {

@@ -151,6 +151,8 @@ pub(crate) struct Shard {
     turn: Cell<Turn>,
     /// How long turns are.
     turn_sample: sample::TurnSample,
+    /// How long processes wait for theirs.
+    wait_sample: sample::WaitSample,
     /// Turns of processes that held up the shard.
     long_turns: Cell<u64>,
     /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
@@ -198,6 +200,7 @@ impl Shard {
             ready: RefCell::default(),
             turn: Cell::new(Turn::begin()),
             turn_sample: sample::TurnSample::default(),
+            wait_sample: sample::WaitSample::default(),
             long_turns: Cell::new(0),
             outside: RefCell::default(),
             held: RefCell::default(),

@@ -93,6 +93,7 @@ impl Shard {
         let round = self.ready.borrow().len();
         for _ in 0..round {
             let Some(cell) = self.ready.borrow_mut().pop_front() else { return };
+            self.wait_sample.end(cell.id());
             // What waits was polled by its task, which knows the waker.
             let task = cell.task();
             let Some(task) = &*task else { continue };
@@ -155,14 +156,21 @@ impl Shard {
     pub(super) fn pushed(self: &Rc<Self>, process: &Rc<ProcessCell>, pushed: Pushed) {
         self.io().handle().note_delivery();
         if process.mailbox.borrow_mut().take_due() {
-            self.ready.borrow_mut().push_back(Rc::clone(process));
-            self.io().handle().note_ready();
+            self.give_turn(process);
         }
         match pushed {
             Pushed::Queued | Pushed::Dropped => {}
             Pushed::Over => self.hold_senders(process),
             Pushed::Full => self.mailbox_full(process),
         }
+    }
+
+    /// Lets a process run when those that were woken before it have run.
+    #[inline]
+    pub(super) fn give_turn(self: &Rc<Self>, process: &Rc<ProcessCell>) {
+        self.wait_sample.begin(process.id());
+        self.ready.borrow_mut().push_back(Rc::clone(process));
+        self.io().handle().note_ready();
     }
 
     #[cold]
@@ -287,6 +295,7 @@ impl Shard {
             mailbox_bytes,
             mailbox_bytes_max,
             turns: self.turn_sample.histogram(),
+            waits: self.wait_sample.histogram(),
             long_turns: self.long_turns.get(),
             driver: handle.counters(),
         }

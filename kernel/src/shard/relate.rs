@@ -241,8 +241,7 @@ impl Shard {
         let Some(waker) = slot.put(answer) else { return };
         self.io().handle().note_delivery();
         if process.is_task(&waker) {
-            self.ready.borrow_mut().push_back(Rc::clone(process));
-            self.io().handle().note_ready();
+            self.give_turn(process);
         } else {
             waker.wake();
         }

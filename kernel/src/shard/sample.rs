@@ -1,51 +1,101 @@
-//! How long the turns of processes are, from a sample of them.
+//! How long the turns of processes are, and how long processes wait for them, from samples.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-use crate::node::TurnHistogram;
+use crate::node::TimeHistogram;
+use crate::process::ProcessId;
 
-/// One turn in so many is timed: two looks at the clock cost more than a short turn. A prime, so
-/// that no pattern of processes that take turns is always seen at the same place.
-const TURNS_PER_SAMPLE: u32 = 61;
+/// One in so many is timed: two looks at the clock cost more than a short turn. A prime, so that no
+/// pattern of processes that take turns is always seen at the same place.
+const EVENTS_PER_SAMPLE: u32 = 61;
 
-/// Times some of the turns of a shard.
-pub(super) struct TurnSample {
-    /// Turns until the next one that is timed.
-    left: Cell<u32>,
-    histogram: RefCell<TurnHistogram>,
+/// Picks one event in [`EVENTS_PER_SAMPLE`].
+struct Countdown(Cell<u32>);
+
+impl Default for Countdown {
+    fn default() -> Self {
+        Countdown(Cell::new(EVENTS_PER_SAMPLE))
+    }
 }
 
-impl Default for TurnSample {
-    fn default() -> Self {
-        TurnSample { left: Cell::new(TURNS_PER_SAMPLE), histogram: RefCell::default() }
+impl Countdown {
+    /// Whether this event is one of those that are timed.
+    #[inline]
+    fn is_over(&self) -> bool {
+        let left = self.0.get() - 1;
+        let is_over = left == 0;
+        self.0.set(if is_over { EVENTS_PER_SAMPLE } else { left });
+        is_over
     }
+}
+
+/// Times some of the turns of a shard.
+#[derive(Default)]
+pub(super) struct TurnSample {
+    countdown: Countdown,
+    histogram: RefCell<TimeHistogram>,
 }
 
 impl TurnSample {
     /// A turn begins: when, if it is one of those that are timed.
     #[inline]
     pub(super) fn begin(&self) -> Option<Instant> {
-        let left = self.left.get() - 1;
-        if left > 0 {
-            self.left.set(left);
-            return None;
-        }
-        self.left.set(TURNS_PER_SAMPLE);
-        Some(Instant::now())
+        self.countdown.is_over().then(Instant::now)
     }
 
     /// A turn that is timed is over.
     #[cold]
     pub(super) fn end(&self, began: Instant) {
-        self.note(began.elapsed());
+        self.histogram.borrow_mut().note(began.elapsed());
     }
 
-    fn note(&self, took: Duration) {
-        self.histogram.borrow_mut().note(took);
+    pub(super) fn histogram(&self) -> TimeHistogram {
+        *self.histogram.borrow()
+    }
+}
+
+/// Times some of the waits of processes that a signal woke, one at a time.
+#[derive(Default)]
+pub(super) struct WaitSample {
+    countdown: Countdown,
+    timed: Cell<Option<(ProcessId, Instant)>>,
+    histogram: RefCell<TimeHistogram>,
+}
+
+impl WaitSample {
+    /// A process waits for its turn from now on.
+    #[inline]
+    pub(super) fn begin(&self, process: ProcessId) {
+        if self.countdown.is_over() {
+            self.time(process);
+        }
     }
 
-    pub(super) fn histogram(&self) -> TurnHistogram {
+    #[cold]
+    fn time(&self, process: ProcessId) {
+        if self.timed.get().is_none() {
+            self.timed.set(Some((process, Instant::now())));
+        }
+    }
+
+    /// A process has its turn, or has ended before it.
+    #[inline]
+    pub(super) fn end(&self, process: ProcessId) {
+        if let Some((timed, since)) = self.timed.get()
+            && timed == process
+        {
+            self.note(since.elapsed());
+        }
+    }
+
+    #[cold]
+    fn note(&self, waited: Duration) {
+        self.timed.set(None);
+        self.histogram.borrow_mut().note(waited);
+    }
+
+    pub(super) fn histogram(&self) -> TimeHistogram {
         *self.histogram.borrow()
     }
 }
@@ -57,8 +107,31 @@ mod tests {
     #[test]
     fn one_turn_in_so_many_is_timed() {
         let sample = TurnSample::default();
-        let timed = (0..TURNS_PER_SAMPLE * 3).filter_map(|_| sample.begin());
+        let timed = (0..EVENTS_PER_SAMPLE * 3).filter_map(|_| sample.begin());
         timed.for_each(|began| sample.end(began));
         assert_eq!(sample.histogram().count(), 3);
+    }
+
+    #[test]
+    fn a_wait_is_timed_to_the_turn_of_the_same_process() {
+        let sample = WaitSample::default();
+        let process = |slot| ProcessId { shard: 0, slot, generation: 1 };
+        for _ in 0..EVENTS_PER_SAMPLE {
+            sample.begin(process(7));
+        }
+        sample.end(process(8));
+        assert_eq!(sample.histogram().count(), 0);
+        // While one is timed, no other is.
+        for _ in 0..EVENTS_PER_SAMPLE {
+            sample.begin(process(8));
+        }
+        let until = Instant::now() + Duration::from_millis(2);
+        while Instant::now() < until {}
+        sample.end(process(7));
+        sample.end(process(7));
+        sample.end(process(8));
+        let histogram = sample.histogram();
+        assert_eq!(histogram.count(), 1);
+        assert!(histogram.sum() >= Duration::from_millis(2), "{histogram:?}");
     }
 }

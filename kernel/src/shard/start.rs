@@ -40,7 +40,7 @@ impl Executors {
 
 /// How long to spin, if the configuration says so: among the socket options, or by itself.
 fn spin(config: &NodeConfig) -> Option<Duration> {
-    let lists = [&config.socket_options.more, &config.listen_options, &config.connect_options];
+    let lists = [&config.socket_options, &config.listen_options, &config.connect_options];
     let stated = lists.into_iter().flatten().rev().find_map(|option| match option {
         SocketOption::SpinUs(microseconds) => Some(Duration::from_micros((*microseconds).into())),
         _ => None,

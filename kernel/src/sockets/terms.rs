@@ -1,11 +1,12 @@
 //! Options as Erlang's `inet` writes them.
 
-use krarup_transport::term::{Atom, Term};
+use krarup_transport::term::Term;
 use krarup_tuning::option::parse::PROFILE;
 use krarup_tuning::option::{OptionName, SocketOption, raw};
 use krarup_tuning::profile::Profile;
 
 use super::OptionsError;
+use crate::atoms::atom;
 
 /// What the distribution sets itself on each of its sockets, and nobody may change.
 // OTP: inet_tcp_dist.erl, setopts/2.
@@ -230,10 +231,6 @@ fn text(term: &Term) -> Option<String> {
         Term::Atom(name) => Some(name.as_str().to_owned()),
         other => other.to_text(),
     }
-}
-
-fn atom(text: &'static str) -> Term {
-    Term::Atom(Atom::from_static(text))
 }
 
 #[cfg(test)]

@@ -266,9 +266,12 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            ListenError::NoFreePort { address, ports } if ports.start() == ports.end() => {
+                write!(f, "port {} at {address} is in use (eaddrinuse)", ports.start())
+            }
             ListenError::NoFreePort { address, ports } => write!(
                 f,
-                "no free port at {address} from {} to {} (eaddrinuse): widen the range",
+                "no free port at {address} from {} to {} (eaddrinuse)",
                 ports.start(),
                 ports.end()
             ),

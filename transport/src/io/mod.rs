@@ -20,7 +20,7 @@ mod watch;
 
 pub use bell::Bell;
 pub use listener::{ListenConfig, ListenError, Listener};
-pub use options::{Keepalive, SocketOptions};
+pub use options::SocketOptions;
 pub use readiness::{Event, Events, Interest, Readiness};
 pub use socket::{PeerAddress, Socket};
 pub use wait::{Wait, sleep, within};

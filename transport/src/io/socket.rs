@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +31,16 @@ pub enum PeerAddress {
     Tcp(SocketAddr),
     /// A Unix socket, with its path when it has one.
     Unix(Option<PathBuf>),
+}
+
+impl PeerAddress {
+    /// The Internet address, if it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            PeerAddress::Tcp(address) => Some(address.ip()),
+            PeerAddress::Unix(_) => None,
+        }
+    }
 }
 
 impl Socket {
@@ -94,7 +104,7 @@ impl Socket {
         limit: Duration,
     ) -> io::Result<Socket> {
         socket.set_nonblocking(true)?;
-        options.apply(&socket)?;
+        options.apply(&socket, address.as_socket().map(|address| address.ip()))?;
         match socket.connect(address) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {

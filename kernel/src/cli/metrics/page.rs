@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::time::{Duration, Instant};
 
-use krarup::{ConnectionStats, LaneStats, LinkStats, Node, ShardStats};
+use krarup::{ConnectionStats, LaneStats, LinkStats, Node, ShardStats, TimeHistogram};
 
 /// What a metric is to Prometheus.
 #[derive(Clone, Copy)]
@@ -20,6 +20,9 @@ enum Kind {
 
 /// Name, kind and meaning of a metric, and its value for one link, lane or shard.
 type Family<T> = (&'static str, Kind, &'static str, fn(&T) -> f64);
+
+/// Name and meaning of a histogram, and its contents for one shard.
+type Times = (&'static str, &'static str, fn(&ShardStats) -> &TimeHistogram);
 
 /// Asks the node for its counters; nothing if it does not answer in time.
 pub(super) fn page(node: &Node, time: Duration) -> Option<String> {
@@ -242,20 +245,21 @@ fn of_shards(page: &mut Page, shards: &[ShardStats], answers: &[Option<Duration>
             page.sample(answer, &[("shard", &number.to_string())], took.as_secs_f64());
         }
     }
-    let turns = "krarup_shard_turn_seconds";
-    page.family(turns, Histogram, "how long turns of processes are, of one turn in 61");
-    for (number, shard) in shards.iter().enumerate() {
-        let number = number.to_string();
-        for (bound, count) in shard.turns.cumulative() {
-            let bound = bound.as_secs_f64().to_string();
-            let labels = [("shard", number.as_str()), ("le", &bound)];
-            page.sample("krarup_shard_turn_seconds_bucket", &labels, count);
+    let of_time: [Times; 2] = [
+        ("krarup_shard_turn_seconds", "how long turns of processes are, of one turn in 61", |of| {
+            &of.turns
+        }),
+        (
+            "krarup_shard_wait_seconds",
+            "how long processes that a signal woke waited for their turn, of one in 61",
+            |of| &of.waits,
+        ),
+    ];
+    for (name, help, times) in of_time {
+        page.family(name, Histogram, help);
+        for (number, shard) in shards.iter().enumerate() {
+            page.histogram(name, ("shard", &number.to_string()), times(shard));
         }
-        let labels = [("shard", number.as_str()), ("le", "+Inf")];
-        page.sample("krarup_shard_turn_seconds_bucket", &labels, shard.turns.count());
-        let labels = &labels[..1];
-        page.sample("krarup_shard_turn_seconds_sum", labels, shard.turns.sum().as_secs_f64());
-        page.sample("krarup_shard_turn_seconds_count", labels, shard.turns.count());
     }
 }
 
@@ -322,6 +326,16 @@ impl Page {
         }
         let end = if labels.is_empty() { "" } else { "}" };
         let _ = writeln!(self.0, "{end} {value}");
+    }
+
+    fn histogram(&mut self, name: &str, label: (&str, &str), times: &TimeHistogram) {
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in times.cumulative() {
+            self.sample(&bucket, &[label, ("le", &bound.as_secs_f64().to_string())], count);
+        }
+        self.sample(&bucket, &[label, ("le", "+Inf")], times.count());
+        self.sample(&format!("{name}_sum"), &[label], times.sum().as_secs_f64());
+        self.sample(&format!("{name}_count"), &[label], times.count());
     }
 
     fn single(&mut self, name: &str, kind: Kind, help: &str, value: impl Display) {

@@ -102,15 +102,15 @@ impl LiveOptions {
 /// Whether small segments wait is one setting for both directions.
 // OTP: inet_tcp_dist.erl, nodelay/0, which comes after the options.
 fn with_list(config: &NodeConfig, list: &[SocketOption]) -> SocketOptions {
-    let mut options = config.socket_options.clone();
-    let nodelay = options.more.iter().rev().find_map(|option| match option {
+    let of_both = &config.socket_options;
+    let nodelay = of_both.iter().rev().find_map(|option| match option {
         SocketOption::Nodelay(on) => Some(*on),
         _ => None,
     });
-    options.nodelay = config.dist_nodelay.or(nodelay).unwrap_or(options.nodelay);
-    options.more = SocketOption::merged(options.more, list);
-    options.more.retain(|option| option.name() != OptionName::Nodelay);
-    options
+    let nodelay = config.dist_nodelay.or(nodelay).unwrap_or(true);
+    let mut more = SocketOption::merged(of_both.clone(), list);
+    more.retain(|option| option.name() != OptionName::Nodelay);
+    SocketOptions { nodelay, more }
 }
 
 impl KernelShard {

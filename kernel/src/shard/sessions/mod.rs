@@ -1,6 +1,8 @@
 //! The sessions with other Krarup nodes, as the kernel keeps them: it gives their lanes sockets,
 //! and others when those break, for as long as the [`Session`] machine says.
 
+mod running;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
@@ -8,12 +10,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use krarup_transport::fabric::{
-    Ask, Credentials, DialFailure, Epoch, FabricError, JoinId, LaneId, LaneSet, Probed, Refusal,
-    Role, STALLED_RESUMES_MAX, Session, SessionAction, SessionEnd, SessionId,
+    Ask, Credentials, DialFailure, Epoch, FabricError, JoinId, LaneId, Probed, Refusal, Role,
+    Session, SessionAction, SessionEnd, SessionId,
 };
 use krarup_transport::io::{Socket, sleep};
 use krarup_transport::term::Atom;
 
+use self::running::{Dialled, Ending, Joining, Running};
 use super::bundle::LinkId;
 use super::connect::Leash;
 use super::join::{self, Dial, Lost};
@@ -27,9 +30,6 @@ use crate::process::yield_once;
 
 /// With this word in its `bye` the peer says that what this node sent arrives damaged.
 const CHECKSUM: &str = "checksum";
-/// How long the lanes of a session that the peer has ended may still bring what was sent before:
-/// every lane is told of the end by itself.
-const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 /// The sessions of a node.
 #[derive(Default)]
@@ -39,69 +39,6 @@ pub(super) struct Sessions {
     next_join: std::cell::Cell<u64>,
     /// When the next look at the time is due.
     alarm: std::cell::Cell<Option<Instant>>,
-}
-
-/// One session and what is under way for it. There are thousands that carry nothing: what few of
-/// them need at one time is boxed.
-struct Running {
-    node: Atom,
-    version: u8,
-    machine: Session,
-    credentials: Credentials,
-    reach: Reach,
-    mending: Option<Box<Mending>>,
-    /// Whether a probe that finds nobody means that the peer is gone.
-    trusts_probes: bool,
-    ending: Option<Box<Ending>>,
-    carrying_out: bool,
-}
-
-/// The frame that arrived damaged last.
-struct Damage {
-    lane: LaneId,
-    /// Where it begins in the lane's stream.
-    position: u64,
-    /// How often in a row.
-    times: u8,
-}
-
-/// What is under way for lanes that have broken.
-#[derive(Default)]
-struct Mending {
-    dials: HashMap<(LaneId, Epoch), Dialled>,
-    joins: HashMap<JoinId, Joining>,
-    probe: Option<glommio::Task<()>>,
-}
-
-/// What is known of the end of a session that ends, and what may lead to it.
-#[derive(Default)]
-struct Ending {
-    /// What the peer is told over the lanes that have a socket.
-    bye: Option<Atom>,
-    /// Why this node ends it.
-    closing: Option<NodeDownReason>,
-    farewell: Option<Farewell>,
-    damage: Option<Damage>,
-}
-
-/// A connection that the initiator makes for a lane.
-enum Dialled {
-    /// The task ends with this.
-    Under(glommio::Task<()>),
-    Through(Socket),
-}
-
-/// A connection that asks to become a lane's.
-enum Joining {
-    Asking(Rc<Ticket>),
-    Proven(Socket, Vec<u8>),
-}
-
-/// The peer has ended the session; these lanes have not brought its `bye` yet.
-struct Farewell {
-    reason: Atom,
-    missing: LaneSet,
-    ends: Instant,
 }
 
 /// Where a join waits for what the session says to it.
@@ -466,115 +403,6 @@ impl KernelShard {
     }
 }
 
-impl Running {
-    fn mending(&mut self) -> &mut Mending {
-        self.mending.get_or_insert_default()
-    }
-
-    fn ending(&mut self) -> &mut Ending {
-        self.ending.get_or_insert_default()
-    }
-
-    /// All that followed from a call of the machine is carried out.
-    fn rest(&mut self) {
-        self.carrying_out = false;
-        self.mending.take_if(|mending| mending.is_over());
-    }
-
-    fn dial(&self, lane: LaneId, epoch: Epoch, received: u64) -> Dial {
-        let session = self.machine.id();
-        let ask = Ask { version: self.version, session, lane, epoch, received };
-        let credentials = self.credentials.clone();
-        Dial { over_unix: self.machine.joins_unix(lane), credentials, ask }
-    }
-
-    /// Notes a frame that arrived damaged. True when it has done so as often as a lane may be
-    /// resumed in vain: the peer would count that too, and not know why.
-    fn is_beyond_repair(&mut self, lane: LaneId, position: u64) -> bool {
-        let damage = &mut self.ending().damage;
-        let times = match damage {
-            Some(last) if last.lane == lane && last.position == position => last.times + 1,
-            _ => 1,
-        };
-        *damage = Some(Damage { lane, position, times });
-        times >= STALLED_RESUMES_MAX
-    }
-
-    /// A join that the peer refuses, in words that tell whether it knows the session.
-    fn question(&self) -> Dial {
-        let over_unix = self.reach.is_certain();
-        Dial { over_unix, ..self.dial(LaneId(0), Epoch(0), 0) }
-    }
-
-    /// The socket that a dial or a join has brought.
-    fn take_socket(
-        &mut self,
-        lane: LaneId,
-        epoch: Epoch,
-        join: Option<JoinId>,
-    ) -> Option<(Socket, Vec<u8>)> {
-        let Some(join) = join else {
-            let dialled = self.mending().dials.remove(&(lane, epoch))?;
-            let Dialled::Through(socket) = dialled else { return None };
-            return Some((socket, Vec::new()));
-        };
-        match self.mending().joins.remove(&join)? {
-            Joining::Proven(socket, leftover) => Some((socket, leftover)),
-            Joining::Asking(_) => None,
-        }
-    }
-
-    /// The peer said `bye` over a lane. It does so over each that has a socket, behind what was
-    /// sent before, and the session is over when all of them have brought it.
-    fn hear_bye(&mut self, now: Instant, lane: LaneId, reason: Atom) {
-        if self.farewell().is_none() {
-            let up = self.machine.lanes().filter(|(_, is_up)| *is_up);
-            let missing = up.map(|(lane, _)| lane).collect();
-            let ends = now + FAREWELL_TIME;
-            self.ending().farewell = Some(Farewell { reason, missing, ends });
-        }
-        self.part_with(lane);
-    }
-
-    /// Whether the peer has ended the session; the lane then brings nothing more.
-    fn part_with(&mut self, lane: LaneId) -> bool {
-        let ending = self.ending.as_mut();
-        let Some(farewell) = ending.and_then(|ending| ending.farewell.as_mut()) else {
-            return false;
-        };
-        farewell.missing.remove(lane);
-        if farewell.missing.is_empty() {
-            self.machine.bye(farewell.reason.as_str().to_owned());
-        }
-        true
-    }
-
-    fn farewell(&self) -> Option<&Farewell> {
-        self.ending.as_ref()?.farewell.as_ref()
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        let farewell = self.farewell().map(|farewell| farewell.ends);
-        self.machine.deadline().into_iter().chain(farewell).min()
-    }
-
-    fn expire(&mut self, now: Instant) {
-        if let Some(farewell) = self.farewell()
-            && farewell.ends <= now
-        {
-            let reason = farewell.reason.as_str().to_owned();
-            self.machine.bye(reason);
-        }
-        self.machine.expire(now);
-    }
-}
-
-impl Mending {
-    fn is_over(&self) -> bool {
-        self.dials.is_empty() && self.joins.is_empty() && self.probe.is_none()
-    }
-}
-
 /// Connects a lane anew.
 async fn resume(kernel: Rc<KernelShard>, connection: ConnectionId, reach: Reach, dial: Dial) {
     // A task is polled as soon as it is spawned, and must not end before it is known.
@@ -629,15 +457,5 @@ fn failure(lost: Lost) -> DialFailure {
         }
         Lost::Unreachable(_) => DialFailure::Unreachable,
         Lost::Join(error) => DialFailure::Join(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_at_rest_is_small() {
-        assert!(size_of::<Running>() <= 296, "{} bytes", size_of::<Running>());
     }
 }
