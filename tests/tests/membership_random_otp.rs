@@ -34,6 +34,17 @@ const EXCEPTIONS: &[Exception] = &[
         },
         why: "life.md: reasons are without the report of OTP's supervisor",
     },
+    Exception {
+        is: |call, otp, ours| {
+            call.function == "monitor_nodes"
+                && ours.starts_with("{returned,{error,{invalid_options,[")
+                && otp.starts_with(
+                    "{returned,{error,{internal_error,{'EXIT',{function_clause,[{net_kernel,\
+                     check_opt,",
+                )
+        },
+        why: "membership.md: an improper list is a wrong option, where the check of OTP fails",
+    },
 ];
 
 /// Without the line of a stack trace: a module, a function and an arity.

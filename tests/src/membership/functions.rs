@@ -161,13 +161,15 @@ pub(super) fn call(rng: &mut Rng) -> Call {
 }
 
 /// With these OTP's connection or `net_kernel` does not survive, a resolver is asked that may take
-/// seconds, or each later call takes as long as a late acknowledgement.
+/// seconds, each later call takes as long as a late acknowledgement, or a cookie is empty, which only
+/// OTP takes.
 fn is_unfit(call: &Call) -> bool {
     let arguments = call.arguments.iter().map(String::as_str).collect::<Vec<_>>();
     match (call.function, arguments.as_slice()) {
         ("setopts" | "getopts", [_, options]) if *options == "[p|h]" => true,
         ("setopts", ["'d@127.0.0.1'", options]) if options.contains("{nodelay,false}") => true,
         ("setopts", ["new", options]) => JUNK.contains(options),
+        ("set_cookie", [.., cookie]) => *cookie == "''",
         ("names" | "dns_hostname", [host]) => {
             JUNK.contains(host)
                 && (host.starts_with(['[', '"'])
@@ -333,7 +335,7 @@ pub(super) fn flag(rng: &mut Rng) -> String {
 
 /// Mostly the cookie that all have.
 pub(super) fn cookie(rng: &mut Rng) -> String {
-    one(rng, &["c", "c", "c", "x", "other"])
+    one(rng, &["c", "c", "c", "c", "c", "x", "other", "nocookie"])
 }
 
 /// A node's name, mostly that of a peer.
