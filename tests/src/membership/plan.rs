@@ -56,13 +56,20 @@ impl Plan {
     fn order(&mut self) -> String {
         let rng = &mut self.rng;
         let flag = functions::flag(rng);
-        match rng.below(12) {
-            0..6 => format!("{{monitor_nodes, {flag}, {}}}", functions::monitor_options(rng)),
-            6..11 => {
+        match rng.below(19) {
+            0..7 => format!("{{monitor_nodes, {flag}, {}}}", functions::monitor_options(rng)),
+            7..13 => {
                 let options = *rng.pick(&["[]", "[]", "[]", "[allow_passive_connect]"]);
                 format!("{{monitor_node, {}, {flag}, {options}}}", functions::node(rng))
             }
-            _ => format!("{{disconnect, {}}}", functions::node_to_leave(rng)),
+            13 | 14 => format!("{{disconnect, {}}}", functions::node_to_leave(rng)),
+            // What connects by the way.
+            15 | 16 => {
+                let name = *rng.pick(&["rex", "rex", "nobody"]);
+                format!("{{monitor, {{{name}, {}}}}}", functions::node(rng))
+            }
+            17 => format!("{{rpc, {}, erlang, node, [], 10000}}", functions::node(rng)),
+            _ => format!("{{call, {{net_kernel, {}}}, get_state, 10000}}", functions::node(rng)),
         }
     }
 
@@ -75,7 +82,7 @@ impl Plan {
             let options = *rng.pick(&["", "", "hidden => true", "dist_listen => false"]);
             return format!("net_kernel:start('{name}', #{{{options}}})");
         }
-        match rng.below(16) {
+        match rng.below(17) {
             0..4 => format!("net_kernel:connect_node('{TRIED}')"),
             4..6 => format!("net_kernel:hidden_connect_node('{TRIED}')"),
             6..11 => format!("erlang:disconnect_node('{TRIED}')"),
@@ -85,6 +92,7 @@ impl Plan {
                 format!("erlang:set_cookie('{TRIED}', {cookie})")
             }
             14 => format!("gen_server:call({{net_kernel, '{TRIED}'}}, get_state)"),
+            15 => format!("krarup_random:cut('{TRIED}')"),
             _ => {
                 self.is_alive[peer] = false;
                 "net_kernel:stop()".to_owned()
