@@ -1,7 +1,7 @@
 %% What the nodes of a random test of membership do (`src/membership`): calls of a node that is tried,
 %% looks at what it sees, and orders to puppets there. Nothing here knows whether it is OTP or Krarup.
 -module(krarup_random).
--export([quiet/0, puppets/2, call/5, tell/2, look/1, accept/0, caught/1, peer_looks/1, cut/1]).
+-export([quiet/0, is_gone/1, stop/0, puppets/2, call/5, tell/2, look/1, accept/0, caught/1, peer_looks/1, cut/1]).
 
 %% Keeps this node from writing to each node that comes up, which connects it again when it has gone
 %% already.
@@ -15,6 +15,30 @@ quiet() ->
         end
     end),
     ok.
+
+%% Whether a node is not connected any more, and its name is free.
+is_gone(Node) ->
+    [Name | _] = string:split(atom_to_list(Node), "@"),
+    {ok, Registered} = net_adm:names('127.0.0.1'),
+    not (lists:member(Node, nodes(connected)) orelse lists:keymember(Name, 1, Registered)).
+
+%% Ends the distribution here, and returns when the name is free: epmd sees its connection close a
+%% little later.
+stop() ->
+    Node = node(),
+    Stopped = net_kernel:stop(),
+    await_gone(Node),
+    Stopped.
+
+await_gone(Node) ->
+    case is_gone(Node) of
+        true ->
+            ok;
+        false ->
+            receive
+            after 1 -> await_gone(Node)
+            end
+    end.
 
 %% Starts puppets on the node that is tried. They are those that `tell/2` and `look/1` know.
 puppets(Node, Count) ->

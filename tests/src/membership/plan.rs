@@ -95,7 +95,7 @@ impl Plan {
             15 => format!("krarup_random:cut('{TRIED}')"),
             _ => {
                 self.is_alive[peer] = false;
-                "net_kernel:stop()".to_owned()
+                "krarup_random:stop()".to_owned()
             }
         }
     }

@@ -52,10 +52,10 @@ impl World {
     /// Starts the node that is tried, and has everything else as it is in the beginning.
     pub(super) fn begin(&mut self) {
         self.tried = None;
-        let gone = format!("lists:member('{TRIED}', nodes(connected)).");
-        self.director.eval_until(&gone, "false", SOON);
+        let gone = format!("krarup_random:is_gone('{TRIED}').");
+        self.director.eval_until(&gone, "true", SOON);
         for (name, peer) in PEERS.iter().zip(&mut self.peers) {
-            peer.eval("net_kernel:stop().");
+            peer.eval("krarup_random:stop().");
             let is_hidden = name.starts_with('h');
             peer.eval(&format!(
                 "{{ok, _}} = net_kernel:start('{name}', #{{hidden => {is_hidden}}}), ok."
