@@ -28,7 +28,7 @@ const TRIED: &str = "n@127.0.0.1";
 /// The nodes that come and go.
 const PEERS: [&str; 2] = ["p@127.0.0.1", "h@127.0.0.1"];
 /// Puppets on the node that is tried.
-const PUPPETS: usize = 3;
+const PUPPETS: usize = 2;
 /// How long both worlds may take to look alike.
 const SETTLES: Duration = Duration::from_secs(15);
 /// Steps that a failure shows.

@@ -41,8 +41,8 @@ impl Plan {
 
     pub(super) fn step(&mut self) -> Step {
         match self.rng.below(10) {
-            0..6 => Step::Call(functions::call(&mut self.rng)),
-            6..8 => {
+            0..5 => Step::Call(functions::call(&mut self.rng)),
+            5..8 => {
                 let puppet = 1 + self.rng.below(PUPPETS);
                 Step::Tell { puppet, order: self.order() }
             }
@@ -57,7 +57,15 @@ impl Plan {
         let rng = &mut self.rng;
         let flag = functions::flag(rng);
         match rng.below(19) {
-            0..7 => format!("{{monitor_nodes, {flag}, {}}}", functions::monitor_options(rng)),
+            0..7 => {
+                // Often the same ones, to subscribe twice and take that back.
+                let options = match rng.below(6) {
+                    0 | 1 => "[nodedown_reason]".to_owned(),
+                    2 => "#{connection_id => true}".to_owned(),
+                    _ => functions::monitor_options(rng),
+                };
+                format!("{{monitor_nodes, {flag}, {options}}}")
+            }
             7..13 => {
                 let options = *rng.pick(&["[]", "[]", "[]", "[allow_passive_connect]"]);
                 format!("{{monitor_node, {}, {flag}, {options}}}", functions::node(rng))
