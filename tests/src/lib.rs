@@ -22,6 +22,7 @@ pub mod fuzz;
 mod hosts;
 mod krarup;
 mod lab;
+pub mod membership;
 mod otp;
 mod peer;
 mod process;

@@ -107,6 +107,10 @@ const LIVES: &[Step] = &[
     Peer(NEXT),
     Peer("nodes()."),
     Peer(REGISTERED),
+    // The name of a node without one is nobody's now.
+    Own("life", "watch", "[nonode@nohost, kept]"),
+    Own("life", "messages", "[1]"),
+    Own("net_adm", "ping", "[nonode@nohost]"),
     Own("life", "watch", "['b@127.0.0.1', rex]"),
     Own("net_kernel", "stop", "[]"),
     Own("life", "messages", "[3]"),
@@ -366,7 +370,11 @@ impl Life {
                 atom("true")
             }
             ("life", "creation", []) => atom(self.creation(me)),
-            _ => plain(me.rpc("nonode@nohost", module, function, arguments, PATIENCE).await),
+            _ => {
+                let name = me.node().name();
+                let own = name.as_ref().map_or("nonode@nohost", Atom::as_str);
+                plain(me.rpc(own, module, function, arguments, PATIENCE).await)
+            }
         }
     }
 

@@ -43,6 +43,8 @@ const SAME: &str = "
         [{nodelay,true,3}], [{keepalive,false},{foo,1}], [{keepalive,false},active], foo,
         [{raw,6,1,<<0:32>>}], [{raw,6,1}], [{raw,6,1,1}]]] ++
     [{getopts, [Me, [keepalive, nodelay]]}] ++
+    lists:append([[{setopts, [Me, L]}, {getopts, [Me, [tos, priority]]}] || L <- [
+        [{tos,16}], [{priority,3},{tos,8}], [{tos,16},{priority,6}], [{tos,0},{priority,0}]]]) ++
     [{F, [N, L]} || N <- ['x@127.0.0.1', 1, \"a\"], F <- [setopts, getopts],
         L <- [[], [foo], [{active,true}], [{nodelay,true}]]] ++
     [{getopts, [new, [nodelay]]}, {setopts, [new, []]}, {setopts, [new, [{foo,1}]]},

@@ -23,7 +23,7 @@ use super::wake;
 use super::{Body, Content, KernelEvent, LinkEntry, Route, Shard, ShardMessage};
 use crate::net_kernel::{ConnectError, ConnectionId, NodeDownReason};
 use crate::node::{Reply, SendError};
-use crate::process::{DestinationRef, Identity, ProcessId, Signal, name_atom};
+use crate::process::{DestinationRef, ProcessId, Signal, name_atom};
 
 /// What a send waits for before it is tried again.
 #[derive(Debug)]
@@ -337,8 +337,10 @@ impl Shard {
 }
 
 impl Shard {
+    /// Whether this is the node's present name. As in OTP, that of a node without one names
+    /// nobody once it has one.
     pub(super) fn is_here(&self, node: &str) -> bool {
-        self.identity.borrow().name.as_str() == node || node == Identity::NOBODY
+        self.identity.borrow().name.as_str() == node
     }
 
     /// Delivers to a process of this node.

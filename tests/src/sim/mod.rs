@@ -38,7 +38,7 @@ mod oracle;
 mod otp;
 mod plan;
 mod policy;
-mod rng;
+pub(crate) mod rng;
 mod sessions;
 mod setup;
 mod shard;

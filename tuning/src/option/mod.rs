@@ -135,6 +135,7 @@ pub enum OptionName {
 }
 
 const EINVAL: i32 = Errno::INVAL.raw_os_error();
+const EPERM: i32 = Errno::PERM.raw_os_error();
 const ENOPROTOOPT: i32 = Errno::NOPROTOOPT.raw_os_error();
 
 /// Who obeys an option.
@@ -214,7 +215,16 @@ impl SocketOption {
             Self::Sndbuf(bytes) => socket.set_send_buffer_size(*bytes as usize),
             Self::Recbuf(bytes) => socket.set_recv_buffer_size(*bytes as usize),
             Self::Priority(priority) => socket.set_priority(*priority),
-            Self::Tos(tos) => socket.set_tos_v4(u32::from(*tos)),
+            Self::Tos(tos) => {
+                // Linux derives a priority from it; as in OTP, the one that was there stays.
+                let priority = socket.priority()?;
+                socket.set_tos_v4(u32::from(*tos))?;
+                match socket.set_priority(priority) {
+                    // It was set by somebody with privilege.
+                    Err(error) if error.raw_os_error() == Some(EPERM) => Ok(()),
+                    done => done,
+                }
+            }
             Self::Tclass(class) if socket.domain()? == Domain::IPV6 => {
                 socket.set_tclass_v6(u32::from(*class))
             }
@@ -515,6 +525,19 @@ mod tests {
         assert!(SocketOption::Congestion(String::new()).apply(fd).is_err());
         assert!(SocketOption::Congestion("no-such-algorithm-here".into()).apply(fd).is_err());
         assert!(SocketOption::Congestion("nosuch".into()).apply(fd).is_err());
+    }
+
+    #[test]
+    fn a_type_of_service_leaves_the_priority_alone() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for priority in [0, 3] {
+            SocketOption::Priority(priority).apply(listener.as_fd()).unwrap();
+            SocketOption::Tos(16).apply(listener.as_fd()).unwrap();
+            assert_eq!(
+                OptionName::Priority.read(listener.as_fd()).unwrap(),
+                SocketOption::Priority(priority)
+            );
+        }
     }
 
     #[test]
