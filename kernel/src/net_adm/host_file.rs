@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use krarup_transport::term::{Atom, Term};
@@ -112,7 +113,9 @@ pub fn host_file_in(
 
 fn read(path: &std::path::Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    // A named pipe would let this wait for a writer; so it is an empty file.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > BYTES_MAX {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     }
@@ -143,4 +146,36 @@ fn posix(error: &io::Error) -> Atom {
         Some(_) => "unknown",
     };
     Atom::from_static(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn hosts_in(folder: &std::path::Path) -> Result<Vec<Term>, HostFileError> {
+        let (told, hears) = std::sync::mpsc::channel();
+        let folder = folder.to_owned();
+        std::thread::spawn(move || told.send(host_file_in([folder])));
+        hears.recv_timeout(Duration::from_secs(20)).expect("an answer")
+    }
+
+    #[test]
+    fn whatever_has_the_files_name_is_answered() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(HOST_FILE);
+        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+        assert!(made.success());
+        assert_eq!(hosts_in(folder.path()).expect("an empty file"), []);
+        std::fs::remove_file(&path).expect("it was there");
+        std::os::unix::fs::symlink("/dev/zero", &path).expect("a link");
+        let error = hosts_in(folder.path()).expect_err("no end").to_term();
+        assert_eq!(error, Term::Atom(Atom::from_static("efbig")));
+        std::fs::remove_file(&path).expect("it was there");
+        std::fs::create_dir(&path).expect("a folder");
+        let error = hosts_in(folder.path()).expect_err("a folder").to_term();
+        assert_eq!(error, Term::Atom(Atom::from_static("eisdir")));
+    }
 }

@@ -152,6 +152,8 @@ pub(crate) struct Shard {
     wait_sample: sample::WaitSample,
     /// Turns of processes that held up the shard.
     long_turns: Cell<u64>,
+    /// Says so of some of them.
+    long_turn_log: throttle::Throttle,
     /// Sends of threads and tasks outside the shards that wait for their turn, by sender.
     outside: RefCell<HashMap<ProcessId, outside::Queues>>,
     /// Who must not send to whom before being told: by sender of this shard.
@@ -199,6 +201,7 @@ impl Shard {
             turn_sample: sample::TurnSample::default(),
             wait_sample: sample::WaitSample::default(),
             long_turns: Cell::new(0),
+            long_turn_log: turn::long_turn_log(),
             outside: RefCell::default(),
             held: RefCell::default(),
             queue_room: Arc::new(Gauge::new()),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Shard;
+use super::throttle::Throttle;
 use crate::process::ProcessCell;
 
 /// A process that has more to receive or send goes on for so long before others run.
@@ -12,6 +13,16 @@ const TURN_MAX: Duration = Duration::from_millis(1);
 
 /// A turn from this length on is logged and counted: the shard's links waited for it.
 const LONG_TURN_MIN: Duration = Duration::from_millis(10);
+
+/// Lines about long turns at once, and time between two more: peers can make turns long, by large
+/// arguments of functions.
+const LINES_MAX: u32 = 100;
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// The bound on the lines about long turns.
+pub(super) fn long_turn_log() -> Throttle {
+    Throttle::new(LINES_MAX, LINE_EVERY)
+}
 
 /// The turn of a process: from where the executor polls it until it gives way.
 #[derive(Clone, Copy, Debug)]
@@ -60,9 +71,15 @@ impl Shard {
         let took = self.turn.get().took();
         if took >= LONG_TURN_MIN {
             self.long_turns.set(self.long_turns.get() + 1);
+            let Some(held_back) = self.long_turn_log.admit(Instant::now()) else { return };
             let took_ms = took.as_millis();
             let pid = self.pid(cell.id());
-            tracing::warn!(%pid, took_ms, "a process held up its shard; see Node::blocking");
+            tracing::warn!(
+                %pid,
+                took_ms,
+                held_back,
+                "a process held up its shard; see Node::blocking"
+            );
         }
     }
 }
