@@ -1,7 +1,7 @@
 //! The program that becomes a child: its command line, its life as a process of this host.
 
 use std::io::{self, Read};
-use std::process::{Command, Stdio};
+use std::process::{self, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -94,14 +94,31 @@ impl Running {
             .spawn()?;
         let output = Arc::<Mutex<Vec<u8>>>::default();
         let ended = Arc::<Mutex<Option<String>>>::default();
+        let running = Running { process: child.id(), output, ended };
+        let outputs = (child.stdout.take(), child.stderr.take());
+        if let Err(error) = running.attend(child, outputs, told) {
+            // Without threads for it nobody would ever hear of it.
+            running.kill();
+            return Err(error);
+        }
+        Ok(running)
+    }
+
+    /// Has threads read what the program prints and wait for its end.
+    fn attend(
+        &self,
+        mut child: process::Child,
+        (stdout, stderr): (Option<ChildStdout>, Option<ChildStderr>),
+        told: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
         let (reading, all_read) = mpsc::channel();
-        if let Some(stdout) = child.stdout.take() {
-            keep(stdout, Arc::clone(&output), reading.clone())?;
+        if let Some(stdout) = stdout {
+            keep(stdout, Arc::clone(&self.output), reading.clone())?;
         }
-        if let Some(stderr) = child.stderr.take() {
-            keep(stderr, Arc::clone(&output), reading)?;
+        if let Some(stderr) = stderr {
+            keep(stderr, Arc::clone(&self.output), reading)?;
         }
-        let running = Running { process: child.id(), output, ended: Arc::clone(&ended) };
+        let ended = Arc::clone(&self.ended);
         let wait = move || {
             await_end(child.id());
             {
@@ -117,8 +134,7 @@ impl Running {
             let _ = all_read.recv_timeout(OUTPUT_TIME_MAX);
             told();
         };
-        thread::Builder::new().name("krarup-child".into()).spawn(wait)?;
-        Ok(running)
+        thread::Builder::new().name("krarup-child".into()).spawn(wait).map(drop)
     }
 
     /// How it ended, if it has.
