@@ -16,8 +16,8 @@ use krarup_tests::{Release, for_each_release};
 
 for_each_release!(a_random_life_is_that_of_an_erlang_node);
 
-/// Seeds that run every time. Each of them notices a `nodedown` that is told once instead of twice, or
-/// a subscription that is taken back once instead of as a whole.
+/// Seeds that run every time. All of them notice a `nodedown` that is told once instead of twice, and
+/// two of them a subscription that is taken back once instead of as a whole.
 const SEEDS: &[u64] = &[1, 4, 11];
 /// Steps of each.
 const STEPS: usize = 120;
