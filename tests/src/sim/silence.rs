@@ -169,7 +169,9 @@ impl World {
     /// All nodes get another tick time, each somewhat later than the one before.
     pub(super) fn change_ticktime(&mut self) {
         let last = self.env.ticks.change;
-        if self.env.now < last.end() {
+        // Whoever is late for the last change has to have made it, too.
+        let late = self.env.late_until.values().copied().max().unwrap_or_default();
+        if self.env.now < last.end().max(self.env.ticks.excused_until).max(late) {
             return;
         }
         let seconds = *self.env.rng.pick(&[1, 2, 4, 8, 12]);

@@ -272,8 +272,7 @@ impl Life {
             Some(socket) if slot.reading => self.read_lane(env, shard, key, &mut slot, socket),
             _ => None,
         };
-        self.drain_waiting(env, &mut slot);
-        slot.flush(env);
+        self.write_lane(env, &mut slot);
         slot.check(&self.plan);
         match end {
             None => {}
@@ -358,6 +357,19 @@ impl Life {
         let paused: Vec<LaneKey> = paused.map(|(key, _)| *key).collect();
         for key in paused {
             self.lane_turn(env, shard, key);
+        }
+    }
+
+    /// Writes what waits, as far as the socket takes it. Nobody tells of room that it has made by
+    /// that.
+    fn write_lane(&mut self, env: &mut Env, slot: &mut Slot) {
+        loop {
+            self.drain_waiting(env, slot);
+            let makes_room = slot.machine.queued_bytes() > 0;
+            slot.flush(env);
+            if slot.waiting.is_empty() || !makes_room || slot.machine.queued_bytes() > 0 {
+                return;
+            }
         }
     }
 
