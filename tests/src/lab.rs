@@ -1,11 +1,12 @@
 //! One test's own ground: an epmd port, a home folder, and what starts there.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use crate::otp::otp_command;
@@ -208,9 +209,19 @@ fn lease_port() -> (u16, File) {
         let offset = u16::try_from((start + step) % width).expect("the range is of ports");
         let port = PORTS.start + offset;
         let Ok(lease) = File::create(folder.join(port.to_string())) else { continue };
-        if lease.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+        if lease.try_lock().is_ok() && is_port_free(port) {
             return (port, lease);
         }
     }
     panic!("no free port in {PORTS:?}");
+}
+
+/// Whether nobody listens on a port.
+///
+/// It is asked without listening there: until a program that is being started meanwhile is in place,
+/// it has this process' sockets, and a listening one would keep the port from whoever is to have it.
+pub fn is_port_free(port: u16) -> bool {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("an option that every socket has");
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into()).is_ok()
 }

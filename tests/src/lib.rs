@@ -43,7 +43,7 @@ pub use elixir::ElixirNode;
 pub use exposition::Exposition;
 pub use hosts::{Cluster, Hosts, KrarupWitness, Watches};
 pub use krarup::{KrarupNode, KrarupNodeBuilder, Ready, krarup_command};
-pub use lab::Lab;
+pub use lab::{Lab, is_port_free};
 pub use otp::{Guest, OtpNode, OtpNodeBuilder, Release, otp_command};
 pub use peer::{PeerIdentity, RawPeer, flags, terms};
 pub use process::Process;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use krarup_tests::{Lab, OtpNode, Outcome, Release, for_each_release, otp_command};
+use krarup_tests::{Lab, OtpNode, Outcome, Release, for_each_release, is_port_free, otp_command};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -25,8 +25,8 @@ fn two_ports() -> (u16, u16) {
     assert!(number < 4, "each has a place of its own among eight ports");
     let process = u16::try_from(std::process::id() % 250).expect("a small number");
     let start = 30_000 + 8 * process + 2 * number;
-    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
-    let first = (start..32_700).step_by(8).find(|port| is_free(*port) && is_free(port + 1));
+    let both = |port: &u16| is_port_free(*port) && is_port_free(port + 1);
+    let first = (start..32_700).step_by(8).find(both);
     let first = first.expect("two free ports");
     (first, first + 1)
 }
