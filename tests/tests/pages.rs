@@ -173,3 +173,17 @@ fn the_rust_that_membership_names_is_there() {
         assert!(is_defined || path == "undefined", "no {path} in Rust");
     }
 }
+
+#[test]
+fn every_suite_is_on_the_page_about_tests() {
+    let page = text(&root().join("docs/testing.md"));
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let told: BTreeSet<String> = rows
+        .flat_map(|row| row.split('|').next().unwrap_or_default().split([',', '`', ' ']))
+        .map(str::to_owned)
+        .collect();
+    for suite in files(&root().join("tests/tests"), ".rs") {
+        let name = suite.file_stem().expect("a file").to_string_lossy().into_owned();
+        assert!(told.contains(&name), "{name} is not in docs/testing.md");
+    }
+}
