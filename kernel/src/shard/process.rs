@@ -91,9 +91,13 @@ impl Shard {
     pub(super) fn run_ready(self: &Rc<Self>) {
         // One by one, so that a panic leaves the others where they are.
         let round = self.ready.borrow().len();
+        // Who begins to wait in this round has its turn in a later one.
+        let timed = self.wait_sample.timed();
         for _ in 0..round {
             let Some(cell) = self.ready.borrow_mut().pop_front() else { return };
-            self.wait_sample.end(cell.id());
+            if timed.is_some_and(|process| process == cell.id()) {
+                self.wait_sample.end();
+            }
             // What waits was polled by its task, which knows the waker.
             let task = cell.task();
             let Some(task) = &*task else { continue };

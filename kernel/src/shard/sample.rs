@@ -1,7 +1,7 @@
 //! How long the turns of processes are, and how long processes wait for them, from samples.
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::node::TimeHistogram;
 use crate::process::ProcessId;
@@ -79,20 +79,18 @@ impl WaitSample {
         }
     }
 
-    /// A process has its turn, or has ended before it.
+    /// Whose wait is timed.
     #[inline]
-    pub(super) fn end(&self, process: ProcessId) {
-        if let Some((timed, since)) = self.timed.get()
-            && timed == process
-        {
-            self.note(since.elapsed());
-        }
+    pub(super) fn timed(&self) -> Option<ProcessId> {
+        self.timed.get().map(|(process, _)| process)
     }
 
+    /// The process whose wait is timed has its turn, or has ended before it.
     #[cold]
-    fn note(&self, waited: Duration) {
-        self.timed.set(None);
-        self.histogram.borrow_mut().note(waited);
+    pub(super) fn end(&self) {
+        if let Some((_, since)) = self.timed.take() {
+            self.histogram.borrow_mut().note(since.elapsed());
+        }
     }
 
     pub(super) fn histogram(&self) -> TimeHistogram {
@@ -102,6 +100,8 @@ impl WaitSample {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -119,17 +119,17 @@ mod tests {
         for _ in 0..EVENTS_PER_SAMPLE {
             sample.begin(process(7));
         }
-        sample.end(process(8));
-        assert_eq!(sample.histogram().count(), 0);
+        assert_eq!(sample.timed(), Some(process(7)));
         // While one is timed, no other is.
         for _ in 0..EVENTS_PER_SAMPLE {
             sample.begin(process(8));
         }
         let until = Instant::now() + Duration::from_millis(2);
         while Instant::now() < until {}
-        sample.end(process(7));
-        sample.end(process(7));
-        sample.end(process(8));
+        assert_eq!(sample.timed(), Some(process(7)));
+        sample.end();
+        assert_eq!(sample.timed(), None);
+        sample.end();
         let histogram = sample.histogram();
         assert_eq!(histogram.count(), 1);
         assert!(histogram.sum() >= Duration::from_millis(2), "{histogram:?}");

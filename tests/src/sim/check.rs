@@ -103,6 +103,15 @@ impl World {
         if !self.plan.weather.is_fickle() {
             return true;
         }
+        // The name that it would be given may have a cookie of its own there.
+        let may_surprise = |nameless: &Life, namer: &Life| {
+            let is_of_plan =
+                |name: &str| self.plan.specs.iter().any(|spec| spec.name.as_str() == name);
+            nameless.own.is_none() && namer.policy.cookie_names().any(|name| !is_of_plan(name))
+        };
+        if may_surprise(one, two) || may_surprise(two, one) {
+            return false;
+        }
         one.policy.cookie_of(two.name()) == two.policy.cookie_of(one.name())
             && (self.may_call(one, two) || self.may_call(two, one))
     }

@@ -65,6 +65,11 @@ impl Policy {
         self.by_peer.get(node).unwrap_or(&self.own)
     }
 
+    /// The nodes with cookies of their own.
+    pub(super) fn cookie_names(&self) -> impl Iterator<Item = &str> {
+        self.by_peer.keys().map(String::as_str)
+    }
+
     /// All cookies are this one again.
     pub(super) fn reconcile(&mut self, text: &str, plan: &Plan) {
         self.set_cookie(None, text);
