@@ -1,7 +1,8 @@
 //! Clusters from seeds; see `krarup_tests::sim`.
 //!
 //! `KRARUP_SIM_SEED` runs one seed and says what it did, `KRARUP_SIM_SECONDS` says how long two
-//! cores look for others (10 s if unset; each of the four weathers has half of it),
+//! cores look for others (10 s if unset; each of the four weathers has half of it), from
+//! `KRARUP_SIM_FIRST` on (another one each time if unset),
 //! `KRARUP_SIM_TRACE` prints what sessions and faults do.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -68,8 +69,10 @@ fn explore(weather: Weather) {
     }
     let seconds = number("KRARUP_SIM_SECONDS").unwrap_or(10);
     let end = Instant::now() + Duration::from_secs(seconds) / 2;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
-    let first = since.as_micros() as u64;
+    let first = number("KRARUP_SIM_FIRST").unwrap_or_else(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+        since.as_micros() as u64
+    });
     let mut total = Report::default();
     let mut seeds = 0;
     while Instant::now() < end || seeds == 0 {
