@@ -95,7 +95,9 @@ impl World {
     /// Whether a node may call another one, and is let in.
     pub(super) fn may_call(&self, from: &Life, to: &Life) -> bool {
         // Nobody finds who was given its name.
-        !to.naming.is_given() && from.policy.may_call(to.name()) && to.policy.may_come(from.name())
+        !to.naming.is_given()
+            && from.policy.allowed.may_call(to.name())
+            && to.policy.allowed.may_come(from.name())
     }
 
     /// Whether one of two nodes may call the other, with a cookie that both have for each other.

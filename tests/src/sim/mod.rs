@@ -24,6 +24,7 @@
 //! cookies all the time. A run that fails says its
 //! seed; [`run`] with it does the same again.
 
+mod allow_list;
 mod change;
 mod check;
 mod duel;

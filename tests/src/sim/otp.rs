@@ -14,6 +14,7 @@ use krarup::net_kernel::{
 };
 use krarup_transport::term::Atom;
 
+use super::allow_list::AllowList;
 use super::plan::OtpStyle;
 
 /// `connection_id` has so many bits.
@@ -24,7 +25,7 @@ pub(super) struct OtpKernel {
     style: OtpStyle,
     local: Option<Atom>,
     setup_time: Duration,
-    allowed: Vec<String>,
+    allowed: AllowList,
     records: BTreeMap<Atom, Record>,
     /// The `connection_id` of the next connection of each node.
     numbers: BTreeMap<Atom, u32>,
@@ -69,7 +70,7 @@ impl OtpKernel {
             style,
             local: None,
             setup_time,
-            allowed: Vec::new(),
+            allowed: AllowList::default(),
             records: BTreeMap::new(),
             numbers: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -87,15 +88,11 @@ impl OtpKernel {
     }
 
     pub(super) fn allow(&mut self, nodes: Vec<String>) {
-        for node in nodes {
-            if !self.allowed.contains(&node) {
-                self.allowed.push(node);
-            }
-        }
+        self.allowed.add(nodes);
     }
 
     pub(super) fn allowed(&self) -> &[String] {
-        &self.allowed
+        self.allowed.names()
     }
 
     pub(super) fn nodes(&self) -> Vec<NodeInfo> {
@@ -138,7 +135,7 @@ impl OtpKernel {
         if self.local.as_ref() == Some(node) {
             return self.tell(waiter, Ok(()));
         }
-        let may_call = self.may_call(node.as_str());
+        let may_call = self.allowed.may_call(node.as_str());
         match self.records.get_mut(node) {
             Some(Record { state: State::Up(_), .. }) => self.tell(waiter, Ok(())),
             Some(record) => record.waiting.extend(waiter),
@@ -201,7 +198,7 @@ impl OtpKernel {
     pub(super) fn inbound(&mut self, node: &Atom) -> (AttemptId, Option<Decision>) {
         let newcomer = self.fresh_attempt();
         let Some(local) = &self.local else { return (newcomer, Some(Decision::NotAllowed)) };
-        if !self.may_come(node.as_str()) {
+        if !self.allowed.may_come(node.as_str()) {
             return (newcomer, Some(Decision::NotAllowed));
         }
         let goes_first = local.as_str() > node.as_str();
@@ -362,18 +359,6 @@ impl OtpKernel {
                 self.records.remove(&node);
             }
         }
-    }
-
-    fn may_call(&self, node: &str) -> bool {
-        self.allowed.is_empty() || self.allowed.iter().any(|name| name == node)
-    }
-
-    fn may_come(&self, node: &str) -> bool {
-        let (head, host) = node.split_once('@').unwrap_or((node, ""));
-        let names = |entry: &String| {
-            entry == node || entry == host || entry.strip_suffix('@') == Some(head)
-        };
-        self.allowed.is_empty() || self.allowed.iter().any(names)
     }
 
     /// There is nobody to wait for: it is done when it is said.

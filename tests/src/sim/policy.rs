@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use krarup::net_kernel::Cookies;
 use krarup_transport::handshake::Cookie;
 
+use super::allow_list::AllowList;
 use super::env::Env;
 use super::names::Identity;
 use super::net::ConnId;
@@ -13,7 +14,7 @@ use super::plan::Plan;
 /// What a life was told about others, beside what its machines make of it.
 pub(super) struct Policy {
     /// Everybody named in a call of `allow`.
-    pub(super) allowed: Vec<String>,
+    pub(super) allowed: AllowList,
     /// What the handshakes ask.
     pub(super) cookies: Cookies,
     own: String,
@@ -34,31 +35,11 @@ pub(super) struct Claim {
 impl Policy {
     pub(super) fn new(cookie: &Cookie) -> Policy {
         Policy {
-            allowed: Vec::new(),
+            allowed: AllowList::default(),
             cookies: Cookies::new(cookie.clone(), []),
             own: cookie.reveal().to_owned(),
             by_peer: BTreeMap::new(),
         }
-    }
-
-    pub(super) fn allow(&mut self, more: &[String]) {
-        for entry in more {
-            if !self.allowed.contains(entry) {
-                self.allowed.push(entry.clone());
-            }
-        }
-    }
-
-    /// Whether a new attempt may go to a node: OTP looks for exactly its name.
-    pub(super) fn may_call(&self, node: &str) -> bool {
-        self.allowed.is_empty() || self.allowed.iter().any(|entry| entry == node)
-    }
-
-    /// Whether a node may come: OTP looks for its name, its host, or its name with no host.
-    pub(super) fn may_come(&self, node: &str) -> bool {
-        let (name, host) = node.split_once('@').expect("a full name");
-        let forms = [node.to_owned(), host.to_owned(), format!("{name}@")];
-        self.allowed.is_empty() || self.allowed.iter().any(|entry| forms.contains(entry))
     }
 
     pub(super) fn cookie_of(&self, node: &str) -> &str {
@@ -106,7 +87,7 @@ impl Policy {
         Claim {
             own: own.map(|own| own.atom.as_str().to_owned()),
             peer: node.to_owned(),
-            allows: if calls { self.may_call(node) } else { self.may_come(node) },
+            allows: if calls { self.allowed.may_call(node) } else { self.allowed.may_come(node) },
             cookie: self.cookie_of(node).to_owned(),
             published,
         }

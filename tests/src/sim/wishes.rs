@@ -84,9 +84,9 @@ impl Life {
             return;
         }
         env.tell(|| format!("{} allows {nodes:?}", self.owner));
-        self.policy.allow(&nodes);
+        self.policy.allowed.add(nodes.iter().cloned());
         self.kernel.allow(nodes);
-        assert_eq!(self.kernel.allowed(), self.policy.allowed);
+        assert_eq!(self.kernel.allowed(), self.policy.allowed.names());
     }
 
     pub(super) fn set_cookie(&mut self, env: &mut Env, node: Option<usize>, cookie: &str) {
@@ -201,7 +201,7 @@ impl Life {
     /// What is known of a node, without asking the machine.
     fn facts(&self, env: &Env, name: &str) -> Facts {
         let is_alive = !self.stopping;
-        let may_call = self.policy.may_call(name);
+        let may_call = self.policy.allowed.may_call(name);
         let is_own = self.name() == name;
         let Some(node) = env.names.find(name).filter(|_| !is_own) else {
             return Facts {

@@ -107,7 +107,7 @@ impl Life {
         let node = Atom::new(name.as_str()).expect("a good name");
         let (attempt, decision) = self.kernel.inbound(&node);
         let published = !self.plan.specs[self.owner.node].hidden;
-        let may_come = !self.is_stopping() && self.policy.may_come(node.as_str());
+        let may_come = !self.is_stopping() && self.policy.allowed.may_come(node.as_str());
         assert_eq!(decision != Some(Decision::NotAllowed), may_come, "{node} at {}", self.owner);
         let Some(decision) = decision else { return (Verdict::Close, None) };
         let ours = self.name();
