@@ -38,12 +38,21 @@ fn slave_starts_a_krarup_node(release: Release) {
     assert_eq!(parent.eval("slave:stop('child@127.0.0.1')."), "ok");
     parent.eval_until("net_adm:ping('child@127.0.0.1').", "pang", SOON);
     // Linked: the child ends with the process that started it.
-    parent.eval(
-        "Self = self(), Owner = spawn(fun() ->
-            Self ! slave:start(\"127.0.0.1\", linked, \"-setcookie c\", self(), Krarup),
-            receive stop -> ok end
-        end), ok.",
+    ends_with_its_owner(
+        &mut parent,
+        "fun",
+        "slave:start(\"127.0.0.1\", linked, \"-setcookie c\", self(), Krarup)",
     );
+}
+
+/// Has a process that `spawned` begins start the node `linked`, and end: the node ends, too.
+fn ends_with_its_owner(parent: &mut OtpNode, spawned: &str, start: &str) {
+    parent.eval(&format!(
+        "Self = self(), Owner = spawn({spawned}() ->
+            Self ! {start},
+            receive stop -> ok end
+        end), ok."
+    ));
     let started = "receive {ok, Linked} -> Linked after 30000 -> timeout end.";
     assert_eq!(parent.eval_within(started, SOON), "'linked@127.0.0.1'");
     parent.eval("exit(Owner, kill).");
@@ -70,16 +79,11 @@ fn slave_starts_what_it_was_started_with(release: Release) {
     assert_eq!(parent.eval_within(start, SOON), "{ok,'child@127.0.0.1'}");
     let is_krarup = "maps:get(name, erpc:call('child@127.0.0.1', krarup, info, [])).";
     assert_eq!(parent.eval(is_krarup), "'child@127.0.0.1'");
-    parent.eval(
-        "Self = self(), Owner = spawn('starter@127.0.0.1', fun() ->
-            Self ! slave:start_link(\"127.0.0.1\", linked, \"-setcookie c\"),
-            receive stop -> ok end
-        end), ok.",
+    ends_with_its_owner(
+        &mut parent,
+        "'starter@127.0.0.1', fun",
+        "slave:start_link(\"127.0.0.1\", linked, \"-setcookie c\")",
     );
-    let started = "receive {ok, Linked} -> Linked after 30000 -> timeout end.";
-    assert_eq!(parent.eval_within(started, SOON), "'linked@127.0.0.1'");
-    parent.eval("exit(Owner, kill).");
-    parent.eval_until("net_adm:ping('linked@127.0.0.1').", "pang", SOON);
     assert_eq!(parent.eval("net_adm:ping('child@127.0.0.1')."), "pong");
     // The other child ends with the node that started it.
     parent.eval("erpc:cast('starter@127.0.0.1', erlang, halt, []).");
